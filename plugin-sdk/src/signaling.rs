@@ -1,0 +1,288 @@
+//! The signaling interface: one instance per client connection, bytes and events in, commands out.
+//! WIT: `rillway:policy/signaling`.
+
+use crate::types::{
+    Denial, Direction, Grant, IceServer, Limits, Participant, ParticipantId, Track, TrackId,
+};
+
+/// A message on the client's connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// UTF-8 text.
+    Text(String),
+    /// Bytes.
+    Binary(Vec<u8>),
+}
+
+/// How the client connected. The host has already checked size, rate and origin limits.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Opened {
+    /// Request path, such as `/signal/rooms`.
+    pub path: String,
+    /// Query string without `?`; may be empty.
+    pub query: String,
+    /// Negotiated WebSocket subprotocol; empty if none.
+    pub subprotocol: String,
+    /// Client address as the gateway saw it.
+    pub remote_address: String,
+}
+
+/// State of a transport, coarsened from ICE and DTLS (as `RTCPeerConnectionState`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransportState {
+    /// Negotiated, nothing received yet.
+    New,
+    /// ICE checks or the DTLS handshake are under way.
+    Connecting,
+    /// Media can flow.
+    Connected,
+    /// No validated path at the moment; an ICE restart may mend it.
+    Disconnected,
+    /// Ended by a fault; a new one must be negotiated.
+    Failed,
+    /// Ended on purpose.
+    Closed,
+}
+
+/// Stable reason why a command was refused. New codes may be added; treat unknown ones as `Internal`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FailureCode {
+    /// The grant does not allow it.
+    Forbidden,
+    /// No such participant, track, transport or room.
+    NotFound,
+    /// SDP, candidate or argument is malformed.
+    Invalid,
+    /// A configured bound was met.
+    LimitExceeded,
+    /// Not possible in the present state (answer without offer, join twice).
+    WrongState,
+    /// The router is draining or overloaded.
+    Unavailable,
+    /// A fault on our side.
+    Internal,
+}
+
+/// The section of a subscribing offer (`a=mid`) that carries a track.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MidTrack {
+    /// Media identification tag (RFC 9143).
+    pub mid: String,
+    /// The track it carries; `None` when the section is idle.
+    pub track: Option<TrackId>,
+}
+
+/// Which layer a subscriber now gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerState {
+    /// The subscribed track.
+    pub track: TrackId,
+    /// Spatial index now forwarded; `None` while paused.
+    pub spatial: Option<u8>,
+    /// Temporal index now forwarded.
+    pub temporal: Option<u8>,
+}
+
+/// What reaches the protocol: the client's bytes, and what happened in the router.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// First input of every instance.
+    Opened(Opened),
+    /// The client sent a frame.
+    Message(Frame),
+    /// Last input: the connection is gone (reason for logs). Commands returned here are ignored.
+    Closed(String),
+    /// Asked for by [`Action::TickEveryMs`].
+    Tick,
+    /// Answer to [`Action::Authenticate`].
+    Granted(Grant),
+    /// Answer to [`Action::Authenticate`].
+    Denied(Denial),
+    /// Answer to [`Action::Join`]: this client is now a participant of the room.
+    Joined {
+        /// Itself.
+        me: Participant,
+        /// Everybody else in the room.
+        participants: Vec<Participant>,
+        /// Every track published by others.
+        tracks: Vec<Track>,
+        /// Bounds the host enforces.
+        limits: Limits,
+        /// Servers for the client's ICE agent.
+        ice_servers: Vec<IceServer>,
+    },
+    /// Somebody else joined.
+    ParticipantJoined(Participant),
+    /// Somebody else left; its tracks are unpublished first.
+    ParticipantLeft(ParticipantId),
+    /// Somebody else published a track.
+    TrackPublished(Track),
+    /// A track of somebody else ended.
+    TrackUnpublished(TrackId),
+    /// A track was muted or unmuted by its publisher (also sent for one's own).
+    TrackMuted(TrackId, bool),
+    /// Answer to [`Action::AcceptOffer`].
+    Answer {
+        /// Echo of the command's reference.
+        reference: u64,
+        /// SDP answer.
+        sdp: String,
+        /// The tracks this offer published, by `mid`.
+        tracks: Vec<MidTrack>,
+    },
+    /// The router wants to (re)negotiate the subscribing transport; answer with [`Action::AcceptAnswer`].
+    /// At most one offer is outstanding at a time.
+    Offer {
+        /// Names this offer; grows by one each time.
+        offer_id: u64,
+        /// SDP offer.
+        sdp: String,
+        /// What each media section carries once the offer is answered.
+        tracks: Vec<MidTrack>,
+    },
+    /// A transport changed state.
+    TransportState(Direction, TransportState),
+    /// Loudest speakers first, with level 0 (silence) to 127 (loud). Empty when silent.
+    Speakers(Vec<(ParticipantId, u8)>),
+    /// The layer forwarded to this client changed.
+    Layer(LayerState),
+    /// A data message sent through signaling by another participant.
+    Data {
+        /// Sender.
+        from: ParticipantId,
+        /// Sender's label.
+        label: String,
+        /// Payload.
+        payload: Vec<u8>,
+    },
+    /// Data messages to or from this client were dropped because a bound was met.
+    DataDropped {
+        /// True: what this client sent was dropped (it exceeds its rate or size).
+        /// False: what others sent to it was dropped (it reads too slowly).
+        outgoing: bool,
+        /// Messages dropped since the last report.
+        count: u64,
+    },
+    /// The router is going away: leave and rejoin elsewhere within this many milliseconds.
+    Draining(u64),
+    /// The host removed this client (kicked, grant expired, room closed, transport fault).
+    Removed(String),
+    /// A command was refused.
+    Failed {
+        /// Echo of the command's reference.
+        reference: u64,
+        /// Stable code.
+        code: FailureCode,
+        /// For people.
+        message: String,
+    },
+}
+
+/// What a subscriber would like to get of a track; the host and the layer policy decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerWish {
+    /// The subscribed track.
+    pub track: TrackId,
+    /// Size it is shown at, pixels; 0 = any.
+    pub width: u16,
+    /// Size it is shown at, pixels; 0 = any.
+    pub height: u16,
+    /// Frames per second; 0 = any.
+    pub fps: u16,
+    /// 0 = least important.
+    pub priority: u8,
+    /// Do not send at all.
+    pub paused: bool,
+}
+
+/// A track a publishing offer declares: which media section carries what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedSource {
+    /// `a=mid` of the offer.
+    pub mid: String,
+    /// What it shows.
+    pub source: crate::types::Source,
+}
+
+/// What the protocol asks of the router.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// Chosen by the plugin; echoed in [`Input::Failed`] and in answers.
+    pub reference: u64,
+    /// What to do.
+    pub action: Action,
+}
+
+/// The action of a [`Command`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Send a frame to the client.
+    Send(Frame),
+    /// Close the connection with a WebSocket close code and reason (RFC 6455 §7.4; 4000–4999 are ours).
+    Close(u16, String),
+    /// Deliver [`Input::Tick`] at this period; 0 stops it. Bounded below by 100.
+    TickEveryMs(u32),
+    /// Ask the authentication policy: scheme (`token`, `none`), credentials, wanted room, wanted display name.
+    Authenticate {
+        /// `token` or `none`.
+        scheme: String,
+        /// What the client presented.
+        credentials: Vec<u8>,
+        /// Room it wants.
+        room: String,
+        /// Name it wants to be shown by.
+        name: Option<String>,
+    },
+    /// Join the room of the grant.
+    Join,
+    /// Leave it; the connection stays.
+    Leave,
+    /// Publish: an SDP offer of the client, with the sources of its sections.
+    AcceptOffer {
+        /// SDP offer. A changed ICE ufrag restarts ICE (RFC 8839 §4.4.1.1.1).
+        sdp: String,
+        /// Sources by `mid`; sections not named are `Other`.
+        sources: Vec<PublishedSource>,
+    },
+    /// The client's answer to [`Input::Offer`].
+    AcceptAnswer {
+        /// Echo of the offer's id.
+        offer_id: u64,
+        /// SDP answer.
+        sdp: String,
+    },
+    /// A trickled candidate (RFC 8838), the `candidate:` line.
+    AddCandidate(Direction, String),
+    /// Restart ICE on the subscribing transport: a new [`Input::Offer`] follows.
+    RestartIce,
+    /// Tear one transport down.
+    CloseTransport(Direction),
+    /// Receive a track.
+    Subscribe(TrackId),
+    /// Stop receiving it.
+    Unsubscribe(TrackId),
+    /// What the client would like of it.
+    Wish(LayerWish),
+    /// Mute or unmute one's own track; the host stops forwarding it.
+    Mute(TrackId, bool),
+    /// Stop publishing one's own track.
+    Unpublish(TrackId),
+    /// A data message through signaling; empty `to` = everybody in the room.
+    SendData {
+        /// Receivers.
+        to: Vec<ParticipantId>,
+        /// Label.
+        label: String,
+        /// Payload.
+        payload: Vec<u8>,
+    },
+}
+
+/// A signaling protocol: one value per client connection.
+pub trait Signaling {
+    /// Handles one input and returns what the router shall do, in order.
+    ///
+    /// Never panics on anything a client can send.
+    fn handle(&mut self, input: Input) -> Vec<Command>;
+}

@@ -1,0 +1,73 @@
+//! Plain counters, written by the shard's owner only and read once a second.
+
+/// Counters of a shard since start; gauges as of now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ShardStats {
+    /// Gauge: rooms.
+    pub rooms: u64,
+    /// Gauge: participants.
+    pub participants: u64,
+    /// Gauge: tracks.
+    pub tracks: u64,
+    /// Gauge: subscriptions.
+    pub subscriptions: u64,
+    /// Gauge: transports by state (new, connecting, connected, disconnected).
+    pub transports: [u64; 4],
+    /// RTP packets received and authenticated.
+    pub rtp_received: u64,
+    /// Their payload bytes.
+    pub rtp_received_bytes: u64,
+    /// RTP packets forwarded (one per subscriber).
+    pub rtp_forwarded: u64,
+    /// Their payload bytes.
+    pub rtp_forwarded_bytes: u64,
+    /// Keyframe requests sent to publishers.
+    pub keyframe_requests_sent: u64,
+    /// Keyframe requests received from subscribers.
+    pub keyframe_requests_received: u64,
+    /// Data messages fanned out.
+    pub data_forwarded: u64,
+    /// Data messages dropped at a bound.
+    pub data_dropped: u64,
+    /// Datagrams dropped, by [`DropCause`] in declaration order.
+    pub dropped: [u64; DropCause::COUNT],
+    /// Transports that failed by a panic caught at their edge.
+    pub transport_panics: u64,
+    /// Joins answered.
+    pub joins: u64,
+    /// Transports that reached the connected state.
+    pub connects: u64,
+    /// Sum over those of the time from the offer or answer to connected, microseconds.
+    pub connect_micros_sum: u64,
+}
+
+/// Why a datagram was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DropCause {
+    /// Empty, oversized or of no known first byte (RFC 7983).
+    Malformed,
+    /// STUN that names no transport of this worker.
+    StunUnknownUfrag,
+    /// STUN with a wrong message integrity or fingerprint.
+    StunUnauthenticated,
+    /// DTLS, RTP or RTCP from a 5-tuple that ICE has not validated.
+    UnvalidatedSource,
+    /// The transport refused it (bad tag, replay, malformed).
+    Refused,
+    /// Over a rate bound.
+    RateLimited,
+}
+
+impl DropCause {
+    /// How many there are.
+    pub const COUNT: usize = 6;
+    /// All, with the label metrics use.
+    pub const ALL: [(DropCause, &'static str); Self::COUNT] = [
+        (DropCause::Malformed, "malformed"),
+        (DropCause::StunUnknownUfrag, "stun_unknown_ufrag"),
+        (DropCause::StunUnauthenticated, "stun_unauthenticated"),
+        (DropCause::UnvalidatedSource, "unvalidated_source"),
+        (DropCause::Refused, "refused"),
+        (DropCause::RateLimited, "rate_limited"),
+    ];
+}

@@ -1,0 +1,108 @@
+//! The seam between a worker and the kernel's UDP: one trait, three implementations.
+
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+
+/// Index of a bound socket within one driver, in the order the addresses were given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId(pub u16);
+
+/// Where received datagrams go. Called once per datagram: a GRO train arrives already split.
+pub trait Receiver {
+    /// One datagram. `data` is valid for the call only and may be changed in place.
+    fn datagram(&mut self, socket: SocketId, source: SocketAddr, data: &mut [u8]);
+}
+
+/// A run of datagrams to one destination: every one `segment_bytes` long but the last, which may be
+/// shorter. A run of one is a plain datagram.
+#[derive(Debug, Clone, Copy)]
+pub struct SendRun<'a> {
+    /// Socket to send from.
+    pub socket: SocketId,
+    /// Receiver.
+    pub destination: SocketAddr,
+    /// Length of each datagram but the last, bytes; 1 to 65,507.
+    pub segment_bytes: usize,
+    /// The datagrams, one behind the other.
+    pub payload: &'a [u8],
+}
+
+/// Why a run was not queued.
+#[derive(Debug, thiserror::Error, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendError {
+    /// Every send slot is in use: flush and try again, or drop.
+    #[error("send queue full")]
+    Full,
+    /// The run is empty, has a zero segment or is longer than a slot: the caller's fault.
+    #[error("unsendable run")]
+    Invalid,
+}
+
+/// Counters since start; cheap to copy, read once a second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DriverStats {
+    /// Datagrams handed to the receiver.
+    pub received_datagrams: u64,
+    /// Their bytes.
+    pub received_bytes: u64,
+    /// Kernel completions or messages they came in (GRO joins several datagrams).
+    pub received_batches: u64,
+    /// Datagrams truncated by the kernel and discarded.
+    pub received_truncated: u64,
+    /// Times the receive buffers ran out and the receive was armed again.
+    pub receive_rearmed: u64,
+    /// Datagrams handed to the kernel.
+    pub sent_datagrams: u64,
+    /// Their bytes.
+    pub sent_bytes: u64,
+    /// Runs they went in.
+    pub sent_runs: u64,
+    /// Datagrams the kernel refused (EAGAIN, EMSGSIZE, unreachable, …).
+    pub send_errors: u64,
+    /// Runs refused because every slot was in use.
+    pub send_full: u64,
+    /// System calls made.
+    pub syscalls: u64,
+}
+
+/// Datagrams in, runs of datagrams out, without a system call per packet.
+///
+/// The contract of a turn: wait for [`UdpDriver::poll_ready`] (or a timer), [`UdpDriver::receive`]
+/// until it returns less than the budget, [`UdpDriver::send`] what came of it, [`UdpDriver::flush`].
+pub trait UdpDriver {
+    /// Addresses really bound, by [`SocketId`].
+    fn local_addresses(&self) -> &[SocketAddr];
+
+    /// Hands over at most about `budget` datagrams without waiting (a GRO train is never split over
+    /// two calls). Returns how many.
+    ///
+    /// # Errors
+    /// Only for faults that end the driver; per-datagram errors are counted.
+    fn receive(&mut self, budget: usize, receiver: &mut dyn Receiver) -> io::Result<usize>;
+
+    /// Copies a run into a send slot; it leaves at the next [`UdpDriver::flush`] at the latest.
+    ///
+    /// # Errors
+    /// [`SendError`]; nothing was queued then.
+    fn send(&mut self, run: SendRun<'_>) -> Result<(), SendError>;
+
+    /// Gives everything queued to the kernel.
+    ///
+    /// # Errors
+    /// Only for faults that end the driver.
+    fn flush(&mut self) -> io::Result<()>;
+
+    /// Ready when [`UdpDriver::receive`] may have something.
+    ///
+    /// # Errors
+    /// Only for faults that end the driver.
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Counters since start.
+    fn stats(&self) -> DriverStats;
+
+    /// Cancels what is in flight and waits, bounded, until the kernel has let go of every buffer.
+    fn shutdown(&mut self);
+}
