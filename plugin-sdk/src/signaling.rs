@@ -168,7 +168,15 @@ pub enum Input {
     Draining(u64),
     /// The host removed this client (kicked, grant expired, room closed, transport fault).
     Removed(String),
-    /// A command was refused.
+    /// A command was carried out. The host answers every command except [`Action::Send`],
+    /// [`Action::Close`], [`Action::TickEveryMs`] and [`Action::Leave`] exactly once: with
+    /// [`Input::Granted`] or [`Input::Denied`], [`Input::Joined`], [`Input::Answer`], this, or
+    /// [`Input::Failed`].
+    Done {
+        /// Echo of the command's reference.
+        reference: u64,
+    },
+    /// A command was refused; nothing changed.
     Failed {
         /// Echo of the command's reference.
         reference: u64,
@@ -236,7 +244,7 @@ pub enum Action {
     },
     /// Join the room of the grant.
     Join,
-    /// Leave it; the connection stays.
+    /// Leave it; the connection stays. No input about the room is delivered after this.
     Leave,
     /// Publish: an SDP offer of the client, with the sources of its sections.
     AcceptOffer {

@@ -284,6 +284,13 @@ pub enum EventKind {
         /// Why, for people.
         reason: String,
     },
+    /// The request was carried out. Every request of a live client is answered by exactly one of
+    /// [`EventKind::Joined`] (join), [`EventKind::Answer`] (publishing offer), this (all others;
+    /// a leave may go unanswered) or [`EventKind::Failed`].
+    Done {
+        /// Echo.
+        reference: Reference,
+    },
     /// A request was refused; nothing changed.
     Failed {
         /// Echo.
