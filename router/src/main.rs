@@ -1,1 +1,3 @@
+//! `rillway`: arguments → configuration → run → exit code.
+
 fn main() {}
