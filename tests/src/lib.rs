@@ -1,1 +1,12 @@
-//! tests
+//! The test world: clients, a virtual clock, a network with faults, and real-socket swarms.
+//!
+//! [`client::Client`] is a whole WebRTC participant (ICE, DTLS, SRTP, SCTP by str0m) that speaks the
+//! core's requests and events and checks every packet it gets. [`world::World`] runs many of them
+//! against one or more shards in virtual time; the same client runs over sockets in load tests.
+
+pub mod client;
+pub mod inbound;
+pub mod media;
+pub mod payload;
+pub mod peer;
+pub mod world;

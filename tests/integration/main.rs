@@ -1,0 +1,1 @@
+//! Real sockets, the real gateway, the real binary.

@@ -1,0 +1,151 @@
+//! What the peer connections report: media and data in, key frame requests.
+
+use std::time::{Duration, Instant};
+
+use rillway_core::id::ParticipantId;
+use str0m::Event;
+use str0m::channel::ChannelId;
+use str0m::media::{KeyframeRequest, Mid};
+use str0m::rtp::RtpPacket;
+
+use super::{Client, Message};
+use crate::inbound::Arrival;
+use crate::payload;
+use crate::peer::Peer;
+
+impl Client {
+    pub(super) fn take_events(&mut self, now: Instant) {
+        while let Some(event) = self.publisher.as_mut().and_then(Peer::poll_event) {
+            match event {
+                Event::KeyframeRequest(request) => self.keyframe_requested(request),
+                Event::ChannelOpen(id, _) => self.channel_open(id),
+                Event::ChannelData(data) => self.channel_data(now, data.id, &data.data),
+                Event::ChannelClose(id) => self.channels.retain(|_, (c, _)| *c != id),
+                Event::Connected => self.restart_beats(now),
+                Event::RtpPacket(_) => {
+                    self.violation("media came on the publishing connection".to_owned());
+                }
+                _ => {}
+            }
+        }
+        while let Some(event) = self.subscriber.as_mut().and_then(Peer::poll_event) {
+            if let Event::RtpPacket(packet) = event {
+                self.received(now, &packet);
+            }
+        }
+    }
+
+    /// Frames are due from the moment they can be sent.
+    pub(super) fn restart_beats(&mut self, now: Instant) {
+        for published in &mut self.published {
+            published.beat.next = published.beat.next.max(now);
+        }
+    }
+
+    pub(super) fn keyframe_requested(&mut self, request: KeyframeRequest) {
+        let Some(published) = self.published.iter_mut().find(|p| p.mid == request.mid) else {
+            return;
+        };
+        for (spec, state) in published.spec.layers.iter().zip(&mut published.layers) {
+            if request.rid.is_none_or(|r| spec.rid == Some(&*r)) {
+                state.keyframe_wanted = true;
+                state.keyframe_requests += 1;
+            }
+        }
+    }
+
+    pub(super) fn channel_open(&mut self, id: ChannelId) {
+        for (channel, open) in self.channels.values_mut() {
+            *open |= *channel == id;
+        }
+    }
+
+    pub(super) fn channel_data(&mut self, now: Instant, id: ChannelId, data: &[u8]) {
+        let label = self.channels.iter().find(|(_, (c, _))| *c == id);
+        let Some((label, _)) = label else { return };
+        let Some((from, payload)) = data.split_first_chunk::<8>() else {
+            self.violation(format!(
+                "data message of {} bytes without a sender",
+                data.len()
+            ));
+            return;
+        };
+        self.messages.push(Message {
+            at: now,
+            label: label.clone(),
+            from: ParticipantId(u64::from_be_bytes(*from)),
+            payload: payload.to_vec(),
+        });
+    }
+
+    pub(super) fn received(&mut self, now: Instant, packet: &RtpPacket) {
+        let Some(mid) = self
+            .subscriber
+            .as_mut()
+            .and_then(|p| p.mid_of(packet.header.ssrc))
+        else {
+            self.unknown_packets += 1;
+            return;
+        };
+        let parsed = match payload::read_body(&packet.payload) {
+            Ok(body) => Ok((None, body)),
+            Err(_) => payload::read_video(&packet.payload).map(|(vp8, body)| (Some(vp8), body)),
+        };
+        let (vp8, body) = match parsed {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                self.unknown_packets += 1;
+                self.violation(format!("payload on section {mid}: {error}"));
+                return;
+            }
+        };
+        self.check_origin(now, mid, &body);
+        let Some(inbound) = self.inbound.get_mut(&body.track) else {
+            self.unknown_packets += 1;
+            return;
+        };
+        let arrival = Arrival {
+            sequence: *packet.seq_no,
+            timestamp: packet.header.timestamp,
+            ssrc: *packet.header.ssrc,
+            marker: packet.header.marker,
+            vp8,
+            body,
+        };
+        let sent = self.config.epoch + Duration::from_micros(body.sent_micros);
+        let delay = now.saturating_duration_since(sent);
+        inbound.delays.add(delay.as_micros() as u64);
+        let broken = inbound.note(&arrival, packet.payload.len());
+        for text in broken {
+            self.violation(format!("track {:?}: {text}", body.track));
+        }
+    }
+
+    /// Isolation: a payload comes from this room, from the track its section was offered for, and
+    /// from that track's owner.
+    pub(super) fn check_origin(&mut self, now: Instant, mid: Mid, body: &payload::Body) {
+        if body.room != self.room_hash {
+            self.violation(format!("packet of another room: {body:?}"));
+        }
+        if Some(body.publisher) == self.me {
+            self.violation("own packet came back".to_owned());
+        }
+        let expected = self.sections.get(&mid).is_some_and(|s| {
+            let late = s
+                .previous
+                .is_some_and(|(track, until)| track == body.track && now < until);
+            s.track == Some(body.track) || late
+        });
+        if !expected {
+            let text = format!("section {mid} carries track {:?}", body.track);
+            self.violation(text);
+        }
+        let owner = self.inbound.get(&body.track).map(|i| i.info.owner);
+        if owner != Some(body.publisher) {
+            self.violation(format!(
+                "track {:?} of {owner:?} carries media of {:?}",
+                body.track, body.publisher
+            ));
+        }
+    }
+}

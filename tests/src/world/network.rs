@@ -1,0 +1,142 @@
+//! Links between clients and shards, and the account of who got how many bytes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use str0m_netem::{Input, Netem, NetemConfig, Output, WithLen};
+
+/// A datagram under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packet {
+    /// Source as the receiver sees it.
+    pub source: SocketAddr,
+    /// Destination.
+    pub destination: SocketAddr,
+    /// Bytes.
+    pub contents: Vec<u8>,
+}
+
+impl WithLen for Packet {
+    fn len(&self) -> usize {
+        self.contents.len()
+    }
+}
+
+/// One direction of a client's access.
+pub struct Link {
+    netem: Netem<Packet>,
+    /// Cut: everything is lost.
+    pub cut: bool,
+    /// When the world looks for arrivals next.
+    pub(super) wake: Option<Instant>,
+}
+
+impl Link {
+    /// A link of the given quality.
+    pub fn new(config: NetemConfig) -> Self {
+        Link {
+            netem: Netem::new(config),
+            cut: false,
+            wake: None,
+        }
+    }
+
+    /// Changes its quality; what is under way stays so.
+    pub fn set_config(&mut self, config: NetemConfig) {
+        self.netem.set_config(config);
+    }
+
+    /// Sends a packet, which may be lost.
+    pub(super) fn send(&mut self, now: Instant, packet: Packet) {
+        if !self.cut {
+            self.netem.handle_input(Input::Packet(now, packet));
+        }
+    }
+
+    /// The next packet that has arrived by now.
+    pub(super) fn arrived(&mut self, now: Instant) -> Option<Packet> {
+        self.netem.handle_input(Input::Timeout(now));
+        match self.netem.poll_output() {
+            Some(Output::Packet(packet)) => Some(packet),
+            _ => None,
+        }
+    }
+
+    /// When the world must look again, if it does not know yet.
+    pub(super) fn new_wake(&mut self) -> Option<Instant> {
+        if self.netem.is_empty() {
+            return None;
+        }
+        earlier(&mut self.wake, self.netem.poll_timeout())
+    }
+}
+
+/// Sets a wake-up if it comes before the one already set; returns it if so.
+pub(super) fn earlier(wake: &mut Option<Instant>, at: Instant) -> Option<Instant> {
+    if wake.is_some_and(|wake| wake <= at) {
+        return None;
+    }
+    *wake = Some(at);
+    Some(at)
+}
+
+/// Whether a wake-up is the one that was set last and not one that an earlier one replaced.
+pub(super) fn take_wake(wake: &mut Option<Instant>, now: Instant) -> bool {
+    let due = wake.is_some_and(|wake| wake <= now);
+    if due {
+        *wake = None;
+    }
+    due
+}
+
+/// Bytes to and from one outside address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Bytes it sent to the router.
+    pub sent: u64,
+    /// Bytes the router sent to it.
+    pub received: u64,
+    /// Datagrams it sent.
+    pub sent_datagrams: u64,
+    /// Datagrams it received.
+    pub received_datagrams: u64,
+    /// It proved by an honest connectivity check that it wants traffic.
+    pub validated: bool,
+}
+
+/// What the router owes to whom (reliability invariant 9): toward an address that never made a valid
+/// connectivity check, no more bytes may leave than came from it.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    accounts: BTreeMap<SocketAddr, Account>,
+    /// Addresses that got more than they sent, with what they got.
+    pub violations: Vec<String>,
+}
+
+impl Ledger {
+    /// The account of an address.
+    pub fn account(&self, address: SocketAddr) -> Account {
+        self.accounts.get(&address).copied().unwrap_or_default()
+    }
+
+    /// A datagram reached the router. `honest`: sent by a client of the world.
+    pub(super) fn arrived(&mut self, source: SocketAddr, contents: &[u8], honest: bool) {
+        let account = self.accounts.entry(source).or_default();
+        account.sent += contents.len() as u64;
+        account.sent_datagrams += 1;
+        // A binding request (RFC 8489 §5): the clients of this world sign theirs properly.
+        account.validated |= honest && contents.starts_with(&[0, 1]);
+    }
+
+    /// A datagram left the router.
+    pub(super) fn left(&mut self, destination: SocketAddr, contents: &[u8]) {
+        let account = self.accounts.entry(destination).or_default();
+        account.received += contents.len() as u64;
+        account.received_datagrams += 1;
+        if !account.validated && account.received > account.sent && self.violations.len() < 20 {
+            self.violations
+                .push(format!("{destination} is not validated: {account:?}"));
+        }
+    }
+}
