@@ -1,10 +1,12 @@
 //! Values shared by all policy interfaces. WIT: `rillway:policy/types`.
 
-/// Names a participant for as long as the router runs; never reused. Opaque.
+/// Names a participant for as long as the router runs; never reused. Opaque;
+/// at most 2^53 - 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ParticipantId(pub u64);
 
-/// Names a published track for as long as the router runs; never reused. Opaque.
+/// Names a published track for as long as the router runs; never reused. Opaque;
+/// at most 2^53 - 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TrackId(pub u64);
 
