@@ -1,0 +1,73 @@
+// Runs in the page before its own scripts: keeps every RTCPeerConnection, so that the suite reads the
+// browser's raw statistics and does not have to believe the page's.
+(() => {
+  const Native = window.RTCPeerConnection;
+  if (!Native || window.__probe) return;
+  const connections = [];
+  const Watched = new Proxy(Native, {
+    construct(target, args, newTarget) {
+      const pc = Reflect.construct(target, args, newTarget === Watched ? target : newTarget);
+      connections.push(pc);
+      return pc;
+    },
+  });
+  window.RTCPeerConnection = Watched;
+
+  const pick = (from, ...keys) =>
+    Object.fromEntries(keys.filter((key) => from[key] !== undefined).map((key) => [key, from[key]]));
+
+  async function read(pc, index) {
+    const out = {
+      index,
+      connectionState: pc.connectionState,
+      iceConnectionState: pc.iceConnectionState,
+      inbound: [],
+      outbound: [],
+      pair: null,
+      transport: null,
+    };
+    if (pc.connectionState === 'closed') return out;
+    const stats = await pc.getStats();
+    stats.forEach((s) => {
+      if (s.type === 'inbound-rtp') {
+        out.inbound.push({
+          ...pick(s, 'kind', 'mid', 'ssrc', 'packetsReceived', 'packetsLost', 'bytesReceived', 'framesDecoded',
+            'keyFramesDecoded', 'frameWidth', 'frameHeight', 'framesPerSecond', 'totalSamplesReceived',
+            'totalAudioEnergy', 'freezeCount', 'totalFreezesDuration', 'nackCount', 'pliCount', 'jitter'),
+          codec: stats.get(s.codecId)?.mimeType,
+        });
+      } else if (s.type === 'outbound-rtp') {
+        out.outbound.push({
+          ...pick(s, 'kind', 'mid', 'rid', 'ssrc', 'active', 'packetsSent', 'bytesSent', 'framesEncoded',
+            'frameWidth', 'frameHeight', 'targetBitrate', 'nackCount', 'pliCount', 'retransmittedPacketsSent',
+            'qualityLimitationReason'),
+          codec: stats.get(s.codecId)?.mimeType,
+        });
+      } else if (s.type === 'candidate-pair' && (s.nominated || s.selected) && s.state === 'succeeded') {
+        out.pair = {
+          ...pick(s, 'bytesSent', 'bytesReceived', 'currentRoundTripTime', 'availableOutgoingBitrate'),
+          local: pick(stats.get(s.localCandidateId) ?? {}, 'address', 'port', 'protocol', 'candidateType'),
+          remote: pick(stats.get(s.remoteCandidateId) ?? {}, 'address', 'port', 'protocol', 'candidateType'),
+        };
+      } else if (s.type === 'transport') {
+        out.transport = pick(s, 'dtlsState', 'srtpCipher', 'tlsVersion', 'bytesSent', 'bytesReceived');
+      }
+    });
+    return out;
+  }
+
+  window.__probe = {
+    connections,
+    /** Raw statistics of every connection that is not closed. */
+    async read() {
+      const all = await Promise.all(connections.map(read));
+      return { at: performance.now(), connections: all.filter((pc) => pc.connectionState !== 'closed') };
+    },
+    /** The video elements on the page that show a picture now. */
+    pictures() {
+      return [...document.querySelectorAll('video')]
+        .filter((v) => v.videoWidth > 0 && v.getClientRects().length > 0)
+        .map((v) => ({ width: v.videoWidth, height: v.videoHeight, paused: v.paused, time: v.currentTime }));
+    },
+  };
+})();
