@@ -491,12 +491,12 @@ impl Rooms {
         let Some(settled) = room.pending.settle(reference, failure) else {
             return;
         };
-        if let (Some(code), Some(track)) = (code, settled.part.track) {
-            if settled.part.new_subscription {
-                room.subscriptions.refused(track);
-                if code != FailureCode::LimitExceeded {
-                    self.subscribe_waiting();
-                }
+        if let (Some(code), Some(track)) = (code, settled.part.track)
+            && settled.part.new_subscription
+        {
+            room.subscriptions.refused(track);
+            if code != FailureCode::LimitExceeded {
+                self.subscribe_waiting();
             }
         }
         if let Some(outcome) = settled.outcome {

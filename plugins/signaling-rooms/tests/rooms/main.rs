@@ -4,3 +4,7 @@
 mod arbitrary;
 mod document;
 mod harness;
+mod join;
+mod malformed;
+mod requests;
+mod subscribing;
