@@ -3,14 +3,29 @@
 //! Every key with its meaning, unit, default, bound and memory cost is in `config/rillway.toml`, which is
 //! generated from the raw structs' doc comments. Nothing here binds a port.
 
+mod check;
 mod error;
+mod load;
+mod provenance;
+mod raw;
+mod reference;
+mod source;
+mod validate;
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-pub use error::{ConfigError, Key};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use error::{ConfigError, Key, Problem};
+pub use load::Overrides;
+pub use reference::{reference, schema};
 pub use rillway_core::limits::Limits;
 
 /// A whole, valid configuration.
@@ -33,6 +48,7 @@ pub struct Config {
     pub ice_servers: Vec<IceServer>,
     /// How the process ends.
     pub shutdown: Shutdown,
+    provenance: provenance::Provenance,
 }
 
 /// HTTP and WebSocket for clients.
@@ -121,14 +137,15 @@ pub struct PublicAddress {
 }
 
 /// `media.driver`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum DriverChoice {
-    /// The ring where the kernel allows it, else `Mmsg`.
+    /// io_uring where the kernel allows it, else `recvmmsg` and `sendmmsg`; a log line and a metric say which.
     #[default]
     Auto,
-    /// io_uring, or the process ends with an error.
+    /// io_uring, or the process ends with an error that says why not.
     Ring,
-    /// `recvmmsg` and `sendmmsg`.
+    /// `recvmmsg` and `sendmmsg`, for hosts that forbid io_uring.
     Mmsg,
 }
 
@@ -151,7 +168,8 @@ pub struct Log {
 }
 
 /// `log.format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For a terminal; coloured if it is one.
     Human,
@@ -169,7 +187,8 @@ pub struct Authentication {
 }
 
 /// `authentication.policy`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum AuthenticationPolicy {
     /// Anybody may join any room and publish.
@@ -218,68 +237,4 @@ impl fmt::Debug for Secret {
 pub struct Shutdown {
     /// Time between the notice to clients and the closing of their connections.
     pub notice: Duration,
-}
-
-impl Config {
-    /// What `rillway dev` runs with: loopback, the page, open authentication, human logs.
-    #[must_use]
-    pub fn dev() -> Self {
-        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        Config {
-            gateway: Gateway {
-                listen: SocketAddr::new(loopback, 8080),
-                page: true,
-                connections_max: 10_000,
-                message_bytes_max: 131_072,
-                messages_per_second_max: 100,
-                ping_interval: Duration::from_secs(5),
-                idle_timeout: Duration::from_secs(15),
-                header_timeout: Duration::from_secs(5),
-                allowed_origins: Vec::new(),
-            },
-            media: Media {
-                workers: std::thread::available_parallelism()
-                    .ok()
-                    .and_then(|n| {
-                        NonZeroU16::try_from(u16::try_from(n.get()).unwrap_or(u16::MAX)).ok()
-                    })
-                    .unwrap_or(NonZeroU16::MIN),
-                first_port: 40_000,
-                driver: DriverChoice::Auto,
-                bind: Vec::new(),
-                public_addresses: Vec::new(),
-                receive_buffer_bytes: 4 << 20,
-                send_buffer_bytes: 4 << 20,
-                pin_cpus: false,
-            },
-            limits: Limits::default(),
-            metrics: Some(Metrics {
-                listen: SocketAddr::new(loopback, 9090),
-            }),
-            log: Log {
-                format: LogFormat::Human,
-                filter: "info".to_owned(),
-            },
-            authentication: Authentication {
-                policy: AuthenticationPolicy::Open,
-            },
-            ice_servers: Vec::new(),
-            shutdown: Shutdown {
-                notice: Duration::from_millis(500),
-            },
-        }
-    }
-
-    /// The report for an address that could not be bound, naming the key, the file and line it came
-    /// from, and the address. Exit code 78, like every [`ConfigError`].
-    #[must_use]
-    pub fn bind_error(&self, key: Key, address: SocketAddr, error: &std::io::Error) -> ConfigError {
-        ConfigError::bind(key, address, error)
-    }
-
-    /// The report for a value that this machine refuses at run time for another reason than a bind.
-    #[must_use]
-    pub fn refused(&self, key: Key, problem: &str, help: &str) -> ConfigError {
-        ConfigError::refused(key, problem, help)
-    }
 }

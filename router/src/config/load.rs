@@ -1,0 +1,201 @@
+//! File and flags → [`Config`].
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::de::DeTable;
+
+use super::error::{ConfigError, Key, Problem};
+use super::provenance::Provenance;
+use super::raw::Raw;
+use super::source::Source;
+use super::validate::validate;
+use super::{Config, DriverChoice, LogFormat, PublicAddress, check, reference};
+
+/// `config/dev.toml`, as it was when this binary was built.
+const DEV: &str = include_str!("../../../config/dev.toml");
+
+/// Values given on the command line: they go before the file's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `--listen`, for `gateway.listen`.
+    pub listen: Option<SocketAddr>,
+    /// `--public-address`, the only element of `media.public_addresses`.
+    pub public_address: Option<IpAddr>,
+    /// `--driver`, for `media.driver`.
+    pub driver: Option<DriverChoice>,
+    /// `--workers`, for `media.workers`.
+    pub workers: Option<u16>,
+    /// `--log`, for `log.filter`; must be a valid filter.
+    pub log: Option<String>,
+    /// `--log-format`, for `log.format`.
+    pub log_format: Option<LogFormat>,
+}
+
+impl Overrides {
+    /// Puts the flags' values in, and says which key has which flag.
+    fn apply(&self, raw: &mut Raw) -> BTreeMap<&'static str, &'static str> {
+        let mut flags = BTreeMap::new();
+        if let Some(listen) = self.listen {
+            raw.gateway.listen = listen;
+            flags.insert("gateway.listen", "--listen");
+        }
+        if let Some(public) = self.public_address {
+            raw.media.public_addresses = vec![PublicAddress {
+                public,
+                bound: None,
+            }];
+            flags.insert("media.public_addresses", "--public-address");
+            flags.insert("media.public_addresses[0]", "--public-address");
+        }
+        if let Some(driver) = self.driver {
+            raw.media.driver = driver;
+            flags.insert("media.driver", "--driver");
+        }
+        if let Some(workers) = self.workers {
+            raw.media.workers = workers;
+            flags.insert("media.workers", "--workers");
+        }
+        if let Some(filter) = &self.log {
+            raw.log.filter.clone_from(filter);
+            flags.insert("log.filter", "--log");
+        }
+        if let Some(format) = self.log_format {
+            raw.log.format = format;
+            flags.insert("log.format", "--log-format");
+        }
+        flags
+    }
+}
+
+impl Config {
+    /// What `rillway dev` runs with: loopback, the page, open authentication, human logs.
+    ///
+    /// # Panics
+    /// Never: that the built-in file is valid is tested.
+    #[must_use]
+    pub fn dev() -> Self {
+        match Config::load_dev(None, &Overrides::default()) {
+            Ok(config) => config,
+            Err(error) => panic!("config/dev.toml is built in and tested: {error}"),
+        }
+    }
+
+    /// Reads a file for `rillway serve`. Nothing is bound.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file.
+    pub fn load(file: &Path, overrides: &Overrides) -> Result<Self, ConfigError> {
+        Self::from_source(Source::read(file)?, None, overrides)
+    }
+
+    /// For `rillway dev`: `config/dev.toml`, with the keys of `file` before its own.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file.
+    pub fn load_dev(file: Option<&Path>, overrides: &Overrides) -> Result<Self, ConfigError> {
+        match file {
+            None => Self::from_source(
+                Source::built_in("config/dev.toml (built in)", DEV),
+                None,
+                overrides,
+            ),
+            Some(file) => {
+                let dev = DEV.parse::<toml::Table>().unwrap_or_default();
+                Self::from_source(Source::read(file)?, Some(dev), overrides)
+            }
+        }
+    }
+
+    /// Reads a text as a file of that name would be read.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(name: &str, text: &str) -> Result<Self, ConfigError> {
+        Self::from_source(Source::built_in(name, text), None, &Overrides::default())
+    }
+
+    pub(super) fn from_source(
+        source: Source,
+        base: Option<toml::Table>,
+        overrides: &Overrides,
+    ) -> Result<Self, ConfigError> {
+        let mut raw = match parse(&source) {
+            Ok(raw) => raw,
+            Err(problems) => return Err(ConfigError::new(Some(source), problems)),
+        };
+        if let Some(mut merged) = base {
+            // Both parsed alone, so they parse together.
+            merge(&mut merged, source.text.parse().unwrap_or_default());
+            raw = merged.try_into().unwrap_or(raw);
+        }
+        let flags = overrides.apply(&mut raw);
+        validate(&raw, Provenance::new(source, flags))
+    }
+
+    /// The report for an address that could not be bound, naming the key, the file and line it came
+    /// from, and the address. Exit code 78, like every [`ConfigError`].
+    #[must_use]
+    pub fn bind_error(&self, key: Key, address: SocketAddr, error: &io::Error) -> ConfigError {
+        let (why, help) = match error.kind() {
+            io::ErrorKind::AddrInUse => (
+                "the port is in use".to_owned(),
+                format!("end the program that uses it (`ss -lntup | grep :{}` shows it), or choose another port", address.port()),
+            ),
+            io::ErrorKind::AddrNotAvailable => (
+                "this machine has no such address".to_owned(),
+                "`ip address` lists what there is".to_owned(),
+            ),
+            io::ErrorKind::PermissionDenied => (
+                "permission denied".to_owned(),
+                "ports below 1024 need CAP_NET_BIND_SERVICE; choose a higher one, or let a proxy listen there".to_owned(),
+            ),
+            _ => (error.to_string(), "choose another address or port".to_owned()),
+        };
+        self.refused(key, &format!("cannot listen on {address}: {why}"), &help)
+    }
+
+    /// The report for a value that this machine refuses at run time for another reason than a bind.
+    #[must_use]
+    pub fn refused(&self, key: Key, problem: &str, help: &str) -> ConfigError {
+        let problem = Problem::new(format!("`{key}`: {problem}"));
+        let problem = self.provenance.point(problem, key.as_str(), "this one");
+        self.provenance.error(vec![problem.help(help)])
+    }
+}
+
+/// Text → raw, or all that is wrong with single keys.
+pub(super) fn parse(source: &Source) -> Result<Raw, Vec<Problem>> {
+    let (root, errors) = DeTable::parse_recoverable(&source.text);
+    let problem = |error: &toml::de::Error| {
+        let span = error.span().unwrap_or(source.text.len()..source.text.len());
+        Problem::new(format!("this is not TOML: {}", error.message()))
+            .place(source.place(span, "here"))
+    };
+    if !errors.is_empty() {
+        return Err(errors.iter().map(problem).collect());
+    }
+    let problems = check::check(source, root.get_ref(), &reference::schema());
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Raw::deserialize(toml::de::Deserializer::from(root)).map_err(|error| {
+        let span = error.span().unwrap_or(0..0);
+        vec![Problem::new(error.message().to_owned()).place(source.place(span, "here"))]
+    })
+}
+
+/// Puts the keys of `over` before those of `base`, table by table.
+fn merge(base: &mut toml::Table, over: toml::Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(toml::Value::Table(base)), toml::Value::Table(over)) => merge(base, over),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! The file as it is written: one struct per table.
+//!
+//! This is the only place that says what keys there are. Key, type, default, bound, unit, meaning and
+//! memory cost are read from here through the JSON schema: by the checker ([`super::check`]), by the
+//! generated `config/rillway.toml` and by `rillway config schema`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use rillway_core::limits::Limits;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::{AuthenticationPolicy, DriverChoice, LogFormat, PublicAddress};
+
+/// Rillway's configuration.
+///
+/// All keys but `authentication.policy` have a default: a file holds only what differs. A key that is not
+/// listed here is an error. `rillway check FILE` reads a file as the server would, and binds nothing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Raw {
+    pub(super) gateway: Gateway,
+    pub(super) authentication: Authentication,
+    pub(super) media: Media,
+    pub(super) limits: RawLimits,
+    pub(super) ice: Ice,
+    pub(super) metrics: Metrics,
+    pub(super) log: Log,
+    pub(super) shutdown: Shutdown,
+}
+
+/// HTTP and WebSocket for clients. Browsers give camera and microphone only to pages from HTTPS or from
+/// localhost: for other machines, put a TLS proxy before it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Gateway {
+    /// Address and TCP port to listen on. `0.0.0.0` and `[::]` mean every interface.
+    #[schemars(extend("format" = "socket-address"))]
+    pub(super) listen: SocketAddr,
+    /// Whether the built-in meeting page is served at `/`.
+    pub(super) page: bool,
+    /// Client connections open at once; more are answered 503.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    #[schemars(extend("x-unit" = "connections", "x-memory" = "about 32 KiB each, and up to `message_bytes_max` while a message arrives"))]
+    pub(super) connections_max: u32,
+    /// Longest message a client may send; a longer one closes its connection. More than
+    /// `limits.sdp_bytes`, or a session description could not arrive.
+    #[schemars(range(min = 4_096, max = 1_048_576))]
+    #[schemars(extend("x-unit" = "bytes", "x-memory" = "at most this much per connection"))]
+    pub(super) message_bytes_max: u32,
+    /// Messages a client may send; the burst is one second's worth. Above it, its connection is closed.
+    #[schemars(range(min = 1, max = 10_000), extend("x-unit" = "messages per second"))]
+    pub(super) messages_per_second_max: u32,
+    /// Time between pings to a client.
+    #[schemars(range(min = 500, max = 60_000), extend("x-unit" = "milliseconds"))]
+    pub(super) ping_interval_ms: u32,
+    /// A client that is silent this long is gone, and leaves its room. Longer than `ping_interval_ms`.
+    #[schemars(range(min = 1_000, max = 600_000), extend("x-unit" = "milliseconds"))]
+    pub(super) idle_timeout_ms: u32,
+    /// Time a client has to send a whole request head; then it is answered 408.
+    #[schemars(range(min = 100, max = 60_000), extend("x-unit" = "milliseconds"))]
+    pub(super) header_timeout_ms: u32,
+    /// Origins whose pages may connect, such as `"https://meet.example.org"`. Empty: the page's own origin,
+    /// and clients that send no `Origin`.
+    #[schemars(length(max = 64), extend("items" = serde_json::json!({"type": "string", "format": "origin"})))]
+    pub(super) allowed_origins: Vec<String>,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Gateway {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            page: true,
+            connections_max: 10_000,
+            message_bytes_max: 131_072,
+            messages_per_second_max: 100,
+            ping_interval_ms: 5_000,
+            idle_timeout_ms: 15_000,
+            header_timeout_ms: 5_000,
+            allowed_origins: Vec::new(),
+        }
+    }
+}
+
+/// Who may join.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Authentication {
+    /// The rule. It has no default, so that nobody opens a server by leaving a line out; `rillway dev`
+    /// takes `"open"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "AuthenticationPolicy", extend("x-example" = "open"))]
+    pub(super) policy: Option<AuthenticationPolicy>,
+}
+
+/// Workers and their UDP sockets. A worker is a thread with its own port: its candidates name that port,
+/// so that no packet lands on the wrong core.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Media {
+    /// Worker threads. 0: one per core this process may use.
+    #[schemars(range(max = 256))]
+    #[schemars(extend("x-unit" = "threads", "x-memory" = "socket buffers for every bound address, and about 16 MiB of packet buffers, each"))]
+    pub(super) workers: u16,
+    /// UDP port of the first worker; the next ones use the next ports. Open as many in the firewall as
+    /// there are workers. 0: any free ports, for tests.
+    #[schemars(extend("x-unit" = "port"))]
+    pub(super) first_port: u16,
+    /// How datagrams are read and written.
+    pub(super) driver: DriverChoice,
+    /// Addresses to bind. Empty: every address of every interface that is up, loopback included, link-local
+    /// not. `0.0.0.0` is refused: a client must be told an address it can reach.
+    #[schemars(length(max = 64))]
+    pub(super) bind: Vec<IpAddr>,
+    /// Addresses that clients are told instead of the bound ones, where a NAT forwards to this machine.
+    /// `"203.0.113.7"` stands for every bound address of its family but loopback;
+    /// `"203.0.113.7/10.0.0.5"` for 10.0.0.5 alone. Ports are never translated.
+    #[schemars(length(max = 64))]
+    pub(super) public_addresses: Vec<PublicAddress>,
+    /// Receive buffer of each socket. The kernel caps it at `net.core.rmem_max`.
+    #[schemars(range(min = 65_536, max = 268_435_456))]
+    #[schemars(extend("x-unit" = "bytes", "x-memory" = "up to twice this per worker and bound address, while it is full"))]
+    pub(super) receive_buffer_bytes: u32,
+    /// Send buffer of each socket. The kernel caps it at `net.core.wmem_max`.
+    #[schemars(range(min = 65_536, max = 268_435_456))]
+    #[schemars(extend("x-unit" = "bytes", "x-memory" = "up to twice this per worker and bound address, while it is full"))]
+    pub(super) send_buffer_bytes: u32,
+    /// Whether worker n is pinned to the n-th core this process may use.
+    pub(super) pin_cpus: bool,
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Media {
+            workers: 0,
+            first_port: 40_000,
+            driver: DriverChoice::Auto,
+            bind: Vec::new(),
+            public_addresses: Vec::new(),
+            receive_buffer_bytes: 4 * 1024 * 1024,
+            send_buffer_bytes: 4 * 1024 * 1024,
+            pin_cpus: false,
+        }
+    }
+}
+
+/// Bounds of the media core. What is over a bound is refused or dropped, counted, and hurts nobody else.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Limits")]
+pub(super) struct RawLimits {
+    /// Participants in one room.
+    #[schemars(range(min = 1, max = 10_000))]
+    #[schemars(extend("x-unit" = "participants", "x-memory" = "about 300 KiB each, with both transports"))]
+    pub(super) participants_per_room: u32,
+    /// Rooms of one worker.
+    #[schemars(range(min = 1, max = 1_000_000), extend("x-unit" = "rooms", "x-memory" = "at most 64 KiB each"))]
+    pub(super) rooms: u32,
+    /// Tracks one participant may publish.
+    #[schemars(range(min = 1, max = 256), extend("x-unit" = "tracks"))]
+    pub(super) tracks_per_participant: u16,
+    /// Tracks one participant may receive at once; each is a media section of its session description.
+    #[schemars(range(min = 1, max = 1_000), extend("x-unit" = "tracks"))]
+    pub(super) subscriptions_per_participant: u16,
+    /// Longest session description; a longer one is refused before it is parsed.
+    #[schemars(range(min = 4_096, max = 262_144), extend("x-unit" = "bytes"))]
+    pub(super) sdp_bytes: u32,
+    /// Longest data message.
+    #[schemars(range(min = 1_024, max = 262_144), extend("x-unit" = "bytes"))]
+    pub(super) data_message_bytes: u32,
+    /// Data one participant may send; the burst is one second's worth.
+    #[schemars(range(min = 1_024, max = 134_217_728), extend("x-unit" = "bytes per second"))]
+    pub(super) data_bytes_per_second: u32,
+    /// Data queued toward one receiver; at least `data_message_bytes`.
+    #[schemars(range(min = 1_024, max = 67_108_864))]
+    #[schemars(extend("x-unit" = "bytes", "x-memory" = "at most this much per participant"))]
+    pub(super) data_queue_bytes: u32,
+}
+
+impl Default for RawLimits {
+    fn default() -> Self {
+        let core = Limits::default();
+        RawLimits {
+            participants_per_room: core.participants_per_room,
+            rooms: core.rooms,
+            tracks_per_participant: core.tracks_per_participant,
+            subscriptions_per_participant: core.subscriptions_per_participant,
+            sdp_bytes: core.sdp_bytes,
+            data_message_bytes: core.data_message_bytes,
+            data_bytes_per_second: core.data_bytes_per_second,
+            data_queue_bytes: core.data_queue_bytes,
+        }
+    }
+}
+
+impl From<&RawLimits> for Limits {
+    // A bound the core gained keeps its default until it has a key; a test asks for the key.
+    #[allow(clippy::needless_update)]
+    fn from(raw: &RawLimits) -> Limits {
+        Limits {
+            participants_per_room: raw.participants_per_room,
+            rooms: raw.rooms,
+            tracks_per_participant: raw.tracks_per_participant,
+            subscriptions_per_participant: raw.subscriptions_per_participant,
+            sdp_bytes: raw.sdp_bytes,
+            data_message_bytes: raw.data_message_bytes,
+            data_bytes_per_second: raw.data_bytes_per_second,
+            data_queue_bytes: raw.data_queue_bytes,
+            ..Limits::default()
+        }
+    }
+}
+
+/// STUN and TURN servers that clients are told of. A router with a public address needs none.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Ice {
+    /// One `[[ice.servers]]` each, in the order clients shall try them.
+    #[schemars(length(max = 8))]
+    pub(super) servers: Vec<IceServer>,
+}
+
+/// A STUN or TURN server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct IceServer {
+    /// Its URLs: `stun:`, `stuns:`, `turn:` or `turns:` (RFC 7064, RFC 7065).
+    #[schemars(length(min = 1, max = 8), extend("items" = serde_json::json!({"type": "string", "format": "ice-url"})))]
+    #[schemars(extend("x-example" = ["turn:turn.example.org:3478?transport=udp"]))]
+    pub(super) urls: Vec<String>,
+    /// User name; TURN needs one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(min = 1, max = 512), extend("x-example" = "rillway"))]
+    pub(super) username: Option<String>,
+    /// File with the credential, which TURN needs; relative to this file. Its text without the last line
+    /// break. Only its owner and group may be able to read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(min = 1, max = 4_096), extend("x-example" = "turn.credential"))]
+    pub(super) credential_file: Option<PathBuf>,
+}
+
+/// Metrics for Prometheus, on a listener of their own: `GET /metrics`. Their names are in `docs/metrics.md`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Metrics {
+    /// Whether there is such a listener.
+    pub(super) enabled: bool,
+    /// Address and TCP port to listen on.
+    #[schemars(extend("format" = "socket-address"))]
+    pub(super) listen: SocketAddr,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics {
+            enabled: true,
+            listen: SocketAddr::from(([127, 0, 0, 1], 9090)),
+        }
+    }
+}
+
+/// Log lines, on standard error. One cause gives at most one line per second; the next line says how many
+/// were left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Log {
+    /// What a line looks like.
+    pub(super) format: LogFormat,
+    /// Which lines are written: a level (`error`, `warn`, `info`, `debug`, `trace`), or directives such as
+    /// `"info,rillway::gateway=debug"`.
+    #[schemars(length(max = 1_024), extend("format" = "log-filter"))]
+    pub(super) filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log {
+            format: LogFormat::Json,
+            filter: "info".to_owned(),
+        }
+    }
+}
+
+/// What happens on SIGTERM and Ctrl-C. The second signal ends the process at once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Shutdown {
+    /// Time between the notice to clients and the end of their connections. New clients are refused
+    /// meanwhile.
+    #[schemars(range(max = 600_000), extend("x-unit" = "milliseconds"))]
+    pub(super) notice_ms: u32,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Shutdown { notice_ms: 1_000 }
+    }
+}
+
+impl fmt::Display for PublicAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.bound {
+            Some(bound) => write!(f, "{}/{bound}", self.public),
+            None => write!(f, "{}", self.public),
+        }
+    }
+}
+
+impl FromStr for PublicAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let address = |part: &str| {
+            part.parse::<IpAddr>()
+                .map_err(|_| format!("`{part}` is no IP address"))
+        };
+        match text.split_once('/') {
+            None => Ok(PublicAddress {
+                public: address(text)?,
+                bound: None,
+            }),
+            Some((public, bound)) => Ok(PublicAddress {
+                public: address(public)?,
+                bound: Some(address(bound)?),
+            }),
+        }
+    }
+}
+
+impl Serialize for PublicAddress {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PublicAddress {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Cow::<'de, str>::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for PublicAddress {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "PublicAddress".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "public-address" })
+    }
+}

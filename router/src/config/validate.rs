@@ -1,0 +1,396 @@
+//! Raw → valid: what one key's schema cannot say, checked together.
+
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use super::error::{ConfigError, Problem};
+use super::provenance::Provenance;
+use super::raw::{self, Raw};
+use super::{
+    Authentication, Config, Gateway, IceServer, Limits, Log, Media, Metrics, Secret, Shutdown,
+};
+
+/// More workers than this would leave too few ports to any firewall rule; the schema says the same.
+const WORKERS_MAX: u16 = 256;
+/// A longer credential is a wrong file.
+const CREDENTIAL_BYTES_MAX: u64 = 4_096;
+
+/// Checks what the schema cannot, and converts.
+///
+/// # Errors
+/// Every problem found, with its place.
+pub(super) fn validate(raw: &Raw, provenance: Provenance) -> Result<Config, ConfigError> {
+    let mut checks = Checks {
+        raw,
+        provenance: &provenance,
+        problems: Vec::new(),
+    };
+    let workers = checks.workers();
+    checks.listeners();
+    checks.gateway();
+    checks.limits();
+    checks.bind();
+    checks.public_addresses();
+    let ice_servers = checks.ice_servers();
+    let policy = checks.policy();
+    let problems = checks.problems;
+    let (Some(policy), true) = (policy, problems.is_empty()) else {
+        return Err(provenance.error(problems));
+    };
+    Ok(Config {
+        gateway: gateway(&raw.gateway),
+        media: media(&raw.media, workers),
+        limits: Limits::from(&raw.limits),
+        metrics: raw.metrics.enabled.then_some(Metrics {
+            listen: raw.metrics.listen,
+        }),
+        log: Log {
+            format: raw.log.format,
+            filter: raw.log.filter.clone(),
+        },
+        authentication: Authentication { policy },
+        ice_servers,
+        shutdown: Shutdown {
+            notice: millis(raw.shutdown.notice_ms),
+        },
+        provenance,
+    })
+}
+
+fn gateway(raw: &raw::Gateway) -> Gateway {
+    Gateway {
+        listen: raw.listen,
+        page: raw.page,
+        connections_max: raw.connections_max,
+        message_bytes_max: raw.message_bytes_max,
+        messages_per_second_max: raw.messages_per_second_max,
+        ping_interval: millis(raw.ping_interval_ms),
+        idle_timeout: millis(raw.idle_timeout_ms),
+        header_timeout: millis(raw.header_timeout_ms),
+        allowed_origins: raw.allowed_origins.clone(),
+    }
+}
+
+fn media(raw: &raw::Media, workers: NonZeroU16) -> Media {
+    Media {
+        workers,
+        first_port: raw.first_port,
+        driver: raw.driver,
+        bind: raw.bind.clone(),
+        public_addresses: raw.public_addresses.clone(),
+        receive_buffer_bytes: raw.receive_buffer_bytes,
+        send_buffer_bytes: raw.send_buffer_bytes,
+        pin_cpus: raw.pin_cpus,
+    }
+}
+
+fn millis(ms: u32) -> Duration {
+    Duration::from_millis(u64::from(ms))
+}
+
+struct Checks<'a> {
+    raw: &'a Raw,
+    provenance: &'a Provenance,
+    problems: Vec<Problem>,
+}
+
+impl Checks<'_> {
+    /// Reports a problem at keys, each with what is said beside it; the first is the one to change.
+    fn report(&mut self, title: String, keys: &[(&str, &str)], help: &str) {
+        let point =
+            |problem, (key, label): &(&str, &str)| self.provenance.point(problem, key, label);
+        self.problems
+            .push(keys.iter().fold(Problem::new(title), point).help(help));
+    }
+
+    fn workers(&mut self) -> NonZeroU16 {
+        let wanted = match self.raw.media.workers {
+            0 => std::thread::available_parallelism()
+                .map_or(1, |n| u16::try_from(n.get()).unwrap_or(WORKERS_MAX))
+                .min(WORKERS_MAX),
+            some => some,
+        };
+        let workers = NonZeroU16::new(wanted).unwrap_or(NonZeroU16::MIN);
+        let first = u32::from(self.raw.media.first_port);
+        let last = first + u32::from(workers.get()) - 1;
+        if first != 0 && last > u32::from(u16::MAX) {
+            let title = format!(
+                "{workers} workers need the UDP ports {first} to {last}, and 65535 is the last there is"
+            );
+            let first_port = ("media.first_port", "the first worker's port");
+            let keys = [first_port, ("media.workers", "one port each")];
+            let highest = u32::from(u16::MAX) - u32::from(workers.get()) + 1;
+            self.report(
+                title,
+                &keys,
+                &format!("start at {highest} or below, or take fewer workers"),
+            );
+        }
+        workers
+    }
+
+    fn listeners(&mut self) {
+        let (gateway, metrics) = (self.raw.gateway.listen, self.raw.metrics.listen);
+        if self.raw.metrics.enabled && collide(gateway, metrics) {
+            let title = format!(
+                "the gateway and the metrics both want TCP port {}",
+                metrics.port()
+            );
+            let keys = [
+                ("metrics.listen", "the metrics' listener"),
+                ("gateway.listen", "the gateway's listener"),
+            ];
+            self.report(title, &keys, "give one of them another port");
+        }
+    }
+
+    fn gateway(&mut self) {
+        let (gateway, limits) = (&self.raw.gateway, &self.raw.limits);
+        if gateway.message_bytes_max <= limits.sdp_bytes {
+            let keys = [
+                ("gateway.message_bytes_max", "the whole message"),
+                ("limits.sdp_bytes", "a part of a message"),
+            ];
+            let title =
+                "a session description of the permitted length would not fit into a message"
+                    .to_owned();
+            self.report(
+                title,
+                &keys,
+                "make `gateway.message_bytes_max` twice `limits.sdp_bytes`",
+            );
+        }
+        if gateway.idle_timeout_ms <= gateway.ping_interval_ms {
+            let keys = [
+                ("gateway.idle_timeout_ms", "gone after this"),
+                ("gateway.ping_interval_ms", "asked after this"),
+            ];
+            let title =
+                "a quiet client would be gone before it is asked whether it is there".to_owned();
+            self.report(
+                title,
+                &keys,
+                "make `gateway.idle_timeout_ms` three times `gateway.ping_interval_ms`",
+            );
+        }
+    }
+
+    fn limits(&mut self) {
+        let limits = &self.raw.limits;
+        if limits.data_queue_bytes < limits.data_message_bytes {
+            let keys = [
+                ("limits.data_queue_bytes", "the whole queue"),
+                ("limits.data_message_bytes", "one message"),
+            ];
+            let title = "the longest data message would not fit into an empty queue".to_owned();
+            self.report(
+                title,
+                &keys,
+                "make `limits.data_queue_bytes` several times `limits.data_message_bytes`",
+            );
+        }
+    }
+
+    fn bind(&mut self) {
+        let bind = &self.raw.media.bind;
+        for (index, address) in bind.iter().enumerate() {
+            let key = format!("media.bind[{index}]");
+            let earlier = bind
+                .iter()
+                .position(|other| other == address)
+                .filter(|other| *other < index);
+            if let Some(earlier) = earlier {
+                let title = format!("`media.bind` has {address} twice");
+                let first = format!("media.bind[{earlier}]");
+                self.report(
+                    title,
+                    &[(&key, "again here"), (&first, "first here")],
+                    "leave one out",
+                );
+            } else if address.is_unspecified() {
+                let title = format!(
+                    "`{key}` cannot be {address}: a client must be told an address it can reach"
+                );
+                self.report(
+                    title,
+                    &[(&key, "names no interface")],
+                    "leave `media.bind` empty to bind every interface",
+                );
+            } else if address.is_multicast() || is_unicast_link_local(address) {
+                let title = format!("`{key}` cannot be {address}: clients cannot send there");
+                self.report(
+                    title,
+                    &[(&key, "multicast or link-local")],
+                    "name an address of an interface",
+                );
+            }
+        }
+    }
+
+    fn public_addresses(&mut self) {
+        let media = &self.raw.media;
+        for (index, address) in media.public_addresses.iter().enumerate() {
+            let key = format!("media.public_addresses[{index}]");
+            let unusable = address.public.is_unspecified() || address.public.is_multicast();
+            let other_family = address
+                .bound
+                .is_some_and(|bound| bound.is_ipv4() != address.public.is_ipv4());
+            let unbound = address
+                .bound
+                .filter(|bound| !media.bind.is_empty() && !media.bind.contains(bound));
+            let earlier = media.public_addresses.iter().take(index).position(|other| {
+                other.bound == address.bound
+                    && (other.bound.is_some() || other.public.is_ipv4() == address.public.is_ipv4())
+            });
+            if unusable {
+                let title = format!(
+                    "`{key}` cannot be {}: clients cannot send there",
+                    address.public
+                );
+                self.report(
+                    title,
+                    &[(&key, "no public address")],
+                    "write the address the NAT has outside",
+                );
+            } else if other_family {
+                let title = format!("`{key}` maps between IPv4 and IPv6, which a NAT does not");
+                self.report(
+                    title,
+                    &[(&key, "two families")],
+                    "give both addresses of one family",
+                );
+            } else if let Some(bound) = unbound {
+                let title = format!("`{key}` stands for {bound}, which is not bound");
+                self.report(
+                    title,
+                    &[(&key, "after the `/`"), ("media.bind", "the bound ones")],
+                    "add it to `media.bind`",
+                );
+            } else if let Some(earlier) = earlier {
+                let first = format!("media.public_addresses[{earlier}]");
+                let title = "two public addresses stand for the same bound ones".to_owned();
+                let help = "say which is for which: \"PUBLIC/BOUND\"";
+                self.report(title, &[(&key, "this one"), (&first, "and this one")], help);
+            }
+        }
+    }
+
+    fn ice_servers(&mut self) -> Vec<IceServer> {
+        let mut servers = Vec::new();
+        for (index, server) in self.raw.ice.servers.iter().enumerate() {
+            let key = format!("ice.servers[{index}]");
+            let turn = server.urls.iter().any(|url| url.starts_with("turn"));
+            if turn && (server.username.is_none() || server.credential_file.is_none()) {
+                let title = format!("`{key}` is a TURN server without user name and credential");
+                let help =
+                    "add `username` and `credential_file`: browsers refuse TURN without them";
+                self.report(title, &[(&format!("{key}.urls"), "TURN")], help);
+            }
+            let credential = server
+                .credential_file
+                .as_deref()
+                .and_then(|file| self.credential(&key, file));
+            servers.push(IceServer {
+                urls: server.urls.clone(),
+                username: server.username.clone(),
+                credential,
+            });
+        }
+        servers
+    }
+
+    fn credential(&mut self, server: &str, file: &Path) -> Option<Secret> {
+        let path = self.provenance.source().folder.join(file);
+        match read_secret(&path) {
+            Ok(secret) => Some(secret),
+            Err((why, help)) => {
+                let title = format!("cannot use the credential in `{}`: {why}", path.display());
+                self.report(
+                    title,
+                    &[(&format!("{server}.credential_file"), "this file")],
+                    &help,
+                );
+                None
+            }
+        }
+    }
+
+    fn policy(&mut self) -> Option<super::AuthenticationPolicy> {
+        let policy = self.raw.authentication.policy;
+        if policy.is_none() {
+            let source = self.provenance.source();
+            let mut problem =
+                Problem::new("`authentication.policy` is not set: who may join?".to_owned());
+            match source.find("authentication") {
+                Some(span) => {
+                    problem = problem.place(source.place(span.key, "`policy` is missing here"));
+                }
+                None => {
+                    problem = problem.note(&format!(
+                        "`{}` has no `[authentication]` table",
+                        source.name
+                    ));
+                }
+            }
+            let help =
+                "to admit everybody to every room, say so:\n\n[authentication]\npolicy = \"open\"";
+            self.problems.push(problem.help(help));
+        }
+        policy
+    }
+}
+
+/// Whether two TCP listeners cannot be bound side by side.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let overlap = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() != 0 && a.port() == b.port() && overlap
+}
+
+/// `fe80::/10` (RFC 4291 §2.5.6): it needs a zone, which candidates do not carry.
+fn is_unicast_link_local(address: &IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
+/// Reads a secret that only its owner and group can read; the error is why not, and what to do.
+fn read_secret(path: &Path) -> Result<Secret, (String, String)> {
+    let failed = |error: std::io::Error| {
+        (
+            error.to_string(),
+            "write the credential into this file, and nothing else".to_owned(),
+        )
+    };
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err((
+            "it is no regular file".to_owned(),
+            "name a file that holds the credential alone".to_owned(),
+        ));
+    }
+    if metadata.permissions().mode() & 0o007 != 0 {
+        let help = format!("chmod 640 {}", path.display());
+        return Err(("everybody on this machine may read it".to_owned(), help));
+    }
+    let mut text = String::new();
+    file.take(CREDENTIAL_BYTES_MAX + 1)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
+    let secret = text
+        .strip_suffix('\n')
+        .map_or(text.as_str(), |t| t.strip_suffix('\r').unwrap_or(t));
+    if secret.is_empty()
+        || text.len() as u64 > CREDENTIAL_BYTES_MAX
+        || secret.contains(char::is_control)
+    {
+        let why = "expected one line of 1 to 4,096 bytes".to_owned();
+        return Err((
+            why,
+            "write the credential into this file, and nothing else".to_owned(),
+        ));
+    }
+    Ok(Secret::new(secret.to_owned()))
+}
