@@ -35,9 +35,13 @@ pub enum SendError {
     /// Every send slot is in use: flush and try again, or drop.
     #[error("send queue full")]
     Full,
-    /// The run is empty, has a zero segment or is longer than a slot: the caller's fault.
+    /// The run is empty, has a zero segment or one above 65,507 bytes, names no socket, or is longer
+    /// than the whole send queue: the caller's fault.
     #[error("unsendable run")]
     Invalid,
+    /// The driver was shut down.
+    #[error("driver shut down")]
+    Closed,
 }
 
 /// Counters since start; cheap to copy, read once a second.
@@ -53,13 +57,14 @@ pub struct DriverStats {
     pub received_truncated: u64,
     /// Times the receive buffers ran out and the receive was armed again.
     pub receive_rearmed: u64,
-    /// Datagrams handed to the kernel.
+    /// Datagrams queued for the kernel, those that it refused then (`send_errors`) included.
     pub sent_datagrams: u64,
     /// Their bytes.
     pub sent_bytes: u64,
     /// Runs they went in.
     pub sent_runs: u64,
-    /// Datagrams the kernel refused (EAGAIN, EMSGSIZE, unreachable, …).
+    /// Datagrams the kernel refused (EAGAIN, EMSGSIZE, unreachable, …). They are lost, as on the
+    /// network: a driver never sends late.
     pub send_errors: u64,
     /// Runs refused because every slot was in use.
     pub send_full: u64,

@@ -1,0 +1,160 @@
+//! Two drivers on one network, and a receiver that keeps what it gets.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rillway_ring::runtime::Runtime;
+use rillway_ring::sim::SimNetwork;
+use rillway_ring::{
+    Driver, DriverChoice, DriverConfig, DriverKind, OpenError, Receiver, SendRun, SocketId,
+    UdpDriver, choose, open_kind,
+};
+
+/// Longest wait for anything; generous, because the machine may be busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The network that a case's drivers share.
+#[derive(Clone)]
+pub(crate) struct Net {
+    pub(crate) kind: DriverKind,
+    pub(crate) sim: SimNetwork,
+}
+
+impl Net {
+    pub(crate) fn open(&self, config: &DriverConfig) -> Result<Driver, OpenError> {
+        match self.kind {
+            DriverKind::Sim => Ok(Driver::Sim(self.sim.open(config)?)),
+            kind => open_kind(kind, config),
+        }
+    }
+
+    /// A driver with one loopback socket and defaults.
+    pub(crate) fn driver(&self) -> Driver {
+        self.open(&any()).expect("a loopback driver opens")
+    }
+}
+
+/// One loopback socket on a free port.
+pub(crate) fn any() -> DriverConfig {
+    DriverConfig::new(["127.0.0.1:0".parse().unwrap()])
+}
+
+/// Runs a case in the runtime of its driver.
+pub(crate) fn run<F: Future<Output = ()>>(kind: DriverKind, case: impl FnOnce(Net) -> F) {
+    let refused = match kind {
+        DriverKind::Ring => choose(DriverChoice::Ring, &any()).err(),
+        DriverKind::Mmsg | DriverKind::Sim => None,
+    };
+    if let Some(error) = refused {
+        assert!(
+            std::env::var_os("RILLWAY_RING_OPTIONAL").is_some(),
+            "{error} (set RILLWAY_RING_OPTIONAL=1 to skip the ring's cases)"
+        );
+        eprintln!("skipped: {error}");
+        return;
+    }
+    let net = Net {
+        kind,
+        sim: SimNetwork::new(),
+    };
+    Runtime::new(kind).unwrap().block_on(case(net));
+}
+
+/// Received datagrams, in order.
+#[derive(Default)]
+pub(crate) struct Inbox(pub(crate) Vec<(SocketId, SocketAddr, Vec<u8>)>);
+
+impl Receiver for Inbox {
+    fn datagram(&mut self, socket: SocketId, source: SocketAddr, data: &mut [u8]) {
+        self.0.push((socket, source, data.to_vec()));
+    }
+}
+
+impl Inbox {
+    pub(crate) fn payloads(&self) -> Vec<&[u8]> {
+        self.0.iter().map(|(_, _, data)| data.as_slice()).collect()
+    }
+}
+
+pub(crate) fn address(driver: &Driver) -> SocketAddr {
+    driver.local_addresses()[0]
+}
+
+/// A run from the first socket.
+pub(crate) fn run_to(destination: SocketAddr, segment_bytes: usize, payload: &[u8]) -> SendRun<'_> {
+    SendRun {
+        socket: SocketId(0),
+        destination,
+        segment_bytes,
+        payload,
+    }
+}
+
+/// Sends one run and flushes.
+pub(crate) fn send_now(
+    driver: &mut Driver,
+    destination: SocketAddr,
+    segment_bytes: usize,
+    payload: &[u8],
+) {
+    driver
+        .send(run_to(destination, segment_bytes, payload))
+        .unwrap();
+    driver.flush().unwrap();
+}
+
+pub(crate) async fn ready(driver: &mut Driver) {
+    poll_fn(|context| driver.poll_ready(context)).await.unwrap();
+}
+
+/// Turns until `inbox` holds `count` datagrams.
+pub(crate) async fn collect(driver: &mut Driver, inbox: &mut Inbox, count: usize) {
+    let turns = async {
+        while inbox.0.len() < count {
+            ready(driver).await;
+            while driver.receive(64, inbox).unwrap() >= 64 {}
+        }
+    };
+    let ended = tokio::time::timeout(PATIENCE, turns).await;
+    assert!(
+        ended.is_ok(),
+        "{} of {count} datagrams arrived; {:?}",
+        inbox.0.len(),
+        driver.stats()
+    );
+}
+
+/// Time for anything that should not come.
+pub(crate) async fn expect_silence(driver: &mut Driver, inbox: &mut Inbox) {
+    let before = inbox.0.len();
+    let turns = async {
+        loop {
+            ready(driver).await;
+            driver.receive(64, inbox).unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    let _: Result<(), _> = tokio::time::timeout(Duration::from_millis(50), turns).await;
+    assert_eq!(inbox.0.len(), before, "nothing more was to come");
+}
+
+/// Bytes that differ from place to place and from seed to seed.
+pub(crate) fn pattern(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    (0..bytes)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 32) as u8
+        })
+        .collect()
+}
+
+/// Whether this process may make network namespaces; says why not.
+pub(crate) fn is_root() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    uid.and_then(|ids| ids.split_whitespace().nth(1)) == Some("0")
+}
