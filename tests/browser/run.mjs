@@ -26,8 +26,9 @@ const { values: options } = parseArgs({
 
 async function loadCases() {
   const sets = {
-    full: ['environment'],
-    driver: [],
+    full: ['environment', 'meeting', 'data', 'room', 'reconnect', 'page', 'process'],
+    driver: ['meeting', 'data'],
+    metrics: ['metrics'],
   };
   const names = sets[options.set];
   if (!names) throw new Error(`unknown --set ${options.set}: one of ${Object.keys(sets).join(', ')}`);

@@ -2,13 +2,19 @@
 // machine's network is gathered by ICE and nothing outlives the run, however it ends.
 
 import { spawn, spawnSync } from 'node:child_process';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import process from 'node:process';
 
 /** The address media uses inside the namespace (a veth pair whose both ends stay inside). */
 export const MEDIA_ADDRESS = '10.77.0.1';
 
-const FLAGS = ['--net', '--pid', '--mount', '--fork', '--kill-child', '--mount-proc'];
+// First choice, then what also works inside a chroot, where /proc cannot be mounted anew.
+const CHOICES = [
+  ['--net', '--pid', '--mount', '--fork', '--kill-child', '--mount-proc'],
+  ['--net', '--fork', '--kill-child'],
+];
 
 function unshareWorks(flags) {
   const probe = spawnSync('unshare', [...flags, 'true'], { stdio: 'pipe' });
@@ -21,21 +27,27 @@ function unshareWorks(flags) {
  */
 export function isolation() {
   if (process.platform !== 'linux') return { flags: null, reason: 'not Linux' };
-  const flags = process.getuid() === 0 ? FLAGS : ['--user', '--map-root-user', ...FLAGS];
-  if (!unshareWorks(flags)) return { flags: null, reason: `unshare ${flags.join(' ')} is refused here` };
+  const user = process.getuid() === 0 ? [] : ['--user', '--map-root-user'];
+  const flags = CHOICES.map((choice) => [...user, ...choice]).find(unshareWorks);
+  if (!flags) return { flags: null, reason: `\`unshare ${[...user, '--net'].join(' ')}\` is refused here` };
   const ip = spawnSync('ip', ['-V'], { stdio: 'pipe' });
   if (ip.error) return { flags: null, reason: 'no `ip` command (Debian package iproute2)' };
   return { flags, reason: '' };
 }
 
-/** Runs this script again inside new namespaces; resolves to its exit code. */
+/**
+ * Runs this script again inside new namespaces; resolves to its exit code. Its temporary files (profiles
+ * of the browsers, configurations) are in a folder of their own, which goes with it.
+ */
 export function enterNamespace(flags, script, args) {
+  const temporary = mkdtempSync(path.join(os.tmpdir(), 'rillway-browser-'));
+  process.once('exit', () => rmSync(temporary, { recursive: true, force: true }));
   return new Promise((resolve, reject) => {
     // The shell is process 1 of the namespace: it reaps what the browsers orphan, and ends with the suite.
     const child = spawn(
       'unshare',
       [...flags, 'sh', '-c', '"$@"; exit $?', 'sh', process.execPath, script, ...args],
-      { stdio: ['ignore', 'inherit', 'inherit'] },
+      { stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, TMPDIR: temporary } },
     );
     const stop = () => child.kill('SIGKILL'); // --kill-child: the whole namespace goes with it
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, stop);
