@@ -1,1 +1,192 @@
-//! The command line.
+//! The command line: arguments → what is to be done.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{self, Config, ConfigError, DriverChoice, LogFormat, Overrides};
+use crate::telemetry;
+
+mod summary;
+
+#[cfg(test)]
+mod tests;
+
+/// Exit code of a process that ended as it was asked to.
+pub const EXIT_OK: u8 = 0;
+/// Exit code for arguments that do not parse; clap's.
+pub const EXIT_USAGE: u8 = 2;
+/// Exit code for a fault of the program or the machine, `EX_SOFTWARE` of sysexits.h.
+pub const EXIT_INTERNAL: u8 = 70;
+/// Exit code for a configuration that cannot be used, a port in use included.
+pub const EXIT_CONFIG: u8 = ConfigError::EXIT_CODE;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   ended as asked, SIGTERM and Ctrl-C included
+  2   the arguments are wrong
+  70  a fault of the program or the machine
+  78  the configuration cannot be used, or a port of it is in use";
+
+const EXAMPLES: &str = "\
+Examples:
+  rillway dev                              a meeting on http://127.0.0.1:8080, for this machine
+  rillway dev --listen 0.0.0.0:8080 --public-address 203.0.113.7
+                                           the same, for others to reach
+  rillway reference config > rillway.toml  a configuration with every key, to begin with
+  rillway check rillway.toml               is it valid?
+  rillway serve --config rillway.toml      serve it";
+
+const DEV_EXAMPLES: &str = "\
+Examples:
+  rillway dev
+  rillway dev --workers 1 --driver mmsg --log debug
+  rillway dev --config my.toml             keys of my.toml go before those of config/dev.toml
+
+Browsers give camera and microphone only to pages from localhost or HTTPS. SIGTERM and Ctrl-C tell the
+clients, wait a moment and exit 0; the second one exits at once.";
+
+/// A WebRTC media router whose rules are WebAssembly components.
+#[derive(Debug, Parser, PartialEq, Eq)]
+#[command(name = "rillway", version, arg_required_else_help = true, after_help = EXAMPLES)]
+#[command(after_long_help = const_format_help())]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn const_format_help() -> String {
+    format!("{EXAMPLES}\n\n{EXIT_CODES}")
+}
+
+#[derive(Debug, Subcommand, PartialEq, Eq)]
+enum Command {
+    /// Run for development: this machine only, open to everybody, with the meeting page
+    #[command(after_help = DEV_EXAMPLES)]
+    Dev(Dev),
+    /// Run with a configuration file
+    Serve(Serve),
+    /// Check a configuration file as `serve` would read it; nothing is bound
+    Check {
+        /// The file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Print a reference text: every key, its JSON schema, or every metric
+    Reference {
+        /// Which
+        #[arg(value_name = "WHICH")]
+        which: Reference,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Reference {
+    /// The annotated configuration file with every key and its default
+    Config,
+    /// JSON Schema of the configuration file, for editors
+    Schema,
+    /// Every metric, as Markdown
+    Metrics,
+}
+
+#[derive(Debug, Args, PartialEq, Eq)]
+struct Dev {
+    /// Address and port of page and signaling [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Address that clients are told for media, where a NAT stands before this machine
+    #[arg(long, value_name = "IP")]
+    public_address: Option<IpAddr>,
+    /// Configuration file; its keys go before those of development
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How datagrams are read and written [default: auto]
+    #[arg(long, value_name = "DRIVER", value_enum)]
+    driver: Option<DriverChoice>,
+    /// Media workers; 0: one per core [default: 0]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=256))]
+    workers: Option<u16>,
+    #[command(flatten)]
+    log: LogFlags,
+}
+
+#[derive(Debug, Args, PartialEq, Eq)]
+struct Serve {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    #[command(flatten)]
+    log: LogFlags,
+}
+
+#[derive(Debug, Args, PartialEq, Eq)]
+struct LogFlags {
+    /// Which log lines are written, before the file's `log.filter`: `debug`, `info,rillway=trace`, …
+    #[arg(long = "log", value_name = "FILTER", value_parser = filter)]
+    filter: Option<String>,
+    /// What they look like, before the file's `log.format`
+    #[arg(long = "log-format", value_name = "FORMAT", value_enum)]
+    format: Option<LogFormat>,
+}
+
+fn filter(text: &str) -> Result<String, String> {
+    telemetry::log::check_filter(text)?;
+    Ok(text.to_owned())
+}
+
+/// What the arguments ask for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Run the router until a signal ends it.
+    Run(Box<Config>),
+    /// Print a text to standard output and exit 0.
+    Print(String),
+}
+
+impl Arguments {
+    /// Reads what the arguments name. Nothing is bound.
+    ///
+    /// # Errors
+    /// The configuration file cannot be used.
+    pub fn action(self) -> Result<Action, ConfigError> {
+        match self.command {
+            Command::Dev(dev) => {
+                let overrides = Overrides {
+                    listen: dev.listen,
+                    public_address: dev.public_address,
+                    driver: dev.driver,
+                    workers: dev.workers,
+                    log: dev.log.filter,
+                    log_format: dev.log.format,
+                };
+                Ok(run(Config::load_dev(dev.config.as_deref(), &overrides)?))
+            }
+            Command::Serve(serve) => {
+                let overrides = Overrides {
+                    log: serve.log.filter,
+                    log_format: serve.log.format,
+                    ..Overrides::default()
+                };
+                Ok(run(Config::load(&serve.config, &overrides)?))
+            }
+            Command::Check { file } => {
+                let config = Config::load(&file, &Overrides::default())?;
+                Ok(Action::Print(summary::summary(
+                    &file.display().to_string(),
+                    &config,
+                )))
+            }
+            Command::Reference { which } => Ok(Action::Print(match which {
+                Reference::Config => config::reference(),
+                Reference::Schema => format!("{:#}\n", config::schema()),
+                Reference::Metrics => telemetry::metrics::reference(),
+            })),
+        }
+    }
+}
+
+fn run(config: Config) -> Action {
+    Action::Run(Box::new(config))
+}

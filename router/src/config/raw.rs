@@ -2,7 +2,7 @@
 //!
 //! This is the only place that says what keys there are. Key, type, default, bound, unit, meaning and
 //! memory cost are read from here through the JSON schema: by the checker ([`super::check`]), by the
-//! generated `config/rillway.toml` and by `rillway config schema`.
+//! generated `config/rillway.toml` and by `rillway reference schema`.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -150,7 +150,7 @@ fn unreadable(name: &str, error: &io::Error) -> Problem {
         |why: &str| Problem::new(format!("cannot read the configuration `{name}`: {why}"));
     match error.kind() {
         io::ErrorKind::NotFound => problem("there is no such file").help(&format!(
-            "`rillway config reference > {name}` writes one with every key and its default"
+            "`rillway reference config > {name}` writes one with every key and its default"
         )),
         io::ErrorKind::PermissionDenied => problem("permission denied")
             .help("give the user that runs rillway the right to read it"),

@@ -55,7 +55,7 @@ fn checked_in_reference_is_what_the_code_generates() {
     let same = file == reference();
     assert!(
         same,
-        "config/rillway.toml is stale: cargo run -- config reference > config/rillway.toml"
+        "config/rillway.toml is stale: cargo run -- reference config > config/rillway.toml"
     );
 }
 
@@ -354,7 +354,7 @@ fn files_that_cannot_be_read_are_explained() {
     let missing = scratch.0.join("missing.toml");
     let report = load(&missing).to_string();
     assert!(
-        report.contains("there is no such file") && report.contains("rillway config reference >"),
+        report.contains("there is no such file") && report.contains("rillway reference config >"),
         "{report}"
     );
     assert!(load(&scratch.0).to_string().contains("it is a directory"));

@@ -1,0 +1,68 @@
+//! What a valid configuration means, in a few lines for people.
+
+use std::fmt::Write;
+
+use crate::config::{AuthenticationPolicy, Config, DriverChoice};
+
+/// The answer of `rillway check`.
+pub(super) fn summary(name: &str, config: &Config) -> String {
+    let mut text = format!("{name} is valid\n");
+    let mut line = |what: &str, meaning: String| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {what:<15}{meaning}");
+    };
+    line("gateway", format!("TCP {}", config.gateway.listen));
+    line("media", media(config));
+    line(
+        "metrics",
+        config
+            .metrics
+            .map_or("off".to_owned(), |m| format!("TCP {}", m.listen)),
+    );
+    line(
+        "authentication",
+        match config.authentication.policy {
+            AuthenticationPolicy::Open => {
+                "open: whoever reaches the gateway may join any room".to_owned()
+            }
+        },
+    );
+    if !config.ice_servers.is_empty() {
+        let urls = config.ice_servers.iter().flat_map(|s| &s.urls);
+        line(
+            "ice servers",
+            urls.map(String::as_str).collect::<Vec<_>>().join(", "),
+        );
+    }
+    text
+}
+
+fn media(config: &Config) -> String {
+    let media = &config.media;
+    let workers = media.workers.get();
+    let ports = match (media.first_port, workers) {
+        (0, _) => "any free UDP ports".to_owned(),
+        (first, 1) => format!("UDP {first}"),
+        (first, _) => format!("UDP {first} to {}", media.port(workers - 1)),
+    };
+    let addresses = match media.bind.as_slice() {
+        [] => "every interface".to_owned(),
+        some => some
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
+    };
+    let driver = match media.driver {
+        DriverChoice::Auto => "auto",
+        DriverChoice::Ring => "ring",
+        DriverChoice::Mmsg => "mmsg",
+    };
+    let plural = if workers == 1 { "" } else { "s" };
+    let mut text = format!("{ports} on {addresses}, {workers} worker{plural}, driver {driver}");
+    if !media.public_addresses.is_empty() {
+        let public = media.public_addresses.iter().map(ToString::to_string);
+        let _ = write!(text, ", told as {}", public.collect::<Vec<_>>().join(", "));
+    }
+    text
+}

@@ -1,0 +1,78 @@
+//! Log lines on standard error: for people or as JSON, at most one per cause and second.
+
+mod format;
+mod rate;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::IsTerminal;
+
+use tracing::Subscriber;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::FilterExt;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+use crate::config::{Log, LogFormat};
+use rate::RateLimit;
+
+/// Checks filter directives (`log.filter`).
+///
+/// # Errors
+/// What is wrong with them.
+pub fn check_filter(text: &str) -> Result<(), String> {
+    EnvFilter::builder()
+        .parse(text)
+        .map(drop)
+        .map_err(|error| error.to_string())
+}
+
+/// Sends the process's log lines to standard error, as configured. Colour only for people, on a terminal,
+/// and where `NO_COLOR` is not set.
+///
+/// # Errors
+/// The process logs already.
+pub fn install(log: &Log) -> Result<(), TryInitError> {
+    let colour = std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let layer = layer(log, colour, RateLimit::system(), std::io::stderr);
+    tracing_subscriber::registry().with(layer).try_init()
+}
+
+/// The layer that writes the lines.
+fn layer<S, W>(
+    log: &Log,
+    colour: bool,
+    rate: RateLimit,
+    writer: W,
+) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    // Checked when the configuration was; what does not parse after all falls back to errors only.
+    let directives = EnvFilter::builder().parse_lossy(&log.filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    match log.format {
+        LogFormat::Human => {
+            let format = format::Counted::human(colour);
+            lines
+                .with_ansi(colour)
+                .event_format(format)
+                .with_filter(directives.and(rate))
+                .boxed()
+        }
+        LogFormat::Json => {
+            let fields = tracing_subscriber::fmt::format::JsonFields::new();
+            let format = format::Counted::json();
+            let lines = lines
+                .with_ansi(false)
+                .fmt_fields(fields)
+                .event_format(format);
+            lines.with_filter(directives.and(rate)).boxed()
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Metrics for Prometheus.
+//!
+//! [`table`] is the one list of names. Workers count in plain memory and hand their numbers over once a
+//! second ([`WorkerRecorder`]); the control side counts as it goes ([`GatewayRecorder`]). Nothing here is
+//! on the packet path.
+
+mod distribution;
+mod gateway;
+mod registry;
+mod server;
+pub mod table;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+pub use distribution::Distribution;
+pub use gateway::{GatewayRecorder, Reject};
+pub use registry::Registry;
+pub use server::serve;
+pub use table::reference;
+pub use worker::{Buckets, LoopStats, WorkerRecorder};

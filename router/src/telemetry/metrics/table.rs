@@ -1,0 +1,283 @@
+//! The one list of metrics: names, kinds, units, labels, meanings. `docs/metrics.md` is written from it.
+
+use std::fmt::Write;
+
+use rillway_core::stats::DropCause;
+
+use super::gateway::Reject;
+
+/// What kind of number a metric is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Now.
+    Gauge,
+    /// Counts by size, with their sum.
+    Histogram,
+    /// Count and sum.
+    Summary,
+}
+
+impl Kind {
+    /// The word of the exposition format.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+            Kind::Summary => "summary",
+        }
+    }
+}
+
+/// A label and what values it can have. None of them is unbounded: never a room, a participant, an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Label {
+    /// Its name.
+    pub name: &'static str,
+    /// Its values.
+    pub values: Values,
+}
+
+/// Values of a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Values {
+    /// One of these.
+    Of(&'static [&'static str]),
+    /// Something fixed for the life of the process, or of a worker.
+    Fixed(&'static str),
+}
+
+/// A metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// Its name: `rillway_`, subject, unit in base units, `_total` for counters.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// What one of it is.
+    pub unit: &'static str,
+    /// Its labels, in this order.
+    pub labels: &'static [Label],
+    /// What it means.
+    pub help: &'static str,
+}
+
+const WORKER: Label = Label {
+    name: "worker",
+    values: Values::Fixed("number of the media worker, from 0"),
+};
+const STATE: Label = Label {
+    name: "state",
+    values: Values::Of(&TRANSPORT_STATES),
+};
+const DIRECTION: Label = Label {
+    name: "direction",
+    values: Values::Of(&["received", "sent"]),
+};
+
+/// States of a transport, in the order of `ShardStats::transports`.
+pub const TRANSPORT_STATES: [&str; 4] = ["new", "connecting", "connected", "disconnected"];
+
+/// First parts of a table of names with labels.
+const fn names<const N: usize>(pairs: &[(DropCause, &'static str); N]) -> [&'static str; N] {
+    let mut names = [""; N];
+    let mut index = 0;
+    while index < N {
+        names[index] = pairs[index].1;
+        index += 1;
+    }
+    names
+}
+
+const DROP_CAUSES: [&str; DropCause::COUNT] = names(&DropCause::ALL);
+
+/// Declares each metric as a constant, its help text as the constant's documentation, and all of them
+/// as `ALL`.
+macro_rules! metrics {
+    ($(#[doc = $help:literal] $id:ident $kind:ident $name:literal $unit:literal [$($label:expr),*];)*) => {
+        $(
+            #[doc = $help]
+            pub const $id: Metric = Metric {
+                name: $name,
+                kind: Kind::$kind,
+                unit: $unit,
+                labels: &[$($label),*],
+                help: $help.trim_ascii(),
+            };
+        )*
+        /// All metrics, in the order of the documentation.
+        pub const ALL: &[Metric] = &[$($id),*];
+    };
+}
+
+metrics! {
+    /// Always 1; its labels say which build this is.
+    BUILD_INFO Gauge "rillway_build_info" "one" [
+        Label { name: "version", values: Values::Fixed("release of rillway") }
+    ];
+    /// Start of the process, since 1970-01-01 UTC.
+    START_TIME Gauge "rillway_start_time_seconds" "seconds" [];
+
+    /// Client connections open now.
+    GATEWAY_CONNECTIONS Gauge "rillway_gateway_connections" "connections" [];
+    /// Client connections accepted.
+    GATEWAY_CONNECTIONS_TOTAL Counter "rillway_gateway_connections_total" "connections" [];
+    /// Signaling messages.
+    GATEWAY_MESSAGES Counter "rillway_gateway_messages_total" "messages" [DIRECTION];
+    /// Bytes of signaling messages, without framing.
+    GATEWAY_MESSAGE_BYTES Counter "rillway_gateway_message_bytes_total" "bytes" [DIRECTION];
+    /// Clients refused or cut off.
+    GATEWAY_REJECTS Counter "rillway_gateway_rejects_total" "clients" [
+        Label { name: "cause", values: Values::Of(&Reject::NAMES) }
+    ];
+    /// Time from a client's wish to join to its answer.
+    JOIN_TIME Histogram "rillway_join_seconds" "seconds" [];
+
+    /// Always 1; its labels say which UDP driver the worker uses and whether it was asked for (`configured`), proved by a test run (`probed`) or taken because io_uring is not available (`fallback`).
+    DRIVER_INFO Gauge "rillway_worker_driver_info" "one" [
+        WORKER,
+        Label { name: "driver", values: Values::Of(&["ring", "mmsg", "sim"]) },
+        Label { name: "reason", values: Values::Of(&["configured", "probed", "fallback"]) }
+    ];
+    /// Share of the last second that the worker spent in turns, 0 to 1.
+    BUSY_RATIO Gauge "rillway_worker_busy_ratio" "one" [WORKER];
+    /// Time of a worker's turn: receive, requests, timers, send.
+    TURN_TIME Histogram "rillway_worker_turn_seconds" "seconds" [WORKER];
+    /// Datagrams received in one turn, of the turns that received any.
+    TURN_DATAGRAMS Histogram "rillway_worker_turn_datagrams" "datagrams" [WORKER];
+    /// Requests of the control thread that the worker handled.
+    REQUESTS Counter "rillway_worker_requests_total" "requests" [WORKER];
+    /// Requests waiting for the worker now.
+    REQUESTS_WAITING Gauge "rillway_worker_requests_waiting" "requests" [WORKER];
+    /// Events handed to the control thread.
+    EVENTS Counter "rillway_worker_events_total" "events" [WORKER];
+    /// Dispensable events (speakers, statistics) dropped because the control thread was behind.
+    EVENTS_DROPPED Counter "rillway_worker_events_dropped_total" "events" [WORKER];
+    /// Clients given up because an indispensable event had no room.
+    CLIENTS_LOST Counter "rillway_worker_clients_lost_total" "clients" [WORKER];
+
+    /// Datagrams received.
+    UDP_RECEIVED Counter "rillway_udp_received_datagrams_total" "datagrams" [WORKER];
+    /// Bytes of datagrams received, without UDP and IP headers.
+    UDP_RECEIVED_BYTES Counter "rillway_udp_received_bytes_total" "bytes" [WORKER];
+    /// Kernel messages that received datagrams came in; GRO joins several datagrams in one.
+    UDP_RECEIVED_BATCHES Counter "rillway_udp_received_batches_total" "batches" [WORKER];
+    /// Datagrams longer than a receive buffer, discarded.
+    UDP_TRUNCATED Counter "rillway_udp_truncated_datagrams_total" "datagrams" [WORKER];
+    /// Times the receive buffers ran out and the receive was armed again.
+    UDP_REARMED Counter "rillway_udp_receive_rearmed_total" "times" [WORKER];
+    /// Datagrams sent.
+    UDP_SENT Counter "rillway_udp_sent_datagrams_total" "datagrams" [WORKER];
+    /// Bytes of datagrams sent, without UDP and IP headers.
+    UDP_SENT_BYTES Counter "rillway_udp_sent_bytes_total" "bytes" [WORKER];
+    /// Kernel messages that sent datagrams went in; GSO joins several datagrams in one.
+    UDP_SENT_BATCHES Counter "rillway_udp_sent_batches_total" "batches" [WORKER];
+    /// Datagrams that the kernel refused to send.
+    UDP_SEND_ERRORS Counter "rillway_udp_send_errors_total" "datagrams" [WORKER];
+    /// Times the send queue was full.
+    UDP_SEND_FULL Counter "rillway_udp_send_full_total" "times" [WORKER];
+    /// Datagrams not sent: the send queue was full even after a flush, or they were empty or too long.
+    UDP_SEND_DROPPED Counter "rillway_udp_send_dropped_datagrams_total" "datagrams" [
+        WORKER,
+        Label { name: "cause", values: Values::Of(&["queue_full", "unsendable"]) }
+    ];
+    /// System calls of the UDP driver.
+    UDP_SYSCALLS Counter "rillway_udp_syscalls_total" "calls" [WORKER];
+
+    /// Received datagrams dropped.
+    DROPPED Counter "rillway_dropped_datagrams_total" "datagrams" [
+        WORKER,
+        Label { name: "cause", values: Values::Of(&DROP_CAUSES) }
+    ];
+    /// RTP packets received and authenticated.
+    RTP_RECEIVED Counter "rillway_rtp_received_packets_total" "packets" [WORKER];
+    /// Payload bytes of RTP packets received.
+    RTP_RECEIVED_BYTES Counter "rillway_rtp_received_bytes_total" "bytes" [WORKER];
+    /// RTP packets forwarded, one per receiver.
+    RTP_FORWARDED Counter "rillway_rtp_forwarded_packets_total" "packets" [WORKER];
+    /// Payload bytes of RTP packets forwarded.
+    RTP_FORWARDED_BYTES Counter "rillway_rtp_forwarded_bytes_total" "bytes" [WORKER];
+    /// Keyframe requests: `received` from subscribers, `sent` to publishers.
+    KEYFRAME_REQUESTS Counter "rillway_keyframe_requests_total" "requests" [WORKER, DIRECTION];
+    /// Data messages forwarded, one per receiver.
+    DATA_FORWARDED Counter "rillway_data_messages_forwarded_total" "messages" [WORKER];
+    /// Data messages dropped at a bound.
+    DATA_DROPPED Counter "rillway_data_messages_dropped_total" "messages" [WORKER];
+
+    /// Rooms now.
+    ROOMS Gauge "rillway_rooms" "rooms" [WORKER];
+    /// Participants now.
+    PARTICIPANTS Gauge "rillway_participants" "participants" [WORKER];
+    /// Published tracks now.
+    TRACKS Gauge "rillway_tracks" "tracks" [WORKER];
+    /// Subscriptions now.
+    SUBSCRIPTIONS Gauge "rillway_subscriptions" "subscriptions" [WORKER];
+    /// Transports now.
+    TRANSPORTS Gauge "rillway_transports" "transports" [WORKER, STATE];
+    /// Joins answered.
+    JOINS Counter "rillway_joins_total" "joins" [WORKER];
+    /// Time of transports from offer or answer to connected.
+    CONNECT_TIME Summary "rillway_transport_connect_seconds" "seconds" [WORKER];
+    /// Transports that failed by a panic caught at their edge; each is a bug.
+    TRANSPORT_PANICS Counter "rillway_transport_panics_total" "transports" [WORKER];
+}
+
+/// Text of `docs/metrics.md`.
+#[must_use]
+pub fn reference() -> String {
+    let mut text = String::from(
+        "# Metrics\n\n\
+         Served for Prometheus at `/metrics` on `metrics.listen` (see `config/rillway.toml`). Every series is\n\
+         there from the start, with 0. Workers hand their numbers over once a second.\n\n\
+         Written by `rillway reference metrics` from `router/src/telemetry/metrics/table.rs`; a test keeps it so.\n\n\
+         | Name | Kind | Unit | Labels | Meaning |\n|---|---|---|---|---|\n",
+    );
+    let mut labels = Vec::<(&str, Vec<&str>, Values)>::new();
+    for metric in ALL {
+        let names = metric
+            .labels
+            .iter()
+            .map(|l| format!("`{}`", l.name))
+            .collect::<Vec<_>>()
+            .join(", ");
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {names} | {} |",
+            metric.name,
+            metric.kind.as_str(),
+            metric.unit,
+            metric.help
+        );
+        for label in metric.labels {
+            match labels
+                .iter_mut()
+                .find(|(name, _, values)| *name == label.name && *values == label.values)
+            {
+                Some((_, users, _)) => users.push(metric.name),
+                None => labels.push((label.name, vec![metric.name], label.values)),
+            }
+        }
+    }
+    text += "\n## Labels\n\nNone is unbounded: no room, no participant, no address.\n\n\
+             | Label | Of | Values |\n|---|---|---|\n";
+    for (name, users, values) in labels {
+        let values = match values {
+            Values::Of(values) => values
+                .iter()
+                .map(|v| format!("`{v}`"))
+                .collect::<Vec<_>>()
+                .join(", "),
+            Values::Fixed(what) => what.to_owned(),
+        };
+        let users = match users.as_slice() {
+            [one] => format!("`{one}`"),
+            several => format!("{} metrics", several.len()),
+        };
+        let _ = writeln!(text, "| `{name}` | {users} | {values} |");
+    }
+    text
+}

@@ -1,0 +1,267 @@
+//! What a worker counted, once a second.
+
+use metrics::{Counter, Gauge};
+use rillway_core::stats::{DropCause, ShardStats};
+use rillway_ring::DriverStats;
+
+use super::distribution::Distribution;
+use super::registry::Registry;
+use super::table::{self, Metric};
+
+/// Counters of a worker's loop since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct LoopStats {
+    /// Share of the last period spent in turns, 0 to 1.
+    pub busy_ratio: f64,
+    /// Requests handled.
+    pub requests: u64,
+    /// Requests waiting now.
+    pub requests_waiting: usize,
+    /// Events handed to the control thread.
+    pub events: u64,
+    /// Dispensable events dropped.
+    pub events_dropped: u64,
+    /// Clients given up.
+    pub clients_lost: u64,
+    /// Datagrams dropped because the send queue was full.
+    pub send_dropped_full: u64,
+    /// Datagrams dropped because they cannot be sent.
+    pub send_dropped_unsendable: u64,
+}
+
+/// What a worker bucketed since it started.
+#[derive(Debug, Clone, Copy)]
+pub struct Buckets<'a> {
+    /// Values per bucket (not cumulative), the bucket above all bounds last.
+    pub counts: &'a [u64],
+    /// Sum of the values.
+    pub sum: u64,
+}
+
+/// A metric, its labels after `worker`, and where its number is.
+type Read<S> = (&'static Metric, &'static [&'static str], fn(&S) -> u64);
+
+const LOOP: &[Read<LoopStats>] = &[
+    (&table::REQUESTS, &[], |s| s.requests),
+    (&table::EVENTS, &[], |s| s.events),
+    (&table::EVENTS_DROPPED, &[], |s| s.events_dropped),
+    (&table::CLIENTS_LOST, &[], |s| s.clients_lost),
+    (&table::UDP_SEND_DROPPED, &["queue_full"], |s| {
+        s.send_dropped_full
+    }),
+    (&table::UDP_SEND_DROPPED, &["unsendable"], |s| {
+        s.send_dropped_unsendable
+    }),
+];
+
+const DRIVER: &[Read<DriverStats>] = &[
+    (&table::UDP_RECEIVED, &[], |s| s.received_datagrams),
+    (&table::UDP_RECEIVED_BYTES, &[], |s| s.received_bytes),
+    (&table::UDP_RECEIVED_BATCHES, &[], |s| s.received_batches),
+    (&table::UDP_TRUNCATED, &[], |s| s.received_truncated),
+    (&table::UDP_REARMED, &[], |s| s.receive_rearmed),
+    (&table::UDP_SENT, &[], |s| s.sent_datagrams),
+    (&table::UDP_SENT_BYTES, &[], |s| s.sent_bytes),
+    (&table::UDP_SENT_BATCHES, &[], |s| s.sent_runs),
+    (&table::UDP_SEND_ERRORS, &[], |s| s.send_errors),
+    (&table::UDP_SEND_FULL, &[], |s| s.send_full),
+    (&table::UDP_SYSCALLS, &[], |s| s.syscalls),
+];
+
+const SHARD: &[Read<ShardStats>] = &[
+    (&table::RTP_RECEIVED, &[], |s| s.rtp_received),
+    (&table::RTP_RECEIVED_BYTES, &[], |s| s.rtp_received_bytes),
+    (&table::RTP_FORWARDED, &[], |s| s.rtp_forwarded),
+    (&table::RTP_FORWARDED_BYTES, &[], |s| s.rtp_forwarded_bytes),
+    (&table::KEYFRAME_REQUESTS, &["received"], |s| {
+        s.keyframe_requests_received
+    }),
+    (&table::KEYFRAME_REQUESTS, &["sent"], |s| {
+        s.keyframe_requests_sent
+    }),
+    (&table::DATA_FORWARDED, &[], |s| s.data_forwarded),
+    (&table::DATA_DROPPED, &[], |s| s.data_dropped),
+    (&table::JOINS, &[], |s| s.joins),
+    (&table::TRANSPORT_PANICS, &[], |s| s.transport_panics),
+];
+
+const SHARD_GAUGES: &[Read<ShardStats>] = &[
+    (&table::ROOMS, &[], |s| s.rooms),
+    (&table::PARTICIPANTS, &[], |s| s.participants),
+    (&table::TRACKS, &[], |s| s.tracks),
+    (&table::SUBSCRIPTIONS, &[], |s| s.subscriptions),
+    (&table::TRANSPORTS, &["new"], |s| s.transports[0]),
+    (&table::TRANSPORTS, &["connecting"], |s| s.transports[1]),
+    (&table::TRANSPORTS, &["connected"], |s| s.transports[2]),
+    (&table::TRANSPORTS, &["disconnected"], |s| s.transports[3]),
+];
+
+/// A counter, and how far the worker's own one was when it was last read.
+struct Follower {
+    counter: Counter,
+    seen: u64,
+}
+
+impl Follower {
+    fn follow(&mut self, now: u64) {
+        self.counter.increment(grown(&mut self.seen, now));
+    }
+}
+
+/// How much a counter has grown since it was seen. A smaller one has started anew.
+fn grown(seen: &mut u64, now: u64) -> u64 {
+    let before = std::mem::replace(seen, now);
+    now.checked_sub(before).unwrap_or(now)
+}
+
+/// A histogram, and its counts when they were last read.
+struct Shape {
+    series: Distribution,
+    seen: Vec<u64>,
+    seen_sum: u64,
+}
+
+impl Shape {
+    fn new(series: Distribution, buckets: usize) -> Self {
+        Shape {
+            series,
+            seen: vec![0; buckets],
+            seen_sum: 0,
+        }
+    }
+
+    /// Follows counts per bucket and their sum, one unit of which is `unit` base units.
+    fn follow(&mut self, now: Buckets<'_>, unit: f64) {
+        let more = self
+            .seen
+            .iter_mut()
+            .zip(now.counts)
+            .map(|(seen, now)| grown(seen, *now));
+        let more = more.collect::<Vec<_>>();
+        self.series
+            .add(more, grown(&mut self.seen_sum, now.sum) as f64 * unit);
+    }
+}
+
+/// Handles of a worker's series. It goes to the worker's thread, whose numbers it takes once a second:
+/// some eighty atomic additions.
+pub struct WorkerRecorder {
+    registry: Registry,
+    worker: String,
+    looping: Vec<Follower>,
+    driver: Vec<Follower>,
+    shard: Vec<Follower>,
+    dropped: Vec<Follower>,
+    shard_gauges: Vec<Gauge>,
+    busy: Gauge,
+    waiting: Gauge,
+    turns: Shape,
+    batches: Shape,
+    connects: Shape,
+}
+
+impl WorkerRecorder {
+    pub(super) fn new(
+        registry: &Registry,
+        worker: u16,
+        turn_micros: &[u64],
+        turn_datagrams: &[u64],
+    ) -> Self {
+        let worker = worker.to_string();
+        let dropped = DropCause::ALL.map(|(_, cause)| Follower {
+            counter: registry.counter(&table::DROPPED, &[&worker, cause]),
+            seen: 0,
+        });
+        let seconds = turn_micros
+            .iter()
+            .map(|micros| *micros as f64 / 1e6)
+            .collect();
+        let datagrams = turn_datagrams.iter().map(|n| *n as f64).collect();
+        let distribution = |metric, bounds| registry.distribution(metric, &[&worker], bounds);
+        WorkerRecorder {
+            looping: followers(registry, &worker, LOOP),
+            driver: followers(registry, &worker, DRIVER),
+            shard: followers(registry, &worker, SHARD),
+            dropped: dropped.into(),
+            shard_gauges: gauges(registry, &worker, SHARD_GAUGES),
+            busy: registry.gauge(&table::BUSY_RATIO, &[&worker]),
+            waiting: registry.gauge(&table::REQUESTS_WAITING, &[&worker]),
+            turns: Shape::new(
+                distribution(&table::TURN_TIME, seconds),
+                turn_micros.len() + 1,
+            ),
+            batches: Shape::new(
+                distribution(&table::TURN_DATAGRAMS, datagrams),
+                turn_datagrams.len() + 1,
+            ),
+            connects: Shape::new(distribution(&table::CONNECT_TIME, Vec::new()), 1),
+            registry: registry.clone(),
+            worker,
+        }
+    }
+
+    /// Says which driver the worker uses and why: labels of `rillway_worker_driver_info`.
+    pub fn driver(&self, driver: &str, reason: &str) {
+        self.registry
+            .gauge(&table::DRIVER_INFO, &[&self.worker, driver, reason])
+            .set(1.0);
+    }
+
+    /// Takes the worker's numbers, all of them since it started: its loop's with turns by microseconds
+    /// and by datagrams received, the driver's, the shard's.
+    pub fn record(
+        &mut self,
+        looping: &LoopStats,
+        turns: Buckets<'_>,
+        batches: Buckets<'_>,
+        driver: &DriverStats,
+        shard: &ShardStats,
+    ) {
+        follow(&mut self.looping, LOOP, looping);
+        follow(&mut self.driver, DRIVER, driver);
+        follow(&mut self.shard, SHARD, shard);
+        for (follower, now) in self.dropped.iter_mut().zip(shard.dropped) {
+            follower.follow(now);
+        }
+        for (gauge, (_, _, read)) in self.shard_gauges.iter().zip(SHARD_GAUGES) {
+            gauge.set(read(shard) as f64);
+        }
+        self.busy.set(looping.busy_ratio);
+        self.waiting.set(looping.requests_waiting as f64);
+        self.turns.follow(turns, 1e-6);
+        self.batches.follow(batches, 1.0);
+        let connects = Buckets {
+            counts: &[shard.connects],
+            sum: shard.connect_micros_sum,
+        };
+        self.connects.follow(connects, 1e-6);
+    }
+}
+
+/// The values of a worker's labels: its number first.
+fn values<'a>(worker: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
+    std::iter::once(worker)
+        .chain(rest.iter().copied())
+        .collect()
+}
+
+fn followers<S>(registry: &Registry, worker: &str, reads: &[Read<S>]) -> Vec<Follower> {
+    let follower = |(metric, rest, _): &Read<S>| Follower {
+        counter: registry.counter(metric, &values(worker, rest)),
+        seen: 0,
+    };
+    reads.iter().map(follower).collect()
+}
+
+fn gauges<S>(registry: &Registry, worker: &str, reads: &[Read<S>]) -> Vec<Gauge> {
+    reads
+        .iter()
+        .map(|(metric, rest, _)| registry.gauge(metric, &values(worker, rest)))
+        .collect()
+}
+
+fn follow<S>(followers: &mut [Follower], reads: &[Read<S>], stats: &S) {
+    for (follower, (_, _, read)) in followers.iter_mut().zip(reads) {
+        follower.follow(read(stats));
+    }
+}
