@@ -50,13 +50,13 @@ clients, wait a moment and exit 0; the second one exits at once.";
 /// A WebRTC media router whose rules are WebAssembly components.
 #[derive(Debug, Parser, PartialEq, Eq)]
 #[command(name = "rillway", version, arg_required_else_help = true, after_help = EXAMPLES)]
-#[command(after_long_help = const_format_help())]
+#[command(after_long_help = long_help())]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
 
-fn const_format_help() -> String {
+fn long_help() -> String {
     format!("{EXAMPLES}\n\n{EXIT_CODES}")
 }
 
@@ -139,8 +139,10 @@ fn filter(text: &str) -> Result<String, String> {
 /// What the arguments ask for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
+    /// Run the router until a signal ends it, and say on standard output where its page is.
+    Dev(Box<Config>),
     /// Run the router until a signal ends it.
-    Run(Box<Config>),
+    Serve(Box<Config>),
     /// Print a text to standard output and exit 0.
     Print(String),
 }
@@ -161,7 +163,10 @@ impl Arguments {
                     log: dev.log.filter,
                     log_format: dev.log.format,
                 };
-                Ok(run(Config::load_dev(dev.config.as_deref(), &overrides)?))
+                Ok(Action::Dev(Box::new(Config::load_dev(
+                    dev.config.as_deref(),
+                    &overrides,
+                )?)))
             }
             Command::Serve(serve) => {
                 let overrides = Overrides {
@@ -169,7 +174,10 @@ impl Arguments {
                     log_format: serve.log.format,
                     ..Overrides::default()
                 };
-                Ok(run(Config::load(&serve.config, &overrides)?))
+                Ok(Action::Serve(Box::new(Config::load(
+                    &serve.config,
+                    &overrides,
+                )?)))
             }
             Command::Check { file } => {
                 let config = Config::load(&file, &Overrides::default())?;
@@ -185,8 +193,4 @@ impl Arguments {
             })),
         }
     }
-}
-
-fn run(config: Config) -> Action {
-    Action::Run(Box::new(config))
 }

@@ -29,10 +29,10 @@ fn the_command_line_is_sound() {
 fn dev_needs_nothing_and_takes_flags() {
     assert_eq!(
         action("dev").expect("valid"),
-        Action::Run(Box::new(Config::dev()))
+        Action::Dev(Box::new(Config::dev()))
     );
     let flags = "dev --listen 0.0.0.0:81 --public-address 203.0.113.7 --driver mmsg --workers 3 --log debug";
-    let Ok(Action::Run(config)) = action(flags) else {
+    let Ok(Action::Dev(config)) = action(flags) else {
         panic!("must run")
     };
     assert_eq!(config.gateway.listen.to_string(), "0.0.0.0:81");
@@ -46,7 +46,7 @@ fn dev_needs_nothing_and_takes_flags() {
 
 #[test]
 fn serve_reads_its_file() {
-    let Ok(Action::Run(config)) = action(&format!("serve --config {}", reference_file())) else {
+    let Ok(Action::Serve(config)) = action(&format!("serve --config {}", reference_file())) else {
         panic!("must run")
     };
     assert_eq!(

@@ -43,7 +43,7 @@ pub(super) struct Gateway {
     pub(super) listen: SocketAddr,
     /// Whether the built-in meeting page is served at `/`.
     pub(super) page: bool,
-    /// Client connections open at once; more are answered 503.
+    /// WebSocket connections open at once; more are answered 503.
     #[schemars(range(min = 1, max = 1_000_000))]
     #[schemars(extend("x-unit" = "connections", "x-memory" = "about 32 KiB each, and up to `message_bytes_max` while a message arrives"))]
     pub(super) connections_max: u32,
@@ -64,8 +64,9 @@ pub(super) struct Gateway {
     /// Time a client has to send a whole request head; then it is answered 408.
     #[schemars(range(min = 100, max = 60_000), extend("x-unit" = "milliseconds"))]
     pub(super) header_timeout_ms: u32,
-    /// Origins whose pages may connect, such as `"https://meet.example.org"`. Empty: the page's own origin,
-    /// and clients that send no `Origin`.
+    /// Origins whose pages may connect, such as `"https://meet.example.org"`; no others may. Empty: the
+    /// page's own origin and, as long as the gateway listens on loopback, any page of this machine.
+    /// Clients that send no `Origin` are no web pages and always may.
     #[schemars(length(max = 64), extend("items" = serde_json::json!({"type": "string", "format": "origin"})))]
     pub(super) allowed_origins: Vec<String>,
 }

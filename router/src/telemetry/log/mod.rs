@@ -6,7 +6,9 @@ mod rate;
 #[cfg(test)]
 mod tests;
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
 
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
@@ -33,13 +35,33 @@ pub fn check_filter(text: &str) -> Result<(), String> {
 /// Sends the process's log lines to standard error, as configured. Colour only for people, on a terminal,
 /// and where `NO_COLOR` is not set.
 ///
+/// Panics become such lines too: one that peers can repeat must not flood standard error, and a JSON log
+/// stays JSON.
+///
 /// # Errors
 /// The process logs already.
 pub fn install(log: &Log) -> Result<(), TryInitError> {
     let colour = std::io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let layer = layer(log, colour, RateLimit::system(), std::io::stderr);
-    tracing_subscriber::registry().with(layer).try_init()
+    tracing_subscriber::registry().with(layer).try_init()?;
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// Writes a line for a panic. Where it happened is its cause, so that each place has its own line.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let cause = panic
+        .location()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let message = panic.payload_as_str().unwrap_or("(no text)");
+    let thread = std::thread::current();
+    let thread = thread.name().unwrap_or("(no name)");
+    let backtrace = Backtrace::capture();
+    let backtrace =
+        (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+    tracing::error!(cause, thread, panic = message, backtrace, "panic");
 }
 
 /// The layer that writes the lines.

@@ -192,3 +192,34 @@ fn filters_are_checked() {
     check_filter("info,rillway::gateway=debug").expect("valid");
     check_filter("rillway=loud").expect_err("no such level");
 }
+
+#[test]
+fn panics_are_lines_of_their_own_place() {
+    clock!(NOW);
+    let lines = lines(LogFormat::Json, "info", false, limit!(NOW), || {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(log_panic));
+        for _ in 0..3 {
+            let _ = std::panic::catch_unwind(|| panic!("{} {}", "one\nplace", 1));
+        }
+        let _ = std::panic::catch_unwind(|| panic!("another place"));
+        std::panic::set_hook(before);
+    });
+    let parsed = lines
+        .iter()
+        .map(|l| serde_json::from_str::<Value>(l).expect(l))
+        .collect::<Vec<_>>();
+    let [one, another] = parsed.as_slice() else {
+        panic!("{lines:#?}")
+    };
+    assert_eq!(
+        (&one["panic"], &another["panic"]),
+        (&"one\nplace 1".into(), &"another place".into())
+    );
+    assert!(
+        one["cause"]
+            .as_str()
+            .is_some_and(|cause| cause.contains("tests.rs:")),
+        "{one}"
+    );
+}
