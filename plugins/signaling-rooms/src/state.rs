@@ -127,7 +127,7 @@ impl Rooms {
                 "this path speaks `{}`: open the WebSocket with that subprotocol",
                 wire::SUBPROTOCOL
             );
-            self.fatal(None, ErrorCode::Invalid, &message, close::PROTOCOL_ERROR);
+            self.fatal(None, ErrorCode::Invalid, &message, close::NO_SUBPROTOCOL);
         }
     }
 

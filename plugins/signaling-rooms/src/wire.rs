@@ -15,8 +15,8 @@ pub const VERSION: u32 = 1;
 
 /// WebSocket close codes (RFC 6455 §7.4; 4000–4999 are the application's).
 pub mod close {
-    /// The client does not speak this protocol.
-    pub const PROTOCOL_ERROR: u16 = 1002;
+    /// The client did not ask for this protocol ("policy violation").
+    pub const NO_SUBPROTOCOL: u16 = 1008;
     /// Unauthenticated or forbidden.
     pub const FORBIDDEN: u16 = 4001;
     /// Removed from the room.

@@ -271,7 +271,7 @@ proptest! {
                         });
                     }
                     Action::Close(code, reason) => {
-                        prop_assert!([1002, 4001, 4003, 4013].contains(code), "{code}");
+                        prop_assert!([1008, 4001, 4003, 4013].contains(code), "{code}");
                         prop_assert!(reason.len() <= limits::CLOSE_REASON_BYTES_MAX);
                         prop_assert_eq!(i + 1, commands.len(), "closing comes last");
                         closed = true;

@@ -21,7 +21,7 @@ fn assert_fatal(output: &Output, code: &str, id: Option<u64>, close: u16) {
 fn a_connection_without_the_subprotocol_is_told_and_closed() {
     let mut rooms = Rooms::new();
     let output = Output(rooms.handle(Input::Opened(Opened::default())));
-    assert_fatal(&output, "invalid", None, 1002);
+    assert_fatal(&output, "invalid", None, 1008);
     assert!(output.error("invalid", None).contains("rillway.rooms.v1"));
 }
 
