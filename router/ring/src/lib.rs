@@ -60,6 +60,7 @@ mod driver;
 mod message;
 mod mmsg;
 mod open;
+mod patience;
 mod probe;
 mod ring;
 pub mod runtime;

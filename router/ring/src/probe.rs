@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::config::DriverConfig;
 use crate::driver::{Receiver, SendRun, SocketId};
+use crate::patience;
 use crate::ring::core::{self, RingCore};
+use crate::runtime;
 use crate::socket;
 
 /// How long a datagram may take over loopback.
@@ -109,16 +111,16 @@ pub fn memlock_bytes(config: &DriverConfig) -> usize {
         (RING_HEADER + completions * 16 + submissions * 4).next_multiple_of(PAGE)
             + (submissions * 64).next_multiple_of(PAGE)
     };
-    let runtime = ring(
-        crate::runtime::RING_ENTRIES as usize,
-        2 * crate::runtime::RING_ENTRIES as usize,
+    let beside = ring(
+        runtime::RING_ENTRIES as usize,
+        2 * runtime::RING_ENTRIES as usize,
     );
     let media = ring(
         core::SUBMISSION_ENTRIES as usize,
         core::completion_entries(config) as usize,
     );
     let buffers = (usize::from(config.receive_buffers) * 16).next_multiple_of(PAGE);
-    runtime + media + buffers
+    beside + media + buffers
 }
 
 fn memlock_limit() -> String {
@@ -148,8 +150,13 @@ fn read_line(path: &str) -> Option<String> {
 /// loopback. Needs no runtime. Returns one line of proof.
 pub(crate) fn io_uring(config: &DriverConfig) -> Result<String, RingFault> {
     let at = |step| move |error| RingFault::new(step, error, config);
-    // The worker's runtime will hold a ring of its own at the same time.
-    let runtime = core::build_runtime_ring().map_err(at("io_uring_setup"))?;
+    // The worker's runtime will hold a ring of its own at the same time, if it does not yet.
+    let runtime = match runtime::has_ring_here() {
+        true => None,
+        false => {
+            Some(patience::for_memory(core::build_runtime_ring).map_err(at("io_uring_setup"))?)
+        }
+    };
     let socket = loopback(config).map_err(at("binding a loopback socket"))?;
     let mut core = RingCore::new(config, vec![socket])?;
     let took = round_trip(&mut core).map_err(at("a datagram over loopback"))?;

@@ -1,6 +1,7 @@
 //! The worker's runtime: tokio-uring beside the media ring, plain tokio where io_uring is forbidden
 //! (tokio-uring cannot start there). Both run one thread, `spawn_local`, timers and I/O.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 
@@ -8,9 +9,20 @@ use tokio::task::LocalSet;
 
 use crate::config::{DriverChoice, DriverConfig, DriverKind};
 use crate::open::{Chosen, OpenError, choose};
+use crate::patience;
 
 /// Submission entries of the runtime's own ring: recording files and control sockets.
 pub(crate) const RING_ENTRIES: u32 = 256;
+
+thread_local! {
+    /// Runtimes with a ring on this thread: the probe need not allow for another.
+    static RINGS_HERE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Whether a runtime with a ring of its own lives on this thread.
+pub(crate) fn has_ring_here() -> bool {
+    RINGS_HERE.get() > 0
+}
 
 /// A single-threaded runtime for one worker. Make it on the worker's thread.
 #[derive(Debug)]
@@ -38,11 +50,12 @@ impl Runtime {
     /// [`OpenError::Runtime`].
     pub fn new(kind: DriverKind) -> Result<Self, OpenError> {
         let made = match kind {
-            DriverKind::Ring => uring().map(Inner::Uring),
+            DriverKind::Ring => patience::for_memory(uring).map(Inner::Uring),
             DriverKind::Mmsg | DriverKind::Sim => plain(),
         };
-        made.map(Self)
-            .map_err(|source| OpenError::Runtime { kind, source })
+        let made = made.map_err(|source| OpenError::Runtime { kind, source })?;
+        RINGS_HERE.set(RINGS_HERE.get() + usize::from(matches!(made, Inner::Uring(_))));
+        Ok(Self(made))
     }
 
     /// Chooses a driver and makes its runtime. Under `auto` a ring runtime that fails although the
@@ -75,6 +88,14 @@ impl Runtime {
         match &self.0 {
             Inner::Uring(runtime) => runtime.block_on(future),
             Inner::Plain(local, runtime) => runtime.block_on(local.run_until(future)),
+        }
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if matches!(self.0, Inner::Uring(_)) {
+            RINGS_HERE.set(RINGS_HERE.get() - 1);
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::bookkeeping::ticket::Ticket;
 use crate::config::DriverConfig;
 use crate::driver::{DriverStats, Receiver, SendError, SendRun, SocketId};
 use crate::message::empty_header;
+use crate::patience;
 use crate::probe::RingFault;
 use crate::socket::{UdpSocket, is_driver_fault};
 
@@ -117,15 +118,14 @@ impl RingCore {
     /// Takes over bound, blocking sockets and arms a receive on each.
     pub(crate) fn new(config: &DriverConfig, sockets: Vec<UdpSocket>) -> Result<Self, RingFault> {
         let at = |step| move |error| RingFault::new(step, error, config);
-        let ring = build_ring(config).map_err(at("io_uring_setup"))?;
+        let ring = patience::for_memory(|| build_ring(config)).map_err(at("io_uring_setup"))?;
         let descriptors: Vec<RawFd> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
         ring.submitter()
             .register_files(&descriptors)
             .map_err(at("registering the sockets"))?;
         let mut buffers = Buffers::new(config.receive_buffers, config.receive_buffer_bytes)
             .map_err(at("mmap"))?;
-        buffers
-            .register(&ring.submitter())
+        patience::for_memory(|| buffers.register(&ring.submitter()))
             .map_err(at("registering the buffer ring"))?;
         let mut template = Box::new(empty_header());
         template.msg_namelen = ADDRESS_BYTES as libc::socklen_t;

@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use rillway_ring::runtime::Runtime;
@@ -38,6 +39,14 @@ impl Net {
 /// One loopback socket on a free port.
 pub(crate) fn any() -> DriverConfig {
     DriverConfig::new(["127.0.0.1:0".parse().unwrap()])
+}
+
+/// One socket on a loopback address that no other case uses: its port stays free when it is given up.
+pub(crate) fn alone() -> DriverConfig {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let last = NEXT.fetch_add(1, Ordering::Relaxed);
+    let middle = (std::process::id() % 250) as u8;
+    DriverConfig::new([SocketAddr::from(([127, 77, middle, last], 0))])
 }
 
 /// Runs a case in the runtime of its driver.
@@ -104,8 +113,14 @@ pub(crate) fn send_now(
     driver.flush().unwrap();
 }
 
+/// Waits until the driver is ready.
 pub(crate) async fn ready(driver: &mut Driver) {
-    poll_fn(|context| driver.poll_ready(context)).await.unwrap();
+    let before = driver.stats();
+    let waiting = poll_fn(|context| driver.poll_ready(context));
+    match tokio::time::timeout(PATIENCE, waiting).await {
+        Ok(result) => result.unwrap(),
+        Err(_) => panic!("no wake-up; {before:?}"),
+    }
 }
 
 /// Turns until `inbox` holds `count` datagrams.

@@ -1,11 +1,11 @@
 //! Opening: what is refused, and in which words.
 
-use rillway_ring::{DriverConfig, DriverKind, OpenError, SocketId};
+use rillway_ring::{DriverConfig, DriverKind, OpenError};
 
-use crate::harness::{Net, address, any};
+use crate::harness::{Net, address, alone, any};
 
 pub(crate) async fn a_port_in_use(net: Net) {
-    let first = net.driver();
+    let first = net.open(&alone()).unwrap();
     let taken = address(&first);
     let config = DriverConfig::new(["127.0.0.1:0".parse().unwrap(), taken]);
     let error = net.open(&config).expect_err("two drivers on one port");
@@ -13,7 +13,6 @@ pub(crate) async fn a_port_in_use(net: Net) {
     assert!(error.to_string().contains(&taken.to_string()), "{error}");
     drop(first);
     let open = net.open(&config).expect("free again");
-    let _ = SocketId(0);
     drop(open);
 }
 

@@ -2,11 +2,11 @@
 
 use rillway_ring::{Driver, DriverConfig, SendError, UdpDriver};
 
-use crate::harness::{Inbox, Net, address, any, collect, pattern, run_to, send_now};
+use crate::harness::{Inbox, Net, address, alone, collect, pattern, run_to, send_now};
 
 /// A driver with datagrams in completed buffers, more waiting in the kernel, and unflushed sends.
 fn loaded(net: &Net) -> (Driver, Driver) {
-    let mut config = any();
+    let mut config = alone();
     config.receive_buffers = 16;
     let (mut sender, mut receiver) = (net.driver(), net.open(&config).unwrap());
     let to = address(&receiver);
