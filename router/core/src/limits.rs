@@ -1,5 +1,7 @@
 //! Every bound of the core, with its reason.
 
+use std::time::Duration;
+
 /// Bounds that configuration may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -35,3 +37,124 @@ impl Default for Limits {
         }
     }
 }
+
+/// Largest datagram looked at, bytes: an Ethernet frame's worth. WebRTC stays below 1,300.
+pub const DATAGRAM_BYTES: usize = 1_500;
+
+/// Largest RTP payload forwarded, bytes. With header, extensions, the RTX prefix and the tag it must
+/// fit the 2,000-byte buffers of the engine, which would panic in every *receiver's* transport
+/// otherwise, and a datagram that the path carries.
+pub const RTP_PAYLOAD_BYTES: usize = 1_400;
+
+/// Longest line of an SDP, bytes: the longest legitimate ones (a=fmtp, a=simulcast) stay below 1,000.
+pub const SDP_LINE_BYTES: usize = 4 * 1024;
+
+/// Most sections of one SDP beyond what tracks or subscriptions allow: idle ones and the application's.
+pub const SDP_SECTIONS_SPARE: usize = 64;
+
+/// Most candidates in one section of an SDP; a host with more interfaces than this names them in vain.
+pub const CANDIDATES_PER_SECTION: usize = 40;
+
+/// Longest candidate line, bytes.
+pub const CANDIDATE_BYTES: usize = 1_024;
+
+/// Simulcast layers of a track: browsers send at most three; the index must fit small tables.
+pub const LAYERS_PER_TRACK: usize = 4;
+
+/// Validated addresses of one transport at a time; a client has one per interface and relay.
+pub const ADDRESSES_PER_TRANSPORT: usize = 40;
+
+/// New addresses one transport may validate between two ICE restarts: the ICE agent remembers each
+/// for ever, so this bounds its memory. A phone that changes its network hourly uses it up in a week.
+pub const ADDRESSES_PER_SESSION: u32 = 200;
+
+/// Distinct SSRCs one publishing transport may use, tracks × layers × changes: the engine keeps replay
+/// state for each for ever.
+pub const SSRCS_PER_TRANSPORT: usize = 512;
+
+/// DTLS handshakes of one transport at a time, one for each distinct ClientHello.
+pub const HANDSHAKES: usize = 4;
+
+/// DTLS handshakes begun by one transport in all: each costs a signature.
+pub const HANDSHAKES_TOTAL: u32 = 16;
+
+/// From the negotiation to connected; browsers give up after 15 to 30 s.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// From disconnected (15 s without a consent check already) to failed: 30 s in all (RFC 7675 §5.1).
+pub const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// For how long checks with the credentials before an ICE restart are still answered.
+pub const RESTART_OVERLAP: Duration = Duration::from_secs(30);
+
+/// How long an address stays its transport's after the last check from it, against theft by a
+/// participant that forges it. Equal to the ICE agent's own patience.
+pub const ADDRESS_LIFETIME: Duration = Duration::from_secs(15);
+
+/// Failed STUN verifications per second that one transport pays for; legitimate clients cause none
+/// but around an ICE restart.
+pub const STUN_FAILURES_PER_TRANSPORT: u32 = 20;
+
+/// Failed STUN verifications per second that one source address is granted.
+pub const STUN_FAILURES_PER_SOURCE: u32 = 100;
+
+/// Failed STUN verifications per second in a shard: at 2 µs each, below one per cent of a core.
+pub const STUN_FAILURES_PER_SHARD: u32 = 4_000;
+
+/// Slots of the table of sources that failed: fixed memory, sources that collide share a slot.
+pub const STUN_SOURCE_SLOTS: usize = 1_024;
+
+/// Outputs taken from one transport in one go; a bound against a loop, never met.
+pub const OUTPUTS_PER_DRAIN: usize = 20_000;
+
+/// Datagrams of one transport waiting for the end of the turn: 8 MB at full size.
+pub const DATAGRAMS_PER_TURN: usize = 8_192;
+
+/// Errors of the engine that one transport survives; each is logged and has no known cause.
+pub const ENGINE_ERRORS: u32 = 64;
+
+/// Sent video packets kept for retransmission per stream: one second at 5 Mb/s. Memory: 200 to
+/// 450 kB per active stream beside the shared payloads.
+pub const RTX_PACKETS: usize = 512;
+
+/// For how long they are kept: several round trips.
+pub const RTX_AGE: Duration = Duration::from_secs(1);
+
+/// Share of a stream that may be retransmissions; bounds what a subscriber can ask for.
+pub const RTX_RATIO: f32 = 0.5;
+
+/// Between two keyframe requests for one layer: a keyframe costs the publisher several frames.
+pub const KEYFRAME_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often a room looks at layers, levels and waiting keyframe requests.
+pub const ROOM_TICK: Duration = Duration::from_millis(250);
+
+/// Silence after which a layer counts as inactive.
+pub const LAYER_SILENCE: Duration = Duration::from_secs(1);
+
+/// Between two reports of dropped data to one client.
+pub const DATA_REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Queue of an unreliable channel, bytes: what waits longer is outdated; the oldest goes first.
+pub const UNRELIABLE_QUEUE_BYTES: usize = 64 * 1024;
+
+/// Bytes handed to SCTP at most before we queue ourselves.
+pub const SCTP_BUFFER_BYTES: usize = 256 * 1024;
+
+/// Of those, what the reliable channel may take, so that it never starves the unreliable one.
+pub const SCTP_RELIABLE_BYTES: usize = 160 * 1024;
+
+/// Channels one client may open beside the two that mean something.
+pub const CHANNELS_PER_TRANSPORT: usize = 8;
+
+/// Largest data message through signaling, bytes: it is copied once per receiver.
+pub const SIGNALED_DATA_BYTES: usize = 16 * 1024;
+
+/// Longest label of a data message through signaling, bytes.
+pub const DATA_LABEL_BYTES: usize = 256;
+
+/// Longest room name, bytes.
+pub const ROOM_NAME_BYTES: usize = 128;
+
+/// Longest identity, name or attribute, bytes; they are sent to everybody in the room.
+pub const GRANT_TEXT_BYTES: usize = 4 * 1024;

@@ -3,13 +3,48 @@
 //! Calling contract: any number of [`Shard::handle_datagram`], [`Shard::handle_request`] and
 //! [`Shard::handle_timeout`] calls make a turn; at its end [`Shard::flush`] hands out what is to be
 //! sent, grouped by destination, then [`Shard::poll_event`] until `None`, then sleep until
-//! [`Shard::poll_timeout`].
+//! [`Shard::poll_timeout`]. `now` never goes back.
 
+pub(crate) mod bucket;
+mod data;
+mod datagrams;
+mod events;
+mod forward;
+mod lifecycle;
+mod publish;
+mod requests;
+pub(crate) mod slab;
+mod subscribe;
+mod ticks;
+mod timers;
+
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::api::{Event, Request};
-use crate::id::{SocketId, WorkerId};
+use hashbrown::HashMap;
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::api::{Direction, Event, EventKind, Request};
+use crate::id::{ClientId, ParticipantId, SocketId, WorkerId};
+use crate::limits::STUN_FAILURES_PER_SHARD;
+use crate::participant::Participant;
+use crate::policy::BuiltIn;
+use crate::room::Room;
+use crate::stats::ShardStats;
+use crate::subscription::Subscription;
+use crate::track::Track;
+use crate::transport::{Outgoing, Step, Transport, TransportFactory, dtls};
+use bucket::Bucket;
+use datagrams::Demux;
+use slab::{
+    ParticipantKey, RoomKey, Slab, SubscriptionKey, TrackKey, TransportKey, from_public, to_public,
+};
+use timers::{Timer, Timers};
+
+/// Hashes for keys that peers choose: seeded, so that nobody can aim at one bucket.
+pub(crate) type Hasher = foldhash::fast::FixedState;
 
 /// Takes what the shard sends. Consecutive datagrams to one destination may be joined by the taker.
 pub trait Transmit {
@@ -34,43 +69,264 @@ pub struct ShardConfig {
 
 /// One worker's rooms and transports.
 pub struct Shard {
-    _config: ShardConfig,
-    stats: crate::stats::ShardStats,
+    config: ShardConfig,
+    factory: TransportFactory,
+    rng: ChaCha20Rng,
+    policy: BuiltIn,
+    hasher: Hasher,
+    rooms: Slab<RoomKey, Room>,
+    room_names: HashMap<String, RoomKey, Hasher>,
+    participants: Slab<ParticipantKey, Participant>,
+    clients: HashMap<ClientId, ParticipantKey, Hasher>,
+    tracks: Slab<TrackKey, Track>,
+    subscriptions: Slab<SubscriptionKey, Subscription>,
+    transports: Slab<TransportKey, Box<Transport>>,
+    demux: Demux,
+    stun_failures: Bucket,
+    timers: Timers,
+    due: Vec<Timer>,
+    /// Transports to be told the time.
+    dirty: Vec<TransportKey>,
+    /// Transports with datagrams to send.
+    sending: Vec<TransportKey>,
+    /// Participants whose subscribing transport is to be negotiated at the end of the turn.
+    offers_due: Vec<ParticipantKey>,
+    /// Last datagrams of transports that are gone.
+    farewells: Vec<Outgoing>,
+    events: VecDeque<Event>,
+    stats: ShardStats,
+}
+
+/// Sizes of the shard's tables, for tests that everything is freed.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TableSizes {
+    pub rooms: usize,
+    pub room_names: usize,
+    pub participants: usize,
+    pub clients: usize,
+    pub tracks: usize,
+    pub subscriptions: usize,
+    pub transports: usize,
+    pub addresses: usize,
+    pub timers: usize,
+    pub dirty: usize,
+    pub sending: usize,
+    pub offers_due: usize,
 }
 
 impl Shard {
-    /// An empty shard.
-    pub fn new(config: ShardConfig, _now: Instant) -> Self {
+    /// An empty shard with a certificate of its own.
+    ///
+    /// # Panics
+    /// If no key for the certificate can be made: the operating system has no randomness.
+    pub fn new(config: ShardConfig, now: Instant) -> Self {
+        let mut rng = ChaCha20Rng::from_seed(config.seed);
+        let crypto = dtls::crypto_provider();
+        let certificate = crypto
+            .dtls_provider
+            .generate_certificate()
+            .expect("a certificate can be made");
+        let factory = TransportFactory {
+            crypto,
+            certificate,
+            advertised: config.advertised_addresses.clone(),
+            limits: config.limits,
+        };
+        let hasher = Hasher::with_seed(rng.next_u64());
         Shard {
-            _config: config,
-            stats: Default::default(),
+            factory,
+            rooms: Slab::new(),
+            room_names: HashMap::with_hasher(hasher.clone()),
+            participants: Slab::new(),
+            clients: HashMap::with_hasher(hasher.clone()),
+            tracks: Slab::new(),
+            subscriptions: Slab::new(),
+            transports: Slab::new(),
+            demux: Demux::new(hasher.clone(), now),
+            stun_failures: Bucket::new(STUN_FAILURES_PER_SHARD, now),
+            timers: Timers::default(),
+            due: Vec::new(),
+            dirty: Vec::new(),
+            sending: Vec::new(),
+            offers_due: Vec::new(),
+            farewells: Vec::new(),
+            events: VecDeque::new(),
+            stats: ShardStats::default(),
+            config,
+            rng,
+            policy: BuiltIn,
+            hasher,
         }
     }
+
     /// A datagram arrived.
     pub fn handle_datagram(
         &mut self,
-        _now: Instant,
-        _socket: SocketId,
-        _source: SocketAddr,
-        _contents: &[u8],
+        now: Instant,
+        socket: SocketId,
+        source: SocketAddr,
+        contents: &[u8],
     ) {
+        self.on_datagram(now, socket, source, contents);
     }
+
     /// A client wants something.
-    pub fn handle_request(&mut self, _now: Instant, _request: Request) {}
+    pub fn handle_request(&mut self, now: Instant, request: Request) {
+        self.on_request(now, request);
+    }
+
     /// Time has passed.
-    pub fn handle_timeout(&mut self, _now: Instant) {}
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.on_timeout(now);
+    }
+
     /// When to call [`Shard::handle_timeout`] next, at the latest.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.timers.next()
     }
+
     /// Ends the turn: everything to be sent goes to `out`.
-    pub fn flush(&mut self, _now: Instant, _out: &mut dyn Transmit) {}
+    pub fn flush(&mut self, now: Instant, out: &mut dyn Transmit) {
+        self.make_offers(now);
+        // Draining one transport may concern others (keyframe requests, data): the list grows, but
+        // not for ever within one turn.
+        let most = 1_000 + 4 * self.transports.len();
+        for _ in 0..most {
+            let Some(key) = self.dirty.pop() else {
+                break;
+            };
+            let Some(transport) = self.transports.get_mut(key) else {
+                continue;
+            };
+            transport.queued = false;
+            match transport.tick(now) {
+                Ok(()) => self.drain(now, key),
+                Err(fault) => self.fail_transport(now, key, &fault),
+            }
+        }
+        for key in self.sending.drain(..) {
+            let Some(transport) = self.transports.get_mut(key) else {
+                continue;
+            };
+            transport.sending = false;
+            for outgoing in transport.outgoing.drain(..) {
+                out.transmit(outgoing.socket, outgoing.destination, &outgoing.contents);
+            }
+            transport.outgoing.shrink_to(OUTGOING_KEPT);
+        }
+        for outgoing in self.farewells.drain(..) {
+            out.transmit(outgoing.socket, outgoing.destination, &outgoing.contents);
+        }
+    }
+
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        None
+        self.events.pop_front()
     }
+
     /// Counters since start.
-    pub fn stats(&self) -> &crate::stats::ShardStats {
+    pub fn stats(&self) -> &ShardStats {
         &self.stats
     }
+
+    /// Makes the next work on a participant's transport panic, to show what a fault there costs.
+    #[doc(hidden)]
+    pub fn inject_panic(&mut self, participant: ParticipantId, direction: Direction) {
+        let key = from_public::<ParticipantKey>(self.config.worker, participant.0)
+            .and_then(|key| self.participants.get(key))
+            .and_then(|participant| participant.transport(direction));
+        if let Some(transport) = key.and_then(|key| self.transports.get_mut(key)) {
+            transport.panic_next();
+        }
+    }
+
+    /// Sizes of every table.
+    #[doc(hidden)]
+    pub fn table_sizes(&self) -> TableSizes {
+        TableSizes {
+            rooms: self.rooms.len(),
+            room_names: self.room_names.len(),
+            participants: self.participants.len(),
+            clients: self.clients.len(),
+            tracks: self.tracks.len(),
+            subscriptions: self.subscriptions.len(),
+            transports: self.transports.len(),
+            addresses: self.demux.len(),
+            timers: self.timers.len(),
+            dirty: self.dirty.len(),
+            sending: self.sending.len(),
+            offers_due: self.offers_due.len(),
+        }
+    }
+
+    fn emit(&mut self, client: ClientId, kind: EventKind) {
+        self.events.push_back(Event { client, kind });
+    }
+
+    /// Tells everybody in a room but one.
+    fn broadcast(
+        &mut self,
+        room: RoomKey,
+        except: Option<ParticipantKey>,
+        kind: &dyn Fn() -> EventKind,
+    ) {
+        let Some(room) = self.rooms.get(room) else {
+            return;
+        };
+        for key in room.participants.iter().filter(|key| Some(**key) != except) {
+            if let Some(participant) = self.participants.get(*key) {
+                self.events.push_back(Event {
+                    client: participant.client,
+                    kind: kind(),
+                });
+            }
+        }
+    }
+
+    /// Has the transport told the time and drained at the end of the turn.
+    fn mark(&mut self, key: TransportKey) {
+        if let Some(transport) = self.transports.get_mut(key)
+            && !transport.queued
+        {
+            transport.queued = true;
+            self.dirty.push(key);
+        }
+    }
+
+    /// Takes every output of a transport: events are handled, datagrams wait for the end of the turn.
+    fn drain(&mut self, now: Instant, key: TransportKey) {
+        for _ in 0..crate::limits::OUTPUTS_PER_DRAIN {
+            let Some(transport) = self.transports.get_mut(key) else {
+                return;
+            };
+            match transport.poll(&self.factory) {
+                Ok(Step::Again) => {}
+                Ok(Step::Event(event)) => self.on_engine_event(now, key, event),
+                Ok(Step::Idle(at)) => {
+                    if !transport.outgoing.is_empty() && !transport.sending {
+                        transport.sending = true;
+                        self.sending.push(key);
+                    }
+                    let alive = transport.is_alive();
+                    self.timers
+                        .arm(&mut transport.timer, Timer::Transport(key), at);
+                    if !alive {
+                        self.end_transport(now, key, "ended");
+                    }
+                    return;
+                }
+                Err(fault) => return self.fail_transport(now, key, &fault),
+            }
+        }
+        tracing::warn!("a transport's output never ended");
+    }
 }
+
+/// Capacity a transport's queue keeps between turns.
+const OUTGOING_KEPT: usize = 64;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

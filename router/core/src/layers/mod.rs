@@ -1,0 +1,221 @@
+//! Layers of a track: measuring them, and making one continuous stream of what is forwarded.
+
+pub(crate) mod descriptor;
+pub(crate) mod keyframe;
+pub(crate) mod rewrite;
+
+use std::time::{Duration, Instant, SystemTime};
+
+use str0m::media::Rid;
+
+use crate::limits::{KEYFRAME_INTERVAL, LAYER_SILENCE};
+
+/// One encoded stream of a track: the only one, or a simulcast layer.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    pub(crate) rid: Option<Rid>,
+    pub(crate) ssrc: Option<u32>,
+    /// Grows when continuity is broken: another SSRC, or after a mute. What follows is forwarded from
+    /// a keyframe on, as if it were another source.
+    pub(crate) epoch: u32,
+    pub(crate) last_packet: Option<Instant>,
+    meter: Meter,
+    /// Pixels, from the last keyframe of a codec that tells.
+    pub(crate) size: Option<(u16, u16)>,
+    keyframe: KeyframeRequests,
+    report: Option<SenderReport>,
+}
+
+/// Capture time of an RTP timestamp by the publisher's clock (RFC 3550 §6.4.1).
+#[derive(Debug, Clone, Copy)]
+struct SenderReport {
+    ntp: SystemTime,
+    rtp: u32,
+}
+
+/// Bits per second over the last full second.
+#[derive(Debug, Default)]
+struct Meter {
+    began: Option<Instant>,
+    bytes: u64,
+    bps: u32,
+}
+
+impl Meter {
+    fn add(&mut self, now: Instant, bytes: usize) {
+        let began = *self.began.get_or_insert(now);
+        self.roll(now, began);
+        self.bytes += bytes as u64;
+    }
+
+    fn roll(&mut self, now: Instant, began: Instant) {
+        let elapsed = now.saturating_duration_since(began);
+        if elapsed >= Duration::from_secs(1) {
+            let bps = self.bytes.saturating_mul(8_000_000) / elapsed.as_micros().max(1) as u64;
+            self.bps = u32::try_from(bps).unwrap_or(u32::MAX);
+            self.bytes = 0;
+            self.began = Some(now);
+        }
+    }
+}
+
+/// Keyframe requests of one layer, at most one per [`KEYFRAME_INTERVAL`].
+#[derive(Debug, Default)]
+struct KeyframeRequests {
+    last: Option<Instant>,
+    wanted: bool,
+}
+
+impl Layer {
+    /// A layer nothing is known of.
+    pub(crate) fn new(rid: Option<Rid>) -> Self {
+        Layer {
+            rid,
+            ssrc: None,
+            epoch: 0,
+            last_packet: None,
+            meter: Meter::default(),
+            size: None,
+            keyframe: KeyframeRequests::default(),
+            report: None,
+        }
+    }
+
+    /// A packet arrived.
+    pub(crate) fn on_packet(&mut self, now: Instant, ssrc: u32, bytes: usize) {
+        if self.ssrc != Some(ssrc) {
+            self.ssrc = Some(ssrc);
+            self.epoch = self.epoch.wrapping_add(1);
+            self.report = None;
+        }
+        self.last_packet = Some(now);
+        self.meter.add(now, bytes);
+    }
+
+    /// Continuity is broken on purpose.
+    pub(crate) fn interrupt(&mut self) {
+        self.epoch = self.epoch.wrapping_add(1);
+    }
+
+    /// Whether packets arrived lately.
+    pub(crate) fn is_active(&self, now: Instant) -> bool {
+        self.last_packet
+            .is_some_and(|at| now.saturating_duration_since(at) < LAYER_SILENCE)
+    }
+
+    /// Bits per second over the last full second; 0 when silent.
+    pub(crate) fn bitrate_bps(&mut self, now: Instant) -> u32 {
+        if let Some(began) = self.meter.began {
+            self.meter.roll(now, began);
+        }
+        self.meter.bps
+    }
+
+    /// As [`Layer::bitrate_bps`] last found it.
+    pub(crate) fn measured_bps(&self) -> u32 {
+        self.meter.bps
+    }
+
+    /// Somebody needs a keyframe.
+    pub(crate) fn want_keyframe(&mut self) {
+        self.keyframe.wanted = true;
+    }
+
+    /// A keyframe begins: whoever wanted one has it, unless they asked after this.
+    pub(crate) fn on_keyframe(&mut self) {
+        self.keyframe.wanted = false;
+    }
+
+    /// Whether a request is to be sent now; it counts as sent.
+    pub(crate) fn take_keyframe_request(&mut self, now: Instant) -> bool {
+        let due = self
+            .keyframe
+            .last
+            .is_none_or(|last| now.saturating_duration_since(last) >= KEYFRAME_INTERVAL);
+        if !self.keyframe.wanted || !due {
+            return false;
+        }
+        self.keyframe.wanted = false;
+        self.keyframe.last = Some(now);
+        true
+    }
+
+    /// Whether a request waits for its time.
+    pub(crate) fn is_keyframe_wanted(&self) -> bool {
+        self.keyframe.wanted
+    }
+
+    /// A sender report arrived for this layer.
+    pub(crate) fn on_sender_report(&mut self, ntp: SystemTime, rtp: u32) {
+        self.report = Some(SenderReport { ntp, rtp });
+    }
+
+    /// When a frame was captured, by our clock, as well as can be told.
+    pub(crate) fn captured(
+        &self,
+        clock: &PublisherClock,
+        rtp: u32,
+        clock_rate: u32,
+        arrived: Instant,
+    ) -> Instant {
+        self.captured_by_report(clock, rtp, clock_rate)
+            .filter(|at| {
+                let age = arrived.saturating_duration_since(*at);
+                *at <= arrived && age < Duration::from_secs(5)
+            })
+            .unwrap_or(arrived)
+    }
+
+    fn captured_by_report(&self, clock: &PublisherClock, rtp: u32, rate: u32) -> Option<Instant> {
+        let report = self.report?;
+        // Signed: the packet may be older than the report.
+        let ticks = i64::from(rtp.wrapping_sub(report.rtp) as i32);
+        let micros = ticks.saturating_mul(1_000_000) / i64::from(rate.max(1));
+        let offset = Duration::from_micros(micros.unsigned_abs());
+        let ntp = if micros < 0 {
+            report.ntp.checked_sub(offset)?
+        } else {
+            report.ntp.checked_add(offset)?
+        };
+        clock.local(ntp)
+    }
+}
+
+/// A publisher's wall clock against ours; one for all its streams, so that they stay in step.
+#[derive(Debug, Default)]
+pub(crate) struct PublisherClock {
+    base: Option<(SystemTime, Instant)>,
+}
+
+impl PublisherClock {
+    /// A sender report with this time arrived. The one with the least delay so far is the truth; a
+    /// drift of the other clock moves it slowly.
+    pub(crate) fn observe(&mut self, ntp: SystemTime, arrived: Instant) {
+        let Some(expected) = self.local(ntp) else {
+            self.base = Some((ntp, arrived));
+            return;
+        };
+        let late = arrived.saturating_duration_since(expected);
+        let early = expected.saturating_duration_since(arrived);
+        // A jump of the publisher's clock.
+        if late > Duration::from_secs(2) || early > Duration::from_secs(2) {
+            self.base = Some((ntp, arrived));
+        } else if arrived < expected {
+            self.base = Some((ntp, arrived));
+        } else {
+            self.base = Some((ntp, expected + late / 64));
+        }
+    }
+
+    /// Our time for one of its.
+    fn local(&self, ntp: SystemTime) -> Option<Instant> {
+        let (base_ntp, base) = self.base?;
+        match ntp.duration_since(base_ntp) {
+            Ok(later) => base.checked_add(later),
+            Err(earlier) => base.checked_sub(earlier.duration()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! One continuous RTP stream out of several sources: sequence numbers without gaps of ours,
+//! timestamps that only grow, picture ids that go on.
+
+use std::time::{Duration, Instant};
+
+use super::descriptor::{Descriptor, Replacement};
+
+/// A packet's place in the outgoing stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Extended sequence number.
+    pub(crate) sequence: u64,
+    pub(crate) timestamp: u32,
+}
+
+/// What is known of an incoming packet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    /// Extended sequence number.
+    pub(crate) sequence: u64,
+    pub(crate) timestamp: u32,
+    /// When it was captured, by our clock.
+    pub(crate) captured: Instant,
+    pub(crate) clock_rate: u32,
+}
+
+/// The state of one outgoing stream.
+#[derive(Debug)]
+pub(crate) struct Rewriter {
+    /// Outgoing minus incoming sequence number.
+    sequence_offset: i64,
+    timestamp_offset: u32,
+    /// Older packets of the source belong before the switch to it: they are never forwarded.
+    floor: u64,
+    newest: Option<Newest>,
+    picture_offset: u16,
+    tl0_offset: u8,
+    newest_picture: Option<u16>,
+    newest_tl0: Option<u8>,
+    /// The first sequence number of all.
+    first: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Newest {
+    sequence: u64,
+    timestamp: u32,
+    captured: Instant,
+}
+
+impl Rewriter {
+    /// A stream that begins at this sequence number. It must be below 65,536: a receiver takes the
+    /// rollover counter for zero (RFC 3711 §3.3.1).
+    pub(crate) fn new(first: u16) -> Self {
+        Rewriter {
+            sequence_offset: 0,
+            timestamp_offset: 0,
+            floor: 0,
+            newest: None,
+            picture_offset: 0,
+            tl0_offset: 0,
+            newest_picture: None,
+            newest_tl0: None,
+            first: u64::from(first),
+        }
+    }
+
+    /// From this packet on, the stream comes from another source (or the same after a pause). For
+    /// video it must be the first of a keyframe.
+    pub(crate) fn switch(&mut self, arrival: &Arrival, descriptor: Option<&Descriptor>) {
+        let (sequence, timestamp) = match self.newest {
+            None => (self.first, arrival.timestamp),
+            Some(newest) => {
+                let elapsed = arrival
+                    .captured
+                    .saturating_duration_since(newest.captured)
+                    .min(Duration::from_secs(3_600));
+                let ticks = elapsed.as_micros() as u64 * u64::from(arrival.clock_rate) / 1_000_000;
+                // Another frame must have another timestamp: a millisecond is the least.
+                let ticks = (ticks as u32).max(arrival.clock_rate / 1_000).max(1);
+                (newest.sequence + 1, newest.timestamp.wrapping_add(ticks))
+            }
+        };
+        self.sequence_offset = sequence as i64 - arrival.sequence as i64;
+        self.timestamp_offset = timestamp.wrapping_sub(arrival.timestamp);
+        self.floor = arrival.sequence;
+        if let Some(picture) = descriptor.and_then(|d| d.picture) {
+            self.picture_offset = match self.newest_picture {
+                Some(newest) => newest.wrapping_add(1).wrapping_sub(picture.value),
+                None => 0,
+            };
+        }
+        if let Some(tl0) = descriptor.and_then(|d| d.tl0) {
+            self.tl0_offset = match self.newest_tl0 {
+                Some(newest) => newest.wrapping_add(1).wrapping_sub(tl0.value),
+                None => 0,
+            };
+        }
+    }
+
+    /// Where a packet of the present source goes; `None`: it is from before the switch.
+    pub(crate) fn place(&mut self, arrival: &Arrival) -> Option<Place> {
+        if arrival.sequence < self.floor {
+            return None;
+        }
+        let sequence = u64::try_from(arrival.sequence as i64 + self.sequence_offset).ok()?;
+        let timestamp = arrival.timestamp.wrapping_add(self.timestamp_offset);
+        if self.newest.is_none_or(|newest| newest.sequence < sequence) {
+            self.newest = Some(Newest {
+                sequence,
+                timestamp,
+                captured: arrival.captured,
+            });
+        }
+        Some(Place {
+            sequence,
+            timestamp,
+        })
+    }
+
+    /// The picture ids of a packet that [`Rewriter::place`] let through; `None`: they may stay.
+    pub(crate) fn pictures(&mut self, descriptor: &Descriptor) -> Option<Replacement> {
+        let picture = descriptor.picture.map(|place| {
+            let value = place.value.wrapping_add(self.picture_offset) & place.mask();
+            if is_newer(value, self.newest_picture, place.mask()) {
+                self.newest_picture = Some(value);
+            }
+            value
+        });
+        let tl0 = descriptor.tl0.map(|place| {
+            let value = place.value.wrapping_add(self.tl0_offset);
+            let newer = self
+                .newest_tl0
+                .is_none_or(|newest| (value.wrapping_sub(newest) as i8) > 0);
+            if newer {
+                self.newest_tl0 = Some(value);
+            }
+            value
+        });
+        let replacement = Replacement {
+            descriptor: *descriptor,
+            picture,
+            tl0,
+        };
+        let unchanged = picture == descriptor.picture.map(|place| place.value)
+            && tl0 == descriptor.tl0.map(|place| place.value);
+        (!unchanged).then_some(replacement)
+    }
+}
+
+fn is_newer(value: u16, newest: Option<u16>, mask: u16) -> bool {
+    let Some(newest) = newest else {
+        return true;
+    };
+    let ahead = value.wrapping_sub(newest) & mask;
+    ahead != 0 && ahead <= mask / 2
+}
+
+#[cfg(test)]
+#[path = "rewrite_tests.rs"]
+mod tests;

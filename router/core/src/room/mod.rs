@@ -1,0 +1,68 @@
+//! Rooms: participants that may share tracks and data.
+
+use std::time::Instant;
+
+use crate::id::ParticipantId;
+use crate::shard::slab::ParticipantKey;
+
+/// One room.
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) name: String,
+    pub(crate) participants: Vec<ParticipantKey>,
+    /// Who was last announced as speaking, loudest first.
+    speakers: Vec<ParticipantId>,
+    pub(crate) timer: Option<Instant>,
+}
+
+impl Room {
+    /// An empty room.
+    pub(crate) fn new(name: String) -> Self {
+        Room {
+            name,
+            participants: Vec::new(),
+            speakers: Vec::new(),
+            timer: None,
+        }
+    }
+
+    /// Takes who speaks now. True if that is another set, or another order that lasted: only then is
+    /// it worth an event.
+    pub(crate) fn update_speakers(&mut self, speakers: &mut [(ParticipantId, u8)]) -> bool {
+        // The order announced stays unless somebody is clearly louder: levels move all the time.
+        speakers.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+        let rank = |id: ParticipantId| self.speakers.iter().position(|known| *known == id);
+        for end in 1..speakers.len() {
+            for at in (1..=end).rev() {
+                let (Some(&above), Some(&below)) = (speakers.get(at - 1), speakers.get(at)) else {
+                    break;
+                };
+                let was_above = match (rank(below.0), rank(above.0)) {
+                    (Some(below), Some(above)) => below < above,
+                    _ => false,
+                };
+                if !was_above || above.1 > below.1.saturating_add(CLEARLY_LOUDER) {
+                    break;
+                }
+                speakers.swap(at - 1, at);
+            }
+        }
+        let same = speakers.len() == self.speakers.len()
+            && speakers.iter().zip(&self.speakers).all(|(a, b)| a.0 == *b);
+        if !same {
+            self.speakers = speakers.iter().map(|(id, _)| *id).collect();
+        }
+        !same
+    }
+
+    /// Whether anybody was last announced as speaking.
+    pub(crate) fn has_speakers(&self) -> bool {
+        !self.speakers.is_empty()
+    }
+}
+
+/// Decibels by which somebody must exceed another to be put before them.
+const CLEARLY_LOUDER: u8 = 6;
+
+#[cfg(test)]
+mod tests;

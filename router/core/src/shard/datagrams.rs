@@ -1,0 +1,360 @@
+//! Which transport a datagram belongs to.
+//!
+//! The first byte tells what it is (RFC 7983). A STUN request names its transport by our ufrag and
+//! proves by its integrity attribute that it comes from the client; only that makes its address the
+//! transport's. Everything else is taken from such addresses alone. Bytes that fail any of this are
+//! counted and dropped: they change nothing.
+
+use std::hash::BuildHasher;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use hashbrown::HashMap;
+use str0m::ice::StunMessage;
+
+use super::bucket::Bucket;
+use super::slab::TransportKey;
+use super::{Hasher, Shard};
+use crate::api::TransportState;
+use crate::id::SocketId;
+use crate::limits::{
+    ADDRESS_LIFETIME, DATAGRAM_BYTES, STUN_FAILURES_PER_SOURCE, STUN_SOURCE_SLOTS,
+};
+use crate::stats::DropCause;
+use crate::transport::credentials::parse_ufrag;
+use crate::transport::{Era, Outgoing, Validated};
+
+/// What the first byte says (RFC 7983 §7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Stun,
+    Dtls,
+    /// RTP or RTCP.
+    Media,
+}
+
+fn classify(contents: &[u8]) -> Option<Class> {
+    if contents.len() > DATAGRAM_BYTES {
+        return None;
+    }
+    match contents.first()? {
+        0..=3 => Some(Class::Stun),
+        20..=63 => Some(Class::Dtls),
+        128..=191 => Some(Class::Media),
+        _ => None,
+    }
+}
+
+/// Addresses of transports, and the sources that failed to show they were one.
+pub(crate) struct Demux {
+    by_address: HashMap<(SocketId, SocketAddr), TransportKey, Hasher>,
+    sources: Vec<Bucket>,
+    hasher: Hasher,
+}
+
+impl Demux {
+    pub(super) fn new(hasher: Hasher, now: Instant) -> Self {
+        Demux {
+            by_address: HashMap::with_hasher(hasher.clone()),
+            sources: vec![Bucket::new(STUN_FAILURES_PER_SOURCE, now); STUN_SOURCE_SLOTS],
+            hasher,
+        }
+    }
+
+    /// How many addresses are known.
+    pub(super) fn len(&self) -> usize {
+        self.by_address.len()
+    }
+
+    fn transport(&self, socket: SocketId, remote: SocketAddr) -> Option<TransportKey> {
+        self.by_address.get(&(socket, remote)).copied()
+    }
+
+    /// An address is no longer this transport's.
+    pub(super) fn forget(&mut self, socket: SocketId, remote: SocketAddr, key: TransportKey) {
+        if self.transport(socket, remote) == Some(key) {
+            self.by_address.remove(&(socket, remote));
+        }
+    }
+
+    fn source(&mut self, address: IpAddr) -> Option<&mut Bucket> {
+        let slot = self.hasher.hash_one(address) as usize % STUN_SOURCE_SLOTS;
+        self.sources.get_mut(slot)
+    }
+}
+
+impl Shard {
+    pub(super) fn on_datagram(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        source: SocketAddr,
+        contents: &[u8],
+    ) {
+        let outcome = match classify(contents) {
+            None => Err(DropCause::Malformed),
+            Some(Class::Stun) => self.on_stun(now, socket, source, contents),
+            Some(class) => self.on_protected(now, socket, source, contents, class),
+        };
+        if let Err(cause) = outcome {
+            self.count_drop(cause);
+        }
+    }
+
+    pub(super) fn count_drop(&mut self, cause: DropCause) {
+        if let Some(count) = self.stats.dropped.get_mut(cause as usize) {
+            *count += 1;
+        }
+    }
+
+    fn local(&self, socket: SocketId) -> Option<SocketAddr> {
+        self.factory.advertised.get(usize::from(socket.0)).copied()
+    }
+
+    /// DTLS, RTP and RTCP: from validated addresses only.
+    fn on_protected(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        source: SocketAddr,
+        contents: &[u8],
+        class: Class,
+    ) -> Result<(), DropCause> {
+        let key = self
+            .demux
+            .transport(socket, source)
+            .ok_or(DropCause::UnvalidatedSource)?;
+        let transport = self
+            .transports
+            .get(key)
+            .ok_or(DropCause::UnvalidatedSource)?;
+        if class == Class::Media && !transport.secured {
+            return Err(DropCause::Refused);
+        }
+        let rtp_before = self.stats.rtp_received;
+        self.give(now, key, socket, source, contents)?;
+        if class == Class::Media
+            && is_rtp_with_payload(contents)
+            && self.stats.rtp_received == rtp_before
+        {
+            // A wrong tag, a replay or no section it belongs to: the engine does not say which.
+            return Err(DropCause::Refused);
+        }
+        Ok(())
+    }
+
+    /// Hands a datagram to its transport's engine.
+    fn give(
+        &mut self,
+        now: Instant,
+        key: TransportKey,
+        socket: SocketId,
+        source: SocketAddr,
+        contents: &[u8],
+    ) -> Result<(), DropCause> {
+        let local = self.local(socket).ok_or(DropCause::Malformed)?;
+        let Some(transport) = self.transports.get_mut(key) else {
+            return Err(DropCause::UnvalidatedSource);
+        };
+        match transport.receive(now, local, source, contents) {
+            Ok(accepted) => {
+                self.drain(now, key);
+                if accepted {
+                    Ok(())
+                } else {
+                    Err(DropCause::Refused)
+                }
+            }
+            Err(fault) => {
+                self.fail_transport(now, key, &fault);
+                Err(DropCause::Refused)
+            }
+        }
+    }
+
+    fn on_stun(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        source: SocketAddr,
+        contents: &[u8],
+    ) -> Result<(), DropCause> {
+        let message = StunMessage::parse(contents).map_err(|_| DropCause::Malformed)?;
+        if !message.is_binding_request() {
+            // An ICE-lite agent asks nothing, so no answer is its own.
+            return Err(DropCause::StunUnauthenticated);
+        }
+        let (ufrag, _) = message.split_username().ok_or(DropCause::Malformed)?;
+        let key = parse_ufrag(ufrag)
+            .filter(|(worker, _)| *worker == self.config.worker)
+            .map(|(_, key)| key)
+            .ok_or(DropCause::StunUnknownUfrag)?;
+        let known = self.demux.transport(socket, source) == Some(key);
+        if !known {
+            self.may_verify(now, key, source)?;
+        }
+        let hmac = self.factory.crypto.sha1_hmac_provider;
+        let transport = self
+            .transports
+            .get_mut(key)
+            .ok_or(DropCause::StunUnknownUfrag)?;
+        let (era, password) = transport
+            .password_for(ufrag, now)
+            .ok_or(DropCause::StunUnknownUfrag)?;
+        let sha1 = |key: &[u8], parts: &[&[u8]]| hmac.sha1_hmac(key, parts);
+        if !message.verify(password.as_bytes(), sha1) {
+            if !known {
+                self.count_failure(now, key, source);
+            }
+            return Err(DropCause::StunUnauthenticated);
+        }
+        if era == Era::Previous {
+            let reply = stun_reply(&message, source, password, &sha1);
+            return self.answer_previous(now, key, socket, source, reply);
+        }
+        self.claim(now, key, socket, source)?;
+        self.give(now, key, socket, source, contents)
+    }
+
+    /// Verification costs a hash, so sources that keep failing are not verified any more.
+    fn may_verify(
+        &mut self,
+        now: Instant,
+        key: TransportKey,
+        source: SocketAddr,
+    ) -> Result<(), DropCause> {
+        let shard = self.stun_failures.has(now);
+        let source = self
+            .demux
+            .source(source.ip())
+            .is_none_or(|bucket| bucket.has(now));
+        let transport = self
+            .transports
+            .get_mut(key)
+            .ok_or(DropCause::StunUnknownUfrag)?
+            .stun_failures
+            .has(now);
+        if shard && source && transport {
+            Ok(())
+        } else {
+            Err(DropCause::RateLimited)
+        }
+    }
+
+    fn count_failure(&mut self, now: Instant, key: TransportKey, source: SocketAddr) {
+        self.stun_failures.take(now, 1);
+        if let Some(bucket) = self.demux.source(source.ip()) {
+            bucket.take(now, 1);
+        }
+        if let Some(transport) = self.transports.get_mut(key) {
+            transport.stun_failures.take(now, 1);
+        }
+    }
+
+    /// Makes an address the transport's.
+    fn claim(
+        &mut self,
+        now: Instant,
+        key: TransportKey,
+        socket: SocketId,
+        source: SocketAddr,
+    ) -> Result<(), DropCause> {
+        let owner = self.demux.transport(socket, source);
+        if let Some(owner) = owner.filter(|owner| *owner != key)
+            && self.is_in_use(now, owner, socket, source)
+        {
+            // A participant that forges another's address must not get its packets.
+            return Err(DropCause::UnvalidatedSource);
+        }
+        let transport = self
+            .transports
+            .get_mut(key)
+            .ok_or(DropCause::StunUnknownUfrag)?;
+        match transport.validate(socket, source, now) {
+            Validated::Known => {}
+            Validated::Refused => return Err(DropCause::RateLimited),
+            Validated::New { forgotten } => {
+                if let Some(old) = forgotten {
+                    self.demux.forget(old.socket, old.remote, key);
+                }
+            }
+        }
+        if owner != Some(key) {
+            self.demux.by_address.insert((socket, source), key);
+        }
+        self.advance(now, key, TransportState::Connecting);
+        Ok(())
+    }
+
+    fn is_in_use(
+        &self,
+        now: Instant,
+        owner: TransportKey,
+        socket: SocketId,
+        remote: SocketAddr,
+    ) -> bool {
+        self.transports.get(owner).is_some_and(|transport| {
+            transport.addresses.iter().any(|address| {
+                address.socket == socket
+                    && address.remote == remote
+                    && now.saturating_duration_since(address.seen) < ADDRESS_LIFETIME
+            })
+        })
+    }
+
+    /// The engine has forgotten the credentials before an ICE restart, but the client keeps checking
+    /// its old path until the new one is chosen (RFC 8445 §9), and drops it when nobody answers.
+    fn answer_previous(
+        &mut self,
+        now: Instant,
+        key: TransportKey,
+        socket: SocketId,
+        source: SocketAddr,
+        reply: Option<Vec<u8>>,
+    ) -> Result<(), DropCause> {
+        if self.demux.transport(socket, source) != Some(key) {
+            return Err(DropCause::UnvalidatedSource);
+        }
+        let transport = self
+            .transports
+            .get_mut(key)
+            .ok_or(DropCause::StunUnknownUfrag)?;
+        transport.validate(socket, source, now);
+        let reply = reply.ok_or(DropCause::Malformed)?;
+        transport.outgoing.push(Outgoing {
+            socket,
+            destination: source,
+            contents: reply.into(),
+        });
+        if !transport.sending {
+            transport.sending = true;
+            self.sending.push(key);
+        }
+        Ok(())
+    }
+}
+
+/// A binding success response (RFC 8489 §6.3.1), never longer than a request of a browser.
+fn stun_reply(
+    request: &StunMessage<'_>,
+    source: SocketAddr,
+    password: &str,
+    sha1: &dyn Fn(&[u8], &[&[u8]]) -> [u8; 20],
+) -> Option<Vec<u8>> {
+    let mut buffer = vec![0; 256];
+    let length = StunMessage::binding_reply(request.trans_id(), source)
+        .to_bytes(Some(password.as_bytes()), &mut buffer, sha1)
+        .ok()?;
+    buffer.truncate(length);
+    Some(buffer)
+}
+
+/// Whether a datagram is RTP that should have led to a packet: not RTCP (RFC 5761 §4), not padding.
+fn is_rtp_with_payload(contents: &[u8]) -> bool {
+    let &[first, second, ..] = contents else {
+        return false;
+    };
+    let padded = first & 0x20 != 0;
+    let rtcp = (64..96).contains(&(second & 0x7f));
+    !padded && !rtcp
+}

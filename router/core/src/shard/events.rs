@@ -1,0 +1,175 @@
+//! What engines report.
+
+use std::time::Instant;
+
+use str0m::media::{KeyframeRequest, SenderFeedback};
+use str0m::{Event, IceConnectionState};
+
+use super::Shard;
+use super::slab::TransportKey;
+use crate::api::{Direction, TransportState};
+use crate::limits::{CHANNELS_PER_TRANSPORT, DISCONNECT_TIMEOUT};
+use crate::transport::channels::Label;
+
+impl Shard {
+    pub(super) fn on_engine_event(&mut self, now: Instant, key: TransportKey, event: Event) {
+        match event {
+            Event::RtpPacket(packet) => self.on_packet(now, key, &packet),
+            Event::KeyframeRequest(request) => self.on_keyframe_request(now, key, &request),
+            Event::SenderFeedback(report) => self.on_sender_report(key, &report),
+            Event::IceConnectionStateChange(state) => self.on_ice_state(now, key, state),
+            Event::Connected => self.on_secured(now, key),
+            Event::Closed => {
+                if let Some(transport) = self.transports.get_mut(key) {
+                    transport.closed_by_client = true;
+                }
+            }
+            Event::ChannelOpen(id, label) => self.on_channel_open(key, id, &label),
+            Event::ChannelClose(id) => {
+                if let Some(transport) = self.transports.get_mut(key) {
+                    transport.channels.close(id);
+                }
+            }
+            Event::ChannelData(data) => self.on_channel_data(now, key, data.id, &data.data),
+            Event::ChannelBufferedAmountLow(_) => self.pump(now, key),
+            _ => {}
+        }
+    }
+
+    fn on_ice_state(&mut self, now: Instant, key: TransportKey, state: IceConnectionState) {
+        let Some(transport) = self.transports.get_mut(key) else {
+            return;
+        };
+        match state {
+            IceConnectionState::Connected | IceConnectionState::Completed => {
+                transport.reachable = true;
+                transport.disconnected_since = None;
+                self.connected(now, key);
+            }
+            IceConnectionState::Disconnected => {
+                transport.reachable = false;
+                // Nothing was ever there to be lost.
+                if transport.state == TransportState::New {
+                    return;
+                }
+                transport.disconnected_since = Some(now);
+                let timer = super::timers::Timer::Transport(key);
+                self.timers
+                    .arm(&mut transport.timer, timer, now + DISCONNECT_TIMEOUT);
+                self.suspend_outlets(key);
+                self.set_state(key, TransportState::Disconnected);
+            }
+            // After a restart media goes on along the old path until there is a new one.
+            IceConnectionState::New | IceConnectionState::Checking => {}
+        }
+    }
+
+    fn on_secured(&mut self, now: Instant, key: TransportKey) {
+        let Some(transport) = self.transports.get_mut(key) else {
+            return;
+        };
+        transport.secured = true;
+        let waited = now.saturating_duration_since(transport.negotiated);
+        self.stats.connects += 1;
+        self.stats.connect_micros_sum += u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        self.connected(now, key);
+    }
+
+    /// ICE or DTLS came about; with both, media flows.
+    fn connected(&mut self, now: Instant, key: TransportKey) {
+        let Some(transport) = self.transports.get(key) else {
+            return;
+        };
+        if !transport.is_connected() {
+            return;
+        }
+        let (owner, direction) = (transport.participant, transport.direction);
+        self.set_state(key, TransportState::Connected);
+        if direction != Direction::Subscribe {
+            return;
+        }
+        let Some(participant) = self.participants.get(owner) else {
+            return;
+        };
+        let subscriptions: Vec<_> = participant.subscriptions.iter().map(|s| s.1).collect();
+        for subscription in subscriptions {
+            self.choose_layer(now, subscription);
+        }
+    }
+
+    /// Nothing is sent without consent (RFC 7675 §5.1); video goes on from a keyframe.
+    fn suspend_outlets(&mut self, key: TransportKey) {
+        let Some(transport) = self.transports.get(key) else {
+            return;
+        };
+        for line in &transport.lines.lines {
+            if let Some(subscription) = line.subscription
+                && let Some(subscription) = self.subscriptions.get_mut(subscription)
+            {
+                subscription.suspend();
+            }
+        }
+    }
+
+    fn on_keyframe_request(&mut self, now: Instant, key: TransportKey, request: &KeyframeRequest) {
+        self.stats.keyframe_requests_received += 1;
+        let subscription = self
+            .transports
+            .get_mut(key)
+            .and_then(|transport| transport.lines.by_mid(request.mid)?.subscription)
+            .and_then(|subscription| self.subscriptions.get(subscription));
+        let Some(subscription) = subscription else {
+            return;
+        };
+        let track = subscription.track;
+        if let Some(layer) = subscription.current.or(subscription.target) {
+            self.ask_keyframe(now, track, layer);
+        }
+    }
+
+    fn on_sender_report(&mut self, key: TransportKey, report: &SenderFeedback) {
+        let Some(transport) = self.transports.get(key) else {
+            return;
+        };
+        let owner = transport.participant;
+        let Some(track) = transport
+            .streams
+            .track(report.mid)
+            .and_then(|track| self.tracks.get_mut(track))
+        else {
+            return;
+        };
+        let info = &report.sender_info;
+        // RTP time of a report is as wide as a packet's.
+        let rtp = info.rtp_time.numer() as u32;
+        let layer = track
+            .layer_by_rid(report.rid)
+            .and_then(|layer| track.layers.get_mut(usize::from(layer)));
+        if let Some(layer) = layer {
+            layer.on_sender_report(info.ntp_time, rtp);
+        }
+        if let Some(participant) = self.participants.get_mut(owner) {
+            participant.clock.observe(info.ntp_time, report.received_at);
+        }
+    }
+
+    fn on_channel_open(&mut self, key: TransportKey, id: str0m::channel::ChannelId, label: &str) {
+        let Some(transport) = self.transports.get_mut(key) else {
+            return;
+        };
+        match Label::parse(label) {
+            Some(label) if transport.direction == Direction::Publish => {
+                transport.channels.open(id, label);
+            }
+            _ => {
+                transport.channels.strangers += 1;
+                if transport.channels.strangers > CHANNELS_PER_TRANSPORT {
+                    let closed = transport.guard(|rtc| rtc.direct_api().close_data_channel(id));
+                    if closed.is_ok() {
+                        self.mark(key);
+                    }
+                }
+            }
+        }
+    }
+}

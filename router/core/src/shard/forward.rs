@@ -1,0 +1,429 @@
+//! From a publisher's packet to its subscribers'.
+
+use std::time::Instant;
+
+use str0m::format::{Codec, CodecConfig, PayloadParams};
+use str0m::media::{KeyframeRequestKind, Pt};
+use str0m::rtp::RtpPacket;
+
+use super::Shard;
+use super::slab::{SubscriptionKey, TrackKey, TransportKey};
+use super::timers::Timer;
+use crate::api::{EventKind, MediaKind};
+use crate::egress::{Egress, ForwardedPacket};
+use crate::layers::rewrite::Arrival;
+use crate::layers::{descriptor, keyframe};
+use crate::limits::{ROOM_TICK, RTP_PAYLOAD_BYTES};
+use crate::policy::Policy;
+use crate::stats::DropCause;
+use crate::subscription::{Outlet, Verdict};
+use crate::track::PayloadFormat;
+use crate::transport::streams::Destination;
+use crate::transport::{Transport, TransportFault};
+
+/// What all subscriptions of a layer need to know of a packet.
+struct Incoming<'a> {
+    packet: &'a RtpPacket,
+    arrival: Arrival,
+    format: PayloadFormat,
+    video: bool,
+    layer: u8,
+    epoch: u32,
+    keyframe: bool,
+    descriptor: Option<descriptor::Descriptor>,
+}
+
+impl Shard {
+    pub(super) fn on_packet(&mut self, now: Instant, key: TransportKey, packet: &RtpPacket) {
+        self.stats.rtp_received += 1;
+        self.stats.rtp_received_bytes += packet.payload.len() as u64;
+        if packet.payload.len() > RTP_PAYLOAD_BYTES {
+            return self.count_drop(DropCause::Malformed);
+        }
+        if packet.payload.is_empty() {
+            return;
+        }
+        let Some(destination) = self.destination(now, key, packet) else {
+            return;
+        };
+        let Some(incoming) = self.examine(now, key, destination, packet) else {
+            return;
+        };
+        let Some(track) = self.tracks.get_mut(destination.track) else {
+            return;
+        };
+        // Nobody may leave the list while it is walked.
+        let subscriptions = std::mem::take(&mut track.subscriptions);
+        let mut faults: Vec<(TransportKey, TransportFault)> = Vec::new();
+        for subscription in &subscriptions {
+            if let Err(fault) = self.forward(*subscription, &incoming) {
+                faults.push(fault);
+            }
+        }
+        if let Some(track) = self.tracks.get_mut(destination.track) {
+            track.subscriptions = subscriptions;
+        }
+        for (transport, fault) in faults {
+            self.fail_transport(now, transport, &fault);
+        }
+    }
+
+    /// Which layer of which track a packet belongs to.
+    fn destination(
+        &mut self,
+        now: Instant,
+        key: TransportKey,
+        packet: &RtpPacket,
+    ) -> Option<Destination> {
+        let transport = self.transports.get_mut(key)?;
+        let ssrc = *packet.header.ssrc;
+        if let Some(known) = transport.streams.destination(ssrc) {
+            return Some(known);
+        }
+        let stream = packet.header.ssrc;
+        let found = transport
+            .guard(|rtc| {
+                let mut api = rtc.direct_api();
+                let stream = api.stream_rx(&stream)?;
+                Some((stream.mid(), stream.rid()))
+            })
+            .ok()??;
+        let (mid, rid) = found;
+        let track_key = transport.streams.track(mid)?;
+        let layer = self.tracks.get(track_key)?.layer_by_rid(rid)?;
+        let destination = Destination {
+            track: track_key,
+            layer,
+        };
+        if !transport.streams.map(ssrc, destination) {
+            self.end_transport(now, key, "too many SSRCs");
+            return None;
+        }
+        Some(destination)
+    }
+
+    /// Measures a packet and says what it is; `None`: it goes nowhere.
+    fn examine<'a>(
+        &mut self,
+        now: Instant,
+        key: TransportKey,
+        destination: Destination,
+        packet: &'a RtpPacket,
+    ) -> Option<Incoming<'a>> {
+        let track = self.tracks.get_mut(destination.track)?;
+        let video = track.kind == MediaKind::Video;
+        let payload_type = packet.header.payload_type;
+        let format = match track.format {
+            Some(format) if format.payload_type == payload_type => format,
+            _ => {
+                let format = look_up(self.transports.get(key)?, payload_type)?;
+                track.codec = format.codec.to_string();
+                *track.format.insert(format)
+            }
+        };
+        let layer = track.layers.get_mut(usize::from(destination.layer))?;
+        let resumes = !layer.is_active(now);
+        layer.on_packet(now, *packet.header.ssrc, packet.payload.len());
+        let starts = video && keyframe::begins(format.codec, &packet.payload);
+        if starts {
+            layer.on_keyframe();
+            if let Some(size) = keyframe::size(format.codec, &packet.payload) {
+                layer.size = Some(size);
+            }
+        }
+        let clock = &self.participants.get(track.owner)?.clock;
+        let captured = layer.captured(
+            clock,
+            packet.header.timestamp,
+            format.clock_rate,
+            packet.timestamp,
+        );
+        let epoch = layer.epoch;
+        if let Some(level) = packet.header.ext_vals.audio_level
+            && !track.muted
+        {
+            track.level.on_packet(level);
+        }
+        let (room, muted) = (track.room, track.muted);
+        if let Some(room_state) = self.rooms.get_mut(room) {
+            self.timers
+                .arm(&mut room_state.timer, Timer::Room(room), now + ROOM_TICK);
+        }
+        if muted {
+            return None;
+        }
+        if resumes && video {
+            self.choose_layers(now, destination.track);
+        }
+        Some(Incoming {
+            packet,
+            arrival: Arrival {
+                sequence: *packet.seq_no,
+                timestamp: packet.header.timestamp,
+                captured,
+                clock_rate: format.clock_rate,
+            },
+            format,
+            video,
+            layer: destination.layer,
+            epoch,
+            keyframe: starts,
+            descriptor: video
+                .then(|| descriptor::parse(format.codec, &packet.payload))
+                .flatten(),
+        })
+    }
+
+    /// Sends a packet to one subscriber, if it is due there.
+    fn forward(
+        &mut self,
+        key: SubscriptionKey,
+        incoming: &Incoming<'_>,
+    ) -> Result<(), (TransportKey, TransportFault)> {
+        let Some(subscription) = self.subscriptions.get_mut(key) else {
+            return Ok(());
+        };
+        let Some(outlet) = subscription.outlet else {
+            return Ok(());
+        };
+        let verdict = subscription.judge(incoming.layer, incoming.epoch, incoming.keyframe);
+        if verdict == Verdict::Skip {
+            return Ok(());
+        }
+        let Some(transport) = self.transports.get_mut(outlet.transport) else {
+            return Ok(());
+        };
+        if !transport.is_connected() {
+            return Ok(());
+        }
+        let from = incoming.format.payload_type;
+        let payload_type = match subscription.payload_type(from) {
+            Some(known) => known,
+            None => {
+                let publisher = self
+                    .tracks
+                    .get(subscription.track)
+                    .map(|track| track.transport);
+                let to = self.map_payload_type(publisher, outlet, from);
+                if let Some(subscription) = self.subscriptions.get_mut(key) {
+                    subscription.set_payload_type(from, to);
+                }
+                to
+            }
+        };
+        let Some(payload_type) = payload_type else {
+            return Ok(());
+        };
+        let Some(subscription) = self.subscriptions.get_mut(key) else {
+            return Ok(());
+        };
+        if verdict == Verdict::Switch {
+            subscription.switch(
+                incoming.layer,
+                incoming.epoch,
+                &incoming.arrival,
+                incoming.descriptor.as_ref(),
+            );
+        }
+        let Some(place) = subscription.place(&incoming.arrival) else {
+            return Ok(());
+        };
+        let pictures = incoming
+            .descriptor
+            .as_ref()
+            .and_then(|descriptor| subscription.rewriter().pictures(descriptor));
+        let packet = ForwardedPacket {
+            place,
+            payload_type,
+            codec: incoming.format.codec,
+            marker: incoming.packet.header.marker,
+            captured: incoming.arrival.captured,
+            extensions: &incoming.packet.header.ext_vals,
+            payload: &incoming.packet.payload,
+            pictures,
+            nackable: incoming.video,
+        };
+        let Some(transport) = self.transports.get_mut(outlet.transport) else {
+            return Ok(());
+        };
+        let sent = transport
+            .send(outlet.ssrc, &packet)
+            .map_err(|fault| (outlet.transport, fault))?;
+        if sent {
+            self.stats.rtp_forwarded += 1;
+            self.stats.rtp_forwarded_bytes += incoming.packet.payload.len() as u64;
+            self.mark(outlet.transport);
+        }
+        if verdict == Verdict::Switch && incoming.video {
+            self.tell_layer(key);
+        }
+        Ok(())
+    }
+
+    /// The subscriber's payload type for what the publisher sends: the same codec with a compatible
+    /// format (profile, packetization mode), in the section's negotiated list.
+    fn map_payload_type(
+        &self,
+        publisher: Option<TransportKey>,
+        outlet: Outlet,
+        from: Pt,
+    ) -> Option<Pt> {
+        let sent = self
+            .transports
+            .get(publisher?)?
+            .rtc()
+            .codec_config()
+            .params()
+            .iter()
+            .find(|params| params.pt() == from)?;
+        let rtc = self.transports.get(outlet.transport)?.rtc();
+        let accepted = rtc.media(outlet.mid)?.remote_pts();
+        let params: Vec<PayloadParams> = rtc
+            .codec_config()
+            .params()
+            .iter()
+            .filter(|params| accepted.contains(&params.pt()))
+            .copied()
+            .collect();
+        CodecConfig::new_from_payload_params(params)
+            .match_params(*sent)
+            .map(PayloadParams::pt)
+    }
+
+    /// Tells a subscriber which layer it gets, if that is news.
+    pub(super) fn tell_layer(&mut self, key: SubscriptionKey) {
+        let Some(subscription) = self.subscriptions.get_mut(key) else {
+            return;
+        };
+        let Some(track) = self.tracks.get(subscription.track) else {
+            return;
+        };
+        let spatial = subscription.current.map(|layer| track.spatial(layer));
+        if subscription.told == spatial {
+            return;
+        }
+        subscription.told = spatial;
+        let (track, subscriber) = (track.id, subscription.subscriber);
+        if let Some(client) = self.participants.get(subscriber).map(|p| p.client) {
+            self.emit(
+                client,
+                EventKind::Layer {
+                    track,
+                    spatial,
+                    temporal: spatial.map(|_| 0),
+                },
+            );
+        }
+    }
+
+    /// Chooses the layer of every subscription of a track.
+    pub(super) fn choose_layers(&mut self, now: Instant, key: TrackKey) {
+        let Some(track) = self.tracks.get(key) else {
+            return;
+        };
+        for subscription in track.subscriptions.clone() {
+            self.choose_layer(now, subscription);
+        }
+    }
+
+    /// Has the policy choose, and asks for the keyframe that the switch needs.
+    pub(super) fn choose_layer(&mut self, now: Instant, key: SubscriptionKey) {
+        let Some(subscription) = self.subscriptions.get_mut(key) else {
+            return;
+        };
+        if !subscription.video {
+            return;
+        }
+        let Some(track) = self.tracks.get_mut(subscription.track) else {
+            return;
+        };
+        let chosen = self
+            .policy
+            .choose(&track.views(now), &subscription.wish)
+            .and_then(|spatial| track.layer_at(spatial));
+        // Before any packet: whatever comes first will do.
+        let chosen = chosen.or(subscription.target).or_else(|| track.layer_at(0));
+        subscription.target = chosen;
+        let epochs = |layer: u8| Some(track.layers.get(usize::from(layer))?.epoch);
+        let needed = subscription.needs_keyframe(epochs);
+        let paused = subscription.wish.paused;
+        let track_key = subscription.track;
+        if paused {
+            self.tell_layer(key);
+        }
+        if let Some(layer) = needed {
+            self.ask_keyframe(now, track_key, layer);
+        }
+    }
+
+    /// Keyframes for everybody who waits for one of this track.
+    pub(super) fn ask_keyframes_for(&mut self, now: Instant, key: TrackKey) {
+        self.choose_layers(now, key);
+    }
+
+    /// Requests a keyframe of a layer: now, or when the interval allows.
+    pub(super) fn ask_keyframe(&mut self, now: Instant, key: TrackKey, layer: u8) {
+        let Some(track) = self.tracks.get_mut(key) else {
+            return;
+        };
+        let (mid, transport_key, room) = (track.mid, track.transport, track.room);
+        let Some(state) = track.layers.get_mut(usize::from(layer)) else {
+            return;
+        };
+        state.want_keyframe();
+        if let Some(room_state) = self.rooms.get_mut(room) {
+            self.timers
+                .arm(&mut room_state.timer, Timer::Room(room), now + ROOM_TICK);
+        }
+        let Some(transport) = self.transports.get_mut(transport_key) else {
+            return;
+        };
+        if !transport.is_connected() || state.ssrc.is_none() || !state.take_keyframe_request(now) {
+            return;
+        }
+        let rid = state.rid;
+        let asked = transport.guard(|rtc| {
+            let mut api = rtc.direct_api();
+            // A lone stream may be known without its rid.
+            let found = api.stream_rx_by_mid(mid, rid).is_some();
+            let rid = if found { rid } else { None };
+            match api.stream_rx_by_mid(mid, rid) {
+                Some(stream) => {
+                    stream.request_keyframe(KeyframeRequestKind::Pli);
+                    true
+                }
+                None => false,
+            }
+        });
+        match asked {
+            Ok(true) => {
+                self.stats.keyframe_requests_sent += 1;
+                self.mark(transport_key);
+            }
+            Ok(false) => {}
+            Err(fault) => self.fail_transport(now, transport_key, &fault),
+        }
+    }
+}
+
+/// What a payload type of a publisher stands for.
+fn look_up(transport: &Transport, payload_type: Pt) -> Option<PayloadFormat> {
+    let params = transport
+        .rtc()
+        .codec_config()
+        .params()
+        .iter()
+        .find(|params| params.pt() == payload_type)?;
+    let spec = params.spec();
+    // RTP counts G.722 at half its sampling rate (RFC 3551 §4.5.2).
+    let clock_rate = if spec.codec == Codec::G722 {
+        8_000
+    } else {
+        spec.clock_rate.get()
+    };
+    Some(PayloadFormat {
+        payload_type,
+        codec: spec.codec,
+        clock_rate,
+    })
+}

@@ -1,0 +1,305 @@
+//! Publishing: offers of clients.
+
+use std::time::Instant;
+
+use str0m::change::SdpOffer;
+use str0m::media::{Mid, Rid};
+
+use super::lifecycle::engine_kind;
+use super::slab::{ParticipantKey, TrackKey, TransportKey};
+use super::{Shard, to_public};
+use crate::api::{Direction, EventKind, MediaKind, MidTrack, RequestError, Source, TransportState};
+use crate::id::{Reference, TrackId};
+use crate::limits::SDP_SECTIONS_SPARE;
+use crate::track::{NewTrack, Track};
+use crate::transport::credentials;
+use crate::transport::sdp::{self, Description, SdpBounds, Section, SectionKind};
+
+impl Shard {
+    pub(super) fn accept_offer(
+        &mut self,
+        now: Instant,
+        key: ParticipantKey,
+        reference: Reference,
+        text: &str,
+        sources: &[(String, Source)],
+    ) -> Result<(), RequestError> {
+        let description = sdp::scan(text, self.publish_bounds())?;
+        self.check_publication(key, &description, sources)?;
+        let offer = SdpOffer::from_sdp_string(&sdp::import_offer(text))
+            .map_err(|error| RequestError::Invalid(format!("SDP: {error}")))?;
+        let (transport, fresh) = self.transport_for_offer(now, key, &description)?;
+        let answered = self.answer_offer(now, transport, offer, &description);
+        let answer = match answered {
+            Ok(answer) => answer,
+            Err(error) => {
+                if fresh {
+                    self.detach_transport(now, transport, TransportState::Closed);
+                }
+                return Err(error);
+            }
+        };
+        let published = self.sync_tracks(now, key, transport, &description, sources);
+        let tracks = self.carried(transport, &description);
+        let Some(participant) = self.participants.get(key) else {
+            return Ok(());
+        };
+        let (client, room) = (participant.client, participant.room);
+        self.emit(
+            client,
+            EventKind::Answer {
+                reference,
+                sdp: answer,
+                tracks,
+            },
+        );
+        for track in published {
+            if let Some(info) = self.tracks.get(track).map(|track| track.info(now)) {
+                self.broadcast(room, Some(key), &|| EventKind::TrackPublished(info.clone()));
+            }
+        }
+        self.mark(transport);
+        Ok(())
+    }
+
+    fn publish_bounds(&self) -> SdpBounds {
+        let limits = &self.config.limits;
+        SdpBounds {
+            bytes: limits.sdp_bytes as usize,
+            sections: usize::from(limits.tracks_per_participant) + SDP_SECTIONS_SPARE,
+        }
+    }
+
+    /// What the grant and the bounds say to an offer, before anything is changed.
+    fn check_publication(
+        &self,
+        key: ParticipantKey,
+        description: &Description,
+        sources: &[(String, Source)],
+    ) -> Result<(), RequestError> {
+        let Some(participant) = self.participants.get(key) else {
+            return Err(RequestError::WrongState("not joined".into()));
+        };
+        let sending = || {
+            description
+                .sections
+                .iter()
+                .filter(|section| section.sends())
+        };
+        let most = usize::from(self.config.limits.tracks_per_participant);
+        if sending().count() > most {
+            return Err(RequestError::Limit(format!("{most} tracks")));
+        }
+        for section in sending() {
+            participant.may_publish(source_of(section, sources))?;
+        }
+        // Sections never change their place or kind (RFC 9429 §5.3.1); the engine would notice too
+        // late to undo what it has applied by then.
+        let transport = participant
+            .publish
+            .and_then(|transport| self.transports.get(transport))
+            .filter(|transport| transport.session == description.session);
+        if let Some(transport) = transport {
+            for (mid, track) in transport.streams.tracks() {
+                let Some(track) = self.tracks.get(*track) else {
+                    continue;
+                };
+                let section = description
+                    .sections
+                    .iter()
+                    .find(|s| s.mid.as_str() == &**mid);
+                let fits = section.is_some_and(|section| kind_of(section) == Some(track.kind));
+                if !fits {
+                    return Err(RequestError::Invalid(format!(
+                        "SDP: section {mid} is gone or of another kind"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The transport an offer is for: the present one as long as it comes from the same connection
+    /// object of the client, or else a new one in its place.
+    fn transport_for_offer(
+        &mut self,
+        now: Instant,
+        key: ParticipantKey,
+        description: &Description,
+    ) -> Result<(TransportKey, bool), RequestError> {
+        let present = self.participants.get(key).and_then(|p| p.publish);
+        if let Some(present) = present {
+            let same = self
+                .transports
+                .get(present)
+                .is_some_and(|transport| transport.session == description.session);
+            if same {
+                return Ok((present, false));
+            }
+            self.close_transport(now, present);
+        }
+        let transport = self
+            .new_transport(now, key, Direction::Publish)
+            .ok_or_else(|| RequestError::Limit("transports".into()))?;
+        if let Some(transport) = self.transports.get_mut(transport) {
+            transport.session.clone_from(&description.session);
+        }
+        Ok((transport, true))
+    }
+
+    fn answer_offer(
+        &mut self,
+        now: Instant,
+        key: TransportKey,
+        offer: SdpOffer,
+        description: &Description,
+    ) -> Result<String, RequestError> {
+        let gone = || RequestError::Internal("transport is gone".into());
+        let transport = self.transports.get_mut(key).ok_or_else(gone)?;
+        let before = transport
+            .lines
+            .remote_ufrag
+            .replace(description.ufrag.clone());
+        let restarts = before.is_some_and(|before| before != description.ufrag);
+        let accepted = transport.guard(|rtc| rtc.sdp_api().accept_offer(offer));
+        // The engine restarts with credentials of its own making, even if it fails later on.
+        let restarted = if restarts {
+            let creds = credentials::generate(&mut self.rng, self.config.worker, key);
+            transport.restart_with(creds, now)
+        } else {
+            Ok(())
+        };
+        let answer = match (accepted, restarted) {
+            (Ok(Ok(answer)), Ok(())) => answer,
+            (Ok(Err(error)), Ok(())) => {
+                return Err(RequestError::Invalid(format!("SDP: {error}")));
+            }
+            (Err(fault), _) | (_, Err(fault)) => {
+                self.fail_transport(now, key, &fault);
+                return Err(RequestError::Internal(fault.to_string()));
+            }
+        };
+        let text = answer.to_sdp_string();
+        Ok(sdp::export(&text, transport.credentials(), &|_| None))
+    }
+
+    /// Starts and ends tracks as the sections say. Returns the new ones.
+    fn sync_tracks(
+        &mut self,
+        now: Instant,
+        owner: ParticipantKey,
+        key: TransportKey,
+        description: &Description,
+        sources: &[(String, Source)],
+    ) -> Vec<TrackKey> {
+        let mut published = Vec::new();
+        for section in &description.sections {
+            let Some(kind) = kind_of(section) else {
+                continue;
+            };
+            let mid = Mid::from(section.mid.as_str());
+            let Some(transport) = self.transports.get_mut(key) else {
+                break;
+            };
+            let track = transport.streams.track(mid);
+            let media = transport.rtc().media(mid);
+            let receives = section.sends()
+                && media.is_some_and(|media| media.direction().is_receiving() && !media.disabled());
+            if !receives {
+                transport.streams.readmit(mid);
+                if let Some(track) = track {
+                    self.end_track(now, track);
+                }
+            } else if track.is_none() && !transport.streams.is_withdrawn(mid) {
+                let source = source_of(section, sources);
+                published.extend(self.publish(owner, key, mid, kind, source, section));
+            }
+        }
+        published
+    }
+
+    fn publish(
+        &mut self,
+        owner: ParticipantKey,
+        key: TransportKey,
+        mid: Mid,
+        kind: MediaKind,
+        source: Source,
+        section: &Section,
+    ) -> Option<TrackKey> {
+        let participant = self.participants.get(owner)?;
+        let (owner_id, room) = (participant.id, participant.room);
+        let codec = self.first_codec(key, mid).unwrap_or_default();
+        let rids = section
+            .simulcast
+            .iter()
+            .map(|rid| Rid::from(rid.as_str()))
+            .collect();
+        let worker = self.config.worker;
+        let track = self.tracks.insert_with(|track| {
+            Track::new(NewTrack {
+                id: TrackId(to_public(worker, track)),
+                owner,
+                owner_id,
+                room,
+                transport: key,
+                mid,
+                kind,
+                source,
+                codec,
+                rids,
+            })
+        })?;
+        self.transports.get_mut(key)?.streams.add(mid, track);
+        self.stats.tracks = self.tracks.len() as u64;
+        Some(track)
+    }
+
+    /// The codec a section most likely carries: the first both sides accept.
+    fn first_codec(&self, key: TransportKey, mid: Mid) -> Option<String> {
+        let rtc = self.transports.get(key)?.rtc();
+        let accepted = rtc.media(mid)?.remote_pts();
+        let params = rtc
+            .codec_config()
+            .params()
+            .iter()
+            .find(|params| accepted.contains(&params.pt()))?;
+        Some(params.spec().codec.to_string())
+    }
+
+    /// What each audio and video section carries.
+    fn carried(&self, key: TransportKey, description: &Description) -> Vec<MidTrack> {
+        let Some(transport) = self.transports.get(key) else {
+            return Vec::new();
+        };
+        description
+            .sections
+            .iter()
+            .filter(|section| section.kind != SectionKind::Application)
+            .map(|section| MidTrack {
+                mid: section.mid.clone(),
+                track: transport
+                    .streams
+                    .track(Mid::from(section.mid.as_str()))
+                    .and_then(|track| Some(self.tracks.get(track)?.id)),
+            })
+            .collect()
+    }
+}
+
+fn source_of(section: &Section, sources: &[(String, Source)]) -> Source {
+    sources
+        .iter()
+        .find(|(mid, _)| *mid == section.mid)
+        .map_or(Source::Other, |(_, source)| *source)
+}
+
+fn kind_of(section: &Section) -> Option<MediaKind> {
+    let kind = match section.kind {
+        SectionKind::Audio => MediaKind::Audio,
+        SectionKind::Video => MediaKind::Video,
+        SectionKind::Application => return None,
+    };
+    debug_assert_eq!(engine_kind(kind).is_video(), kind == MediaKind::Video);
+    Some(kind)
+}

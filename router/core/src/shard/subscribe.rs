@@ -1,0 +1,530 @@
+//! Subscribing: offers to clients, and their answers.
+
+use std::time::Instant;
+
+use rand_chacha::rand_core::Rng;
+use str0m::change::SdpAnswer;
+use str0m::media::{Direction as EngineDirection, Mid};
+
+use super::Shard;
+use super::lifecycle::engine_kind;
+use super::slab::{ParticipantKey, SubscriptionKey, TransportKey};
+use crate::api::{Direction, EventKind, MediaKind, MidTrack, RequestError, Wish};
+use crate::id::TrackId;
+use crate::layers::rewrite::Rewriter;
+use crate::limits::{RTX_AGE, RTX_PACKETS, RTX_RATIO, SDP_SECTIONS_SPARE};
+use crate::subscription::{Outlet, Subscription};
+use crate::transport::lines::{Line, LineState, Outstanding};
+use crate::transport::sdp::{self, Description, SdpBounds};
+use crate::transport::{TransportFault, credentials};
+
+impl Shard {
+    pub(super) fn subscribe(
+        &mut self,
+        key: ParticipantKey,
+        id: TrackId,
+    ) -> Result<(), RequestError> {
+        let Some(participant) = self.participants.get(key) else {
+            return Err(RequestError::WrongState("not joined".into()));
+        };
+        if !participant.grant.subscribe {
+            return Err(RequestError::Forbidden("subscribe".into()));
+        }
+        let track_key = self.others_track(key, id)?;
+        if participant.subscription(track_key).is_none() {
+            let most = usize::from(self.config.limits.subscriptions_per_participant);
+            if participant.subscriptions.len() >= most {
+                return Err(RequestError::Limit(format!("{most} subscriptions")));
+            }
+            self.new_subscription(key, track_key, id)
+                .ok_or_else(|| RequestError::Limit("subscriptions".into()))?;
+        }
+        self.resume_offers(key);
+        Ok(())
+    }
+
+    fn new_subscription(
+        &mut self,
+        key: ParticipantKey,
+        track_key: super::slab::TrackKey,
+        id: TrackId,
+    ) -> Option<()> {
+        let first = first_sequence(&mut self.rng);
+        let track = self.tracks.get_mut(track_key)?;
+        let video = track.kind == MediaKind::Video;
+        let wish = Wish {
+            track: id,
+            width: 0,
+            height: 0,
+            fps: 0,
+            priority: 0,
+            paused: false,
+        };
+        let subscription = self
+            .subscriptions
+            .insert_with(|_| Subscription::new(key, track_key, video, wish, first))?;
+        track.subscriptions.push(subscription);
+        self.participants
+            .get_mut(key)?
+            .subscriptions
+            .push((track_key, subscription));
+        self.stats.subscriptions = self.subscriptions.len() as u64;
+        Some(())
+    }
+
+    pub(super) fn unsubscribe(
+        &mut self,
+        key: ParticipantKey,
+        id: TrackId,
+    ) -> Result<(), RequestError> {
+        let track = self.others_track(key, id)?;
+        let subscription = self
+            .participants
+            .get(key)
+            .and_then(|participant| participant.subscription(track))
+            .ok_or_else(|| RequestError::NotFound("subscription".into()))?;
+        self.end_subscription(subscription);
+        Ok(())
+    }
+
+    pub(super) fn restart_ice(&mut self, key: ParticipantKey) -> Result<(), RequestError> {
+        let Some(participant) = self.participants.get_mut(key) else {
+            return Err(RequestError::WrongState("not joined".into()));
+        };
+        if participant.subscribe.is_none() && participant.subscriptions.is_empty() {
+            return Err(RequestError::WrongState("nothing is subscribed".into()));
+        }
+        // Without a transport (it failed or was closed) a new one is offered.
+        participant.offers.restart = participant.subscribe.is_some();
+        self.resume_offers(key);
+        Ok(())
+    }
+
+    fn resume_offers(&mut self, key: ParticipantKey) {
+        if let Some(participant) = self.participants.get_mut(key) {
+            participant.offers.suspended = false;
+        }
+        self.want_offer(key);
+    }
+
+    /// Has an offer made at the end of the turn, or as soon as the present one is answered.
+    pub(super) fn want_offer(&mut self, key: ParticipantKey) {
+        let Some(participant) = self.participants.get_mut(key) else {
+            return;
+        };
+        participant.offers.wanted = true;
+        if !participant.offers.queued {
+            participant.offers.queued = true;
+            self.offers_due.push(key);
+        }
+    }
+
+    pub(super) fn make_offers(&mut self, now: Instant) {
+        for key in std::mem::take(&mut self.offers_due) {
+            let Some(participant) = self.participants.get_mut(key) else {
+                continue;
+            };
+            participant.offers.queued = false;
+            let offers = &participant.offers;
+            if !offers.wanted || offers.suspended {
+                continue;
+            }
+            let transport = match participant.subscribe {
+                Some(transport) => transport,
+                None if participant.subscriptions.is_empty() => continue,
+                None => match self.new_transport(now, key, Direction::Subscribe) {
+                    Some(transport) => transport,
+                    None => continue,
+                },
+            };
+            let busy = self
+                .transports
+                .get(transport)
+                .is_none_or(|transport| transport.lines.outstanding.is_some());
+            if busy {
+                continue;
+            }
+            if let Some(participant) = self.participants.get_mut(key) {
+                participant.offers.wanted = false;
+            }
+            if let Err(fault) = self.make_offer(now, key, transport) {
+                self.fail_transport(now, transport, &fault);
+            }
+        }
+    }
+
+    fn make_offer(
+        &mut self,
+        now: Instant,
+        key: ParticipantKey,
+        transport_key: TransportKey,
+    ) -> Result<(), TransportFault> {
+        self.assign_lines(key, transport_key)?;
+        let (Some(participant), Some(transport)) = (
+            self.participants.get_mut(key),
+            self.transports.get_mut(transport_key),
+        ) else {
+            return Ok(());
+        };
+        let restart = std::mem::take(&mut participant.offers.restart)
+            .then(|| credentials::generate(&mut self.rng, self.config.worker, transport_key));
+        let changes = line_changes(&transport.lines.lines);
+        let made = transport.guard(|rtc| {
+            let mut api = rtc.sdp_api();
+            for (mid, direction) in &changes.directions {
+                api.set_direction(*mid, *direction);
+            }
+            let added: Vec<Mid> = changes
+                .additions
+                .iter()
+                .map(|kind| api.add_media(*kind, EngineDirection::SendOnly, None, None, None))
+                .collect();
+            if restart.is_some() {
+                api.ice_restart(true);
+            }
+            (added, api.apply())
+        })?;
+        let (added, Some((offer, pending))) = made else {
+            return Ok(());
+        };
+        name_lines(&mut transport.lines.lines, &added);
+        let creds = restart
+            .clone()
+            .unwrap_or_else(|| transport.credentials().clone());
+        let text = offer.to_sdp_string();
+        let msids = self.msids(transport_key);
+        let text = sdp::export(&text, &creds, &|mid| {
+            let (_, stream, track) = msids.iter().find(|(known, ..)| known == mid)?;
+            Some((stream.clone(), track.clone()))
+        });
+        let Some(transport) = self.transports.get_mut(transport_key) else {
+            return Ok(());
+        };
+        let mids = transport.lines.lines.iter().map(|l| l.mid.to_string());
+        let participant_offers = &mut self.participants.get_mut(key).map(|p| &mut p.offers);
+        let Some(offers) = participant_offers else {
+            return Ok(());
+        };
+        offers.last_id += 1;
+        let offer_id = offers.last_id;
+        transport.lines.outstanding = Some(Outstanding {
+            offer_id,
+            pending,
+            restart,
+            mids: mids.collect(),
+        });
+        self.announce_offer(now, key, transport_key, offer_id, text);
+        Ok(())
+    }
+
+    fn announce_offer(
+        &mut self,
+        _now: Instant,
+        key: ParticipantKey,
+        transport_key: TransportKey,
+        offer_id: u64,
+        sdp: String,
+    ) {
+        let tracks = self.line_tracks(transport_key);
+        if let Some(client) = self.participants.get(key).map(|p| p.client) {
+            self.emit(
+                client,
+                EventKind::Offer {
+                    offer_id,
+                    sdp,
+                    tracks,
+                },
+            );
+        }
+    }
+
+    /// Gives every subscription without a section one, and takes sections from those that ended.
+    fn assign_lines(
+        &mut self,
+        key: ParticipantKey,
+        transport_key: TransportKey,
+    ) -> Result<(), TransportFault> {
+        let most = usize::from(self.config.limits.subscriptions_per_participant);
+        let (Some(participant), Some(transport)) = (
+            self.participants.get(key),
+            self.transports.get_mut(transport_key),
+        ) else {
+            return Ok(());
+        };
+        let lines = &mut transport.lines;
+        for line in &mut lines.lines {
+            if line.state == LineState::Sending && line.subscription.is_none() {
+                line.state = LineState::Stopping;
+            }
+        }
+        for (_, subscription_key) in &participant.subscriptions {
+            let taken = lines
+                .lines
+                .iter()
+                .any(|line| line.subscription == Some(*subscription_key));
+            let Some(subscription) = self.subscriptions.get(*subscription_key) else {
+                continue;
+            };
+            if taken {
+                continue;
+            }
+            let kind = engine_kind(if subscription.video {
+                MediaKind::Video
+            } else {
+                MediaKind::Audio
+            });
+            if let Some(line) = lines.idle(kind) {
+                line.state = LineState::Starting;
+                line.subscription = Some(*subscription_key);
+            } else if lines.lines.len() < most + SDP_SECTIONS_SPARE {
+                lines.lines.push(Line {
+                    // Named by the engine when the offer is made.
+                    mid: Mid::from_array([b' '; 16]),
+                    kind,
+                    state: LineState::Starting,
+                    subscription: Some(*subscription_key),
+                    rewriter: None,
+                });
+            }
+            // Else a section becomes idle with this offer, and the next one uses it.
+        }
+        Ok(())
+    }
+
+    /// Stream and track names of sections that carry something.
+    fn msids(&self, transport_key: TransportKey) -> Vec<(String, String, String)> {
+        let Some(transport) = self.transports.get(transport_key) else {
+            return Vec::new();
+        };
+        let lines = transport.lines.lines.iter();
+        lines
+            .filter_map(|line| {
+                let subscription = self.subscriptions.get(line.subscription?)?;
+                let track = self.tracks.get(subscription.track)?;
+                let stream = format!("{:x}", track.owner_id.0);
+                Some((line.mid.to_string(), stream, format!("{:x}", track.id.0)))
+            })
+            .collect()
+    }
+
+    /// What each section carries once the offer is answered.
+    fn line_tracks(&self, transport_key: TransportKey) -> Vec<MidTrack> {
+        let Some(transport) = self.transports.get(transport_key) else {
+            return Vec::new();
+        };
+        let lines = transport.lines.lines.iter();
+        lines
+            .map(|line| MidTrack {
+                mid: line.mid.to_string(),
+                track: line
+                    .subscription
+                    .and_then(|key| self.subscriptions.get(key))
+                    .and_then(|subscription| Some(self.tracks.get(subscription.track)?.id)),
+            })
+            .collect()
+    }
+
+    pub(super) fn accept_answer(
+        &mut self,
+        now: Instant,
+        key: ParticipantKey,
+        offer_id: u64,
+        text: &str,
+    ) -> Result<(), RequestError> {
+        let none = || RequestError::WrongState("no such offer is outstanding".into());
+        let transport_key = self
+            .participants
+            .get(key)
+            .and_then(|participant| participant.subscribe)
+            .ok_or_else(none)?;
+        let limits = self.config.limits;
+        let bounds = SdpBounds {
+            bytes: limits.sdp_bytes as usize,
+            sections: usize::from(limits.subscriptions_per_participant) + SDP_SECTIONS_SPARE,
+        };
+        let transport = self.transports.get_mut(transport_key).ok_or_else(none)?;
+        let outstanding = transport.lines.outstanding.as_ref().ok_or_else(none)?;
+        if outstanding.offer_id != offer_id {
+            return Err(none());
+        }
+        let description = sdp::scan(text, bounds)?;
+        check_answer(
+            &description,
+            outstanding,
+            transport.lines.remote_ufrag.as_deref(),
+        )?;
+        let answer = SdpAnswer::from_sdp_string(&sdp::import_answer(text))
+            .map_err(|error| RequestError::Invalid(format!("SDP: {error}")))?;
+        let outstanding = transport.lines.outstanding.take().ok_or_else(none)?;
+        transport.lines.remote_ufrag = Some(description.ufrag.clone());
+        if !transport.is_connected() {
+            transport.negotiated = now;
+        }
+        let pending = outstanding.pending;
+        let applied = transport
+            .guard(|rtc| rtc.sdp_api().accept_answer(pending, answer))
+            .and_then(|result| {
+                result.map_err(|error| TransportFault::Ended(format!("answer: {error}")))
+            });
+        let applied = applied.and_then(|()| match outstanding.restart {
+            Some(creds) => transport.restart_with(creds, now),
+            None => Ok(()),
+        });
+        if let Err(fault) = applied {
+            // The engine has applied a part of it: this association is no good any more.
+            self.fail_transport(now, transport_key, &fault);
+            return Err(RequestError::Invalid(fault.to_string()));
+        }
+        self.apply_lines(now, key, transport_key);
+        self.mark(transport_key);
+        Ok(())
+    }
+
+    /// An answer has come into force: sections start and stop.
+    fn apply_lines(&mut self, now: Instant, key: ParticipantKey, transport_key: TransportKey) {
+        let Some(transport) = self.transports.get_mut(transport_key) else {
+            return;
+        };
+        let mut opened: Vec<(SubscriptionKey, Outlet, Rewriter)> = Vec::new();
+        for index in 0..transport.lines.lines.len() {
+            let Some(line) = transport.lines.lines.get(index) else {
+                break;
+            };
+            let (mid, state) = (line.mid, line.state);
+            let (sending, dead) = match transport.rtc().media(mid) {
+                Some(media) => (
+                    media.direction().is_sending() && !media.disabled(),
+                    media.stopped(),
+                ),
+                None => (false, true),
+            };
+            let ssrc = (sending && state == LineState::Starting)
+                .then(|| prepare_stream(transport, mid))
+                .flatten();
+            let Some(line) = transport.lines.lines.get_mut(index) else {
+                break;
+            };
+            line.state = match state {
+                _ if dead => LineState::Dead,
+                LineState::Stopping => LineState::Idle,
+                LineState::Starting => LineState::Sending,
+                other => other,
+            };
+            if let (Some(ssrc), Some(subscription)) = (ssrc, line.subscription) {
+                let rewriter = line
+                    .rewriter
+                    .take()
+                    .unwrap_or_else(|| Rewriter::new(first_sequence(&mut self.rng)));
+                let outlet = Outlet {
+                    transport: transport_key,
+                    mid,
+                    ssrc,
+                };
+                opened.push((subscription, outlet, rewriter));
+            }
+        }
+        for (subscription_key, outlet, rewriter) in opened {
+            if let Some(subscription) = self.subscriptions.get_mut(subscription_key) {
+                subscription.open(outlet, rewriter);
+                self.choose_layer(now, subscription_key);
+            }
+        }
+        let Some(participant) = self.participants.get(key) else {
+            return;
+        };
+        let unfinished = self.transports.get(transport_key).is_some_and(|transport| {
+            let lines = &transport.lines.lines;
+            lines
+                .iter()
+                .any(|line| line.state == LineState::Sending && line.subscription.is_none())
+                || participant
+                    .subscriptions
+                    .iter()
+                    .any(|(_, s)| !lines.iter().any(|line| line.subscription == Some(*s)))
+        });
+        if unfinished || participant.offers.wanted {
+            self.want_offer(key);
+        }
+    }
+}
+
+/// What an offer changes.
+struct LineChanges {
+    directions: Vec<(Mid, EngineDirection)>,
+    additions: Vec<str0m::media::MediaKind>,
+}
+
+fn is_unnamed(line: &Line) -> bool {
+    line.mid.is_empty()
+}
+
+fn line_changes(lines: &[Line]) -> LineChanges {
+    let mut changes = LineChanges {
+        directions: Vec::new(),
+        additions: Vec::new(),
+    };
+    for line in lines {
+        match line.state {
+            LineState::Starting if is_unnamed(line) => changes.additions.push(line.kind),
+            LineState::Starting => changes
+                .directions
+                .push((line.mid, EngineDirection::SendOnly)),
+            LineState::Stopping => changes
+                .directions
+                .push((line.mid, EngineDirection::Inactive)),
+            LineState::Idle | LineState::Sending | LineState::Dead => {}
+        }
+    }
+    changes
+}
+
+fn name_lines(lines: &mut [Line], added: &[Mid]) {
+    let unnamed = lines.iter_mut().filter(|line| is_unnamed(line));
+    for (line, mid) in unnamed.zip(added) {
+        line.mid = *mid;
+    }
+}
+
+/// A first sequence number below 32,768: room for reordering at the start without a rollover.
+fn first_sequence(rng: &mut rand_chacha::ChaCha20Rng) -> u16 {
+    (rng.next_u32() & 0x7fff) as u16 | 1
+}
+
+/// Sets the retransmission cache of a section's stream; returns its SSRC.
+fn prepare_stream(
+    transport: &mut crate::transport::Transport,
+    mid: Mid,
+) -> Option<str0m::rtp::Ssrc> {
+    let prepared = transport.guard(|rtc| {
+        let mut api = rtc.direct_api();
+        let stream = api.stream_tx_by_mid(mid, None)?;
+        stream.set_unpaced(true);
+        stream.set_rtx_cache(RTX_PACKETS, RTX_AGE, Some(RTX_RATIO));
+        Some(stream.ssrc())
+    });
+    // A panic here shows again at the next work on the transport.
+    prepared.ok().flatten()
+}
+
+/// What must be refused before the engine applies anything.
+fn check_answer(
+    description: &Description,
+    outstanding: &Outstanding,
+    known_ufrag: Option<&str>,
+) -> Result<(), RequestError> {
+    let invalid = |text: &str| Err(RequestError::Invalid(format!("SDP: {text}")));
+    let offered = outstanding.mids.iter().map(String::as_str);
+    let answered = description.sections.iter().map(|s| s.mid.as_str());
+    if !offered.eq(answered) {
+        return invalid("sections differ from those of the offer");
+    }
+    match (known_ufrag, outstanding.restart.is_some()) {
+        (Some(known), true) if known == description.ufrag => {
+            invalid("the ICE credentials must change in an ICE restart")
+        }
+        (Some(known), false) if known != description.ufrag => {
+            invalid("the ICE credentials changed without an ICE restart")
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,153 @@
+//! What time brings.
+
+use std::time::{Duration, Instant};
+
+use super::Shard;
+use super::slab::{ParticipantKey, RoomKey, TransportKey};
+use super::timers::Timer;
+use crate::api::{EventKind, MediaKind, TransportState};
+use crate::id::ParticipantId;
+use crate::limits::{CONNECT_TIMEOUT, DATA_REPORT_INTERVAL, DISCONNECT_TIMEOUT, ROOM_TICK};
+
+/// A transport is not asked again sooner than this, whatever its engine says.
+const TICK_LEAST: Duration = Duration::from_millis(1);
+
+impl Shard {
+    pub(super) fn on_timeout(&mut self, now: Instant) {
+        let mut due = std::mem::take(&mut self.due);
+        self.timers.take_due(now, &mut due);
+        for timer in due.drain(..) {
+            match timer {
+                Timer::Transport(key) => self.on_transport_timer(now, key),
+                Timer::Room(key) => self.on_room_timer(now, key),
+                Timer::Participant(key) => self.on_participant_timer(now, key),
+            }
+        }
+        self.due = due;
+    }
+
+    fn on_transport_timer(&mut self, now: Instant, key: TransportKey) {
+        let Some(transport) = self.transports.get_mut(key) else {
+            return;
+        };
+        transport.timer = None;
+        let lost = transport
+            .disconnected_since
+            .is_some_and(|since| now.saturating_duration_since(since) >= DISCONNECT_TIMEOUT);
+        let waiting = matches!(
+            transport.state,
+            TransportState::New | TransportState::Connecting
+        ) && transport.lines.outstanding.is_none();
+        let late =
+            waiting && now.saturating_duration_since(transport.negotiated) >= CONNECT_TIMEOUT;
+        if lost || late {
+            let reason = if lost {
+                "no consent"
+            } else {
+                "never connected"
+            };
+            tracing::debug!(reason, "transport failed");
+            return self.detach_transport(now, key, TransportState::Failed);
+        }
+        match transport.tick(now) {
+            Ok(()) => self.drain(now, key),
+            Err(fault) => return self.fail_transport(now, key, &fault),
+        }
+        self.pump(now, key);
+        if let Some(transport) = self.transports.get_mut(key) {
+            let soonest = now + TICK_LEAST;
+            if transport.timer.is_some_and(|at| at < soonest) {
+                self.timers
+                    .disarm(&mut transport.timer, Timer::Transport(key));
+                self.timers
+                    .arm(&mut transport.timer, Timer::Transport(key), soonest);
+            }
+        }
+    }
+
+    fn on_room_timer(&mut self, now: Instant, key: RoomKey) {
+        let Some(room) = self.rooms.get_mut(key) else {
+            return;
+        };
+        room.timer = None;
+        let mut busy = false;
+        let mut speakers: Vec<(ParticipantId, u8)> = Vec::new();
+        for track_key in self.room_tracks(key) {
+            let Some(track) = self.tracks.get_mut(track_key) else {
+                continue;
+            };
+            busy |= track.layers.iter().any(|layer| layer.is_active(now));
+            match track.kind {
+                MediaKind::Audio => {
+                    track.level.tick();
+                    if let Some(level) = track.level.speaking() {
+                        louder(&mut speakers, track.owner_id, level);
+                    }
+                }
+                MediaKind::Video => {
+                    track.sort_layers(now);
+                    busy |= track.layers.iter().any(|layer| layer.is_keyframe_wanted());
+                    self.choose_layers(now, track_key);
+                }
+            }
+        }
+        let Some(room) = self.rooms.get_mut(key) else {
+            return;
+        };
+        let changed = room.update_speakers(&mut speakers);
+        // Levels must come down before the room rests.
+        if busy || room.has_speakers() {
+            self.timers
+                .arm(&mut room.timer, Timer::Room(key), now + ROOM_TICK);
+        }
+        if changed {
+            self.broadcast(key, None, &|| EventKind::Speakers(speakers.clone()));
+        }
+    }
+
+    /// Reports what was dropped since the last report.
+    fn on_participant_timer(&mut self, now: Instant, key: ParticipantKey) {
+        let Some(participant) = self.participants.get_mut(key) else {
+            return;
+        };
+        participant.timer = None;
+        self.report_drops(now, key);
+    }
+
+    pub(super) fn report_drops(&mut self, now: Instant, key: ParticipantKey) {
+        let Some(participant) = self.participants.get_mut(key) else {
+            return;
+        };
+        let data = &mut participant.data;
+        if data.dropped_outgoing == 0 && data.dropped_incoming == 0 {
+            return;
+        }
+        if let Some(last) = data.reported
+            && now.saturating_duration_since(last) < DATA_REPORT_INTERVAL
+        {
+            self.timers.arm(
+                &mut participant.timer,
+                Timer::Participant(key),
+                last + DATA_REPORT_INTERVAL,
+            );
+            return;
+        }
+        data.reported = Some(now);
+        let client = participant.client;
+        let dropped = [
+            (true, std::mem::take(&mut data.dropped_outgoing)),
+            (false, std::mem::take(&mut data.dropped_incoming)),
+        ];
+        for (outgoing, count) in dropped.into_iter().filter(|(_, count)| *count > 0) {
+            self.emit(client, EventKind::DataDropped { outgoing, count });
+        }
+    }
+}
+
+/// A participant is as loud as the loudest of its tracks.
+fn louder(speakers: &mut Vec<(ParticipantId, u8)>, id: ParticipantId, level: u8) {
+    match speakers.iter_mut().find(|(known, _)| *known == id) {
+        Some((_, known)) => *known = (*known).max(level),
+        None => speakers.push((id, level)),
+    }
+}

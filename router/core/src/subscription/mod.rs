@@ -1,0 +1,173 @@
+//! The delivery of one track to one participant.
+
+use str0m::media::{Mid, Pt};
+use str0m::rtp::Ssrc;
+
+use crate::api::Wish;
+use crate::layers::descriptor::Descriptor;
+use crate::layers::rewrite::{Arrival, Place, Rewriter};
+use crate::shard::slab::{ParticipantKey, TrackKey, TransportKey};
+
+/// Where a subscription's packets leave: a negotiated section.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outlet {
+    pub(crate) transport: TransportKey,
+    pub(crate) mid: Mid,
+    pub(crate) ssrc: Ssrc,
+}
+
+/// The publisher's number for a codec and the subscriber's.
+#[derive(Debug, Clone, Copy)]
+struct PayloadMap {
+    from: Pt,
+    /// `None`: the subscriber did not negotiate this codec.
+    to: Option<Pt>,
+}
+
+/// One subscription.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    pub(crate) subscriber: ParticipantKey,
+    pub(crate) track: TrackKey,
+    pub(crate) video: bool,
+    pub(crate) wish: Wish,
+    /// None until an answer brought a section into force.
+    pub(crate) outlet: Option<Outlet>,
+    payload_map: Option<PayloadMap>,
+    rewriter: Rewriter,
+    /// The layer forwarded now.
+    pub(crate) current: Option<u8>,
+    /// The layer to be forwarded from its next keyframe on.
+    pub(crate) target: Option<u8>,
+    /// Continuity of the source when it was switched to.
+    epoch: u32,
+    /// What the subscriber was last told.
+    pub(crate) told: Option<u8>,
+}
+
+/// What to do with a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Not for this subscription.
+    Skip,
+    /// Forward it.
+    Forward,
+    /// Forward it: from here on another layer, or the same after a break.
+    Switch,
+}
+
+impl Subscription {
+    /// A subscription without a section. `first` is its first sequence number.
+    pub(crate) fn new(
+        subscriber: ParticipantKey,
+        track: TrackKey,
+        video: bool,
+        wish: Wish,
+        first: u16,
+    ) -> Self {
+        Subscription {
+            subscriber,
+            track,
+            video,
+            wish,
+            outlet: None,
+            payload_map: None,
+            rewriter: Rewriter::new(first),
+            current: None,
+            target: None,
+            epoch: 0,
+            told: None,
+        }
+    }
+
+    /// Takes a section into use. A stream already running there goes on where it was.
+    pub(crate) fn open(&mut self, outlet: Outlet, rewriter: Rewriter) {
+        self.outlet = Some(outlet);
+        self.rewriter = rewriter;
+        self.payload_map = None;
+        self.current = None;
+    }
+
+    /// Gives the section back with the state of its stream.
+    pub(crate) fn close(&mut self) -> Option<(Outlet, Rewriter)> {
+        let outlet = self.outlet.take()?;
+        self.current = None;
+        let rewriter = std::mem::replace(&mut self.rewriter, Rewriter::new(1));
+        Some((outlet, rewriter))
+    }
+
+    /// The subscriber's payload type, if this publisher's was looked up last.
+    pub(crate) fn payload_type(&self, from: Pt) -> Option<Option<Pt>> {
+        let map = self.payload_map?;
+        (map.from == from).then_some(map.to)
+    }
+
+    /// Remembers a lookup.
+    pub(crate) fn set_payload_type(&mut self, from: Pt, to: Option<Pt>) {
+        self.payload_map = Some(PayloadMap { from, to });
+    }
+
+    /// Whether a packet of a layer is for this subscription now.
+    pub(crate) fn judge(&self, layer: u8, epoch: u32, keyframe: bool) -> Verdict {
+        if self.wish.paused {
+            return Verdict::Skip;
+        }
+        let continues = self.current == Some(layer) && self.epoch == epoch;
+        if !self.video {
+            return if continues {
+                Verdict::Forward
+            } else {
+                Verdict::Switch
+            };
+        }
+        let wanted = self.target == Some(layer);
+        if continues {
+            Verdict::Forward
+        } else if keyframe && (wanted || (self.current == Some(layer) && self.target.is_none())) {
+            Verdict::Switch
+        } else {
+            Verdict::Skip
+        }
+    }
+
+    /// Switches to the source of this packet.
+    pub(crate) fn switch(
+        &mut self,
+        layer: u8,
+        epoch: u32,
+        arrival: &Arrival,
+        descriptor: Option<&Descriptor>,
+    ) {
+        self.current = Some(layer);
+        self.epoch = epoch;
+        self.rewriter.switch(arrival, descriptor);
+    }
+
+    /// Places a packet in the outgoing stream.
+    pub(crate) fn place(&mut self, arrival: &Arrival) -> Option<Place> {
+        self.rewriter.place(arrival)
+    }
+
+    /// The rewriter, for picture ids.
+    pub(crate) fn rewriter(&mut self) -> &mut Rewriter {
+        &mut self.rewriter
+    }
+
+    /// Whether a keyframe of the target is needed before anything (else) is forwarded.
+    pub(crate) fn needs_keyframe(&self, epoch_of: impl Fn(u8) -> Option<u32>) -> Option<u8> {
+        if !self.video || self.outlet.is_none() || self.wish.paused {
+            return None;
+        }
+        let target = self.target?;
+        let settled = self.current == Some(target) && epoch_of(target) == Some(self.epoch);
+        (!settled).then_some(target)
+    }
+
+    /// Stops forwarding until a keyframe; the subscriber wants nothing for now.
+    pub(crate) fn suspend(&mut self) {
+        self.current = None;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! Published tracks.
+
+pub(crate) mod level;
+
+use std::time::Instant;
+
+use str0m::format::Codec;
+use str0m::media::{Mid, Pt, Rid};
+
+use crate::api::{LayerInfo, MediaKind, Source, TrackInfo};
+use crate::id::{ParticipantId, TrackId};
+use crate::layers::Layer;
+use crate::policy::LayerView;
+use crate::shard::slab::{ParticipantKey, RoomKey, SubscriptionKey, TransportKey};
+use level::Level;
+
+/// A payload type of the publisher and what it stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PayloadFormat {
+    pub(crate) payload_type: Pt,
+    pub(crate) codec: Codec,
+    pub(crate) clock_rate: u32,
+}
+
+/// One published track.
+#[derive(Debug)]
+pub(crate) struct Track {
+    pub(crate) id: TrackId,
+    pub(crate) owner: ParticipantKey,
+    pub(crate) owner_id: ParticipantId,
+    pub(crate) room: RoomKey,
+    pub(crate) transport: TransportKey,
+    pub(crate) mid: Mid,
+    pub(crate) kind: MediaKind,
+    pub(crate) source: Source,
+    /// As in SDP.
+    pub(crate) codec: String,
+    pub(crate) muted: bool,
+    /// As declared: the order of `a=simulcast`.
+    pub(crate) layers: Vec<Layer>,
+    /// Indices of `layers`, smallest picture first.
+    order: Vec<u8>,
+    /// The format of the last packet.
+    pub(crate) format: Option<PayloadFormat>,
+    pub(crate) level: Level,
+    pub(crate) subscriptions: Vec<SubscriptionKey>,
+}
+
+/// What a new track is made of.
+pub(crate) struct NewTrack {
+    pub(crate) id: TrackId,
+    pub(crate) owner: ParticipantKey,
+    pub(crate) owner_id: ParticipantId,
+    pub(crate) room: RoomKey,
+    pub(crate) transport: TransportKey,
+    pub(crate) mid: Mid,
+    pub(crate) kind: MediaKind,
+    pub(crate) source: Source,
+    pub(crate) codec: String,
+    pub(crate) rids: Vec<Rid>,
+}
+
+impl Track {
+    /// A track without a packet yet.
+    pub(crate) fn new(new: NewTrack) -> Self {
+        let layers: Vec<Layer> = if new.rids.is_empty() {
+            vec![Layer::new(None)]
+        } else {
+            new.rids
+                .into_iter()
+                .map(|rid| Layer::new(Some(rid)))
+                .collect()
+        };
+        let order = (0..layers.len() as u8).collect();
+        Track {
+            id: new.id,
+            owner: new.owner,
+            owner_id: new.owner_id,
+            room: new.room,
+            transport: new.transport,
+            mid: new.mid,
+            kind: new.kind,
+            source: new.source,
+            codec: new.codec,
+            muted: false,
+            layers,
+            order,
+            format: None,
+            level: Level::default(),
+            subscriptions: Vec::new(),
+        }
+    }
+
+    /// The layer that carries this rid.
+    pub(crate) fn layer_by_rid(&self, rid: Option<Rid>) -> Option<u8> {
+        let index = match rid {
+            Some(_) if self.layers.len() > 1 => self.layers.iter().position(|l| l.rid == rid)?,
+            // A lone stream may carry a rid or not.
+            _ if self.layers.len() == 1 => 0,
+            _ => return None,
+        };
+        u8::try_from(index).ok()
+    }
+
+    /// The spatial index others know a layer by: 0 is the smallest picture.
+    pub(crate) fn spatial(&self, layer: u8) -> u8 {
+        let position = self.order.iter().position(|known| *known == layer);
+        position.unwrap_or_default() as u8
+    }
+
+    /// The layer with this spatial index.
+    pub(crate) fn layer_at(&self, spatial: usize) -> Option<u8> {
+        self.order.get(spatial).copied()
+    }
+
+    /// Puts layers in order of their pictures. The order of `a=simulcast` counts until measurements
+    /// say otherwise: pixels once every active layer's are known, or else bit rates that differ by
+    /// half or more (encoders give a larger picture at least that).
+    pub(crate) fn sort_layers(&mut self, now: Instant) {
+        if self.layers.len() < 2 {
+            return;
+        }
+        let measured: Vec<(Option<u32>, u32)> = self
+            .layers
+            .iter_mut()
+            .map(|layer| {
+                let pixels = layer.size.map(|(w, h)| u32::from(w) * u32::from(h));
+                (pixels, layer.bitrate_bps(now))
+            })
+            .collect();
+        let value = |layer: u8| {
+            measured
+                .get(usize::from(layer))
+                .copied()
+                .unwrap_or_default()
+        };
+        // Insertion sort: stable, tiny, and it keeps what cannot be compared where it is.
+        for end in 1..self.order.len() {
+            for at in (1..=end).rev() {
+                let (Some(&below), Some(&above)) = (self.order.get(at - 1), self.order.get(at))
+                else {
+                    break;
+                };
+                if !is_larger(value(below), value(above)) {
+                    break;
+                }
+                self.order.swap(at - 1, at);
+            }
+        }
+    }
+
+    /// Layers as a policy sees them, smallest first.
+    pub(crate) fn views(&self, now: Instant) -> Vec<LayerView> {
+        self.order
+            .iter()
+            .filter_map(|index| self.layers.get(usize::from(*index)))
+            .map(|layer| LayerView {
+                active: layer.is_active(now),
+                size: layer.size,
+            })
+            .collect()
+    }
+
+    /// Breaks continuity of every layer: subscribers go on from a keyframe.
+    pub(crate) fn interrupt(&mut self) {
+        for layer in &mut self.layers {
+            layer.interrupt();
+        }
+    }
+
+    /// What others see.
+    pub(crate) fn info(&self, now: Instant) -> TrackInfo {
+        let layers = self
+            .order
+            .iter()
+            .enumerate()
+            .filter_map(|(spatial, index)| {
+                let layer = self.layers.get(usize::from(*index))?;
+                Some(LayerInfo {
+                    spatial: spatial as u8,
+                    temporal: 0,
+                    rid: layer.rid.map(|rid| rid.to_string()),
+                    bitrate_bps: layer.measured_bps(),
+                    active: layer.is_active(now),
+                })
+            })
+            .collect();
+        TrackInfo {
+            id: self.id,
+            owner: self.owner_id,
+            kind: self.kind,
+            source: self.source,
+            codec: self.codec.clone(),
+            muted: self.muted,
+            layers,
+        }
+    }
+}
+
+/// Whether `a` is certainly a larger picture than `b`: (pixels, bits per second).
+fn is_larger(a: (Option<u32>, u32), b: (Option<u32>, u32)) -> bool {
+    match (a.0, b.0) {
+        (Some(a), Some(b)) => a > b,
+        _ => b.1 > 0 && a.1 / 2 > b.1,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,446 @@
+//! DTLS for every transport of the process: one cached configuration, and handshakes that strangers
+//! cannot break.
+//!
+//! Building a `dimpl::Config` tests all key exchanges and takes 0.8 ms; shared, a transport costs
+//! 14 µs. Until a handshake is complete DTLS records are plain text, so somebody who can forge the
+//! client's source address could end it with one datagram: a fatal alert, a message of the wrong role,
+//! or another ClientHello. [`Association`] drops the first two and gives every ClientHello a handshake
+//! of its own; the one that completes wins. A client that is past its own ServerHello ignores the
+//! answers to the others (RFC 6347 §4.2.2, message sequence).
+//!
+//! Key exchange, signatures and record nonces take their randomness from the operating system inside
+//! aws-lc: the one part of the core that a seed does not replay.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use str0m_proto::crypto::dtls::{
+    DtlsCert, DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, ProtocolVersion,
+};
+use str0m_proto::crypto::{CryptoError, CryptoProvider, DtlsVersion};
+
+use crate::limits::{HANDSHAKES, HANDSHAKES_TOTAL};
+
+/// What every transport computes with: aws-lc, with DTLS through [`Association`].
+pub(crate) fn crypto_provider() -> Arc<CryptoProvider> {
+    static DTLS: Provider = Provider;
+    let mut provider = str0m_aws_lc_rs::default_provider();
+    provider.dtls_provider = &DTLS;
+    Arc::new(provider)
+}
+
+#[derive(Debug)]
+struct Provider;
+
+impl DtlsProvider for Provider {
+    fn generate_certificate(&self) -> Option<DtlsCert> {
+        str0m_aws_lc_rs::default_provider()
+            .dtls_provider
+            .generate_certificate()
+    }
+
+    fn new_dtls(
+        &self,
+        certificate: &DtlsCert,
+        now: Instant,
+        _version: DtlsVersion,
+        mtu: Option<usize>,
+    ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
+        Ok(Box::new(Association::new(
+            config(mtu)?,
+            certificate.clone(),
+            now,
+        )))
+    }
+}
+
+/// The cached configuration. Every transport has the same MTU, so the first call decides it.
+fn config(mtu: Option<usize>) -> Result<Arc<dimpl::Config>, CryptoError> {
+    static CONFIG: OnceLock<Arc<dimpl::Config>> = OnceLock::new();
+    if let Some(config) = CONFIG.get() {
+        return Ok(config.clone());
+    }
+    // ICE has shown that the source receives at its address: cookies would only cost a round trip.
+    let mut builder = dimpl::Config::builder().use_server_cookie(false);
+    if let Some(mtu) = mtu {
+        builder = builder.mtu(mtu);
+    }
+    let config = builder
+        .build()
+        .map_err(|error| CryptoError::Other(format!("DTLS configuration: {error}")))?;
+    Ok(CONFIG.get_or_init(|| Arc::new(config)).clone())
+}
+
+/// One handshake under way.
+struct Handshake {
+    /// Random of the ClientHello it answers; none until one came.
+    random: Option<[u8; 32]>,
+    /// The peer sent more than ClientHellos.
+    progressed: bool,
+    dtls: dimpl::Dtls,
+    /// Held back until the handshake is complete, so that a forged certificate message has no effect.
+    certificate: Option<Vec<u8>>,
+}
+
+/// What is still to be told after a handshake completed.
+enum Told {
+    Certificate(Vec<u8>),
+    Connected,
+}
+
+/// One transport's DTLS: some handshakes, then one connection.
+pub(crate) struct Association {
+    config: Arc<dimpl::Config>,
+    certificate: DtlsCert,
+    now: Instant,
+    active: bool,
+    handshakes: Vec<Handshake>,
+    /// Handshakes ever begun.
+    begun: u32,
+    /// Set once a handshake is complete: then there is exactly one, and it is authenticated.
+    settled: bool,
+    /// Reversed: the next to be told is the last.
+    told: Vec<Told>,
+    scratch: Vec<u8>,
+}
+
+impl fmt::Debug for Association {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Association")
+            .field("active", &self.active)
+            .field("settled", &self.settled)
+            .field("handshakes", &self.handshakes.len())
+            .finish()
+    }
+}
+
+impl Association {
+    fn new(config: Arc<dimpl::Config>, certificate: DtlsCert, now: Instant) -> Self {
+        let mut association = Association {
+            config,
+            certificate,
+            now,
+            active: false,
+            handshakes: Vec::with_capacity(1),
+            begun: 0,
+            settled: false,
+            told: Vec::new(),
+            scratch: Vec::new(),
+        };
+        let first = association.begin(None);
+        association.handshakes.push(first);
+        association
+    }
+
+    fn begin(&mut self, random: Option<[u8; 32]>) -> Handshake {
+        self.begun = self.begun.saturating_add(1);
+        Handshake {
+            random,
+            progressed: false,
+            dtls: dimpl::Dtls::new_12(self.config.clone(), self.certificate.clone(), self.now),
+            certificate: None,
+        }
+    }
+
+    /// A handshake in place of those that failed, while the bound allows.
+    fn begin_again(&mut self) {
+        if self.begun >= HANDSHAKES_TOTAL {
+            return;
+        }
+        let mut fresh = self.begin(None);
+        fresh.dtls.set_active(self.active);
+        if fresh.dtls.handle_timeout(self.now).is_ok() {
+            self.handshakes.push(fresh);
+        }
+    }
+
+    /// The handshake that shall see a ClientHello with this random; `None`: over a bound.
+    fn handshake_for(&mut self, random: [u8; 32]) -> Option<usize> {
+        if let Some(known) = self
+            .handshakes
+            .iter()
+            .position(|h| h.random == Some(random))
+        {
+            return Some(known);
+        }
+        if let Some(blank) = self.handshakes.iter().position(|h| h.random.is_none()) {
+            if let Some(handshake) = self.handshakes.get_mut(blank) {
+                handshake.random = Some(random);
+            }
+            return Some(blank);
+        }
+        if self.begun >= HANDSHAKES_TOTAL {
+            return None;
+        }
+        if self.handshakes.len() >= HANDSHAKES {
+            // The oldest that never went on is a stranger's or lost anyway.
+            let stale = self.handshakes.iter().position(|h| !h.progressed)?;
+            self.handshakes.remove(stale);
+        }
+        let mut fresh = self.begin(Some(random));
+        fresh.dtls.set_active(false);
+        fresh.dtls.handle_timeout(self.now).ok()?;
+        self.handshakes.push(fresh);
+        Some(self.handshakes.len() - 1)
+    }
+
+    fn handle_plain(&mut self, packet: &[u8]) {
+        let Some(packet) = sift(packet, self.active) else {
+            return;
+        };
+        if !self.active
+            && let Some(random) = client_hello_random(&packet)
+        {
+            if let Some(index) = self.handshake_for(random)
+                && let Some(handshake) = self.handshakes.get_mut(index)
+                && handshake.dtls.handle_packet(&packet).is_err()
+            {
+                self.handshakes.remove(index);
+            }
+        } else {
+            self.handshakes.retain_mut(|handshake| {
+                handshake.progressed = true;
+                handshake.dtls.handle_packet(&packet).is_ok()
+            });
+        }
+        if self.handshakes.is_empty() {
+            self.begin_again();
+        }
+    }
+
+    /// Keeps the completed handshake alone.
+    fn settle(&mut self, index: usize) {
+        let mut winner = self.handshakes.swap_remove(index);
+        self.told.push(Told::Connected);
+        if let Some(certificate) = winner.certificate.take() {
+            self.told.push(Told::Certificate(certificate));
+        }
+        self.handshakes.clear();
+        self.handshakes.push(winner);
+        self.settled = true;
+    }
+
+    fn tell<'a>(&mut self, buffer: &'a mut [u8]) -> Option<DtlsOutput<'a>> {
+        match self.told.pop()? {
+            Told::Connected => Some(DtlsOutput::Connected),
+            Told::Certificate(der) => match buffer.get_mut(..der.len()) {
+                Some(space) => {
+                    space.copy_from_slice(&der);
+                    Some(DtlsOutput::PeerCert(space))
+                }
+                None => {
+                    let needed = der.len();
+                    self.told.push(Told::Certificate(der));
+                    Some(DtlsOutput::BufferTooSmall { needed })
+                }
+            },
+        }
+    }
+}
+
+impl DtlsInstance for Association {
+    fn set_active(&mut self, active: bool) {
+        self.active = active;
+        for handshake in &mut self.handshakes {
+            handshake.dtls.set_active(active);
+        }
+    }
+
+    fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
+        if self.settled {
+            return match self.handshakes.first_mut() {
+                Some(connection) => connection.dtls.handle_packet(packet),
+                None => Ok(()),
+            };
+        }
+        if packet.is_empty() {
+            // str0m's way of starting the client role.
+            if let Some(handshake) = self.handshakes.first_mut() {
+                return handshake.dtls.handle_packet(packet);
+            }
+            return Ok(());
+        }
+        self.handle_plain(packet);
+        Ok(())
+    }
+
+    fn poll_output<'a>(&mut self, buffer: &'a mut [u8]) -> DtlsOutput<'a> {
+        if self.settled && self.told.is_empty() {
+            return match self.handshakes.first_mut() {
+                Some(connection) => connection.dtls.poll_output(buffer),
+                None => DtlsOutput::Timeout(self.now),
+            };
+        }
+        if self.told.is_empty() {
+            self.scratch.resize(buffer.len(), 0);
+            let mut deadline: Option<Instant> = None;
+            let mut index = 0;
+            while let Some(handshake) = self.handshakes.get_mut(index) {
+                match handshake.dtls.poll_output(&mut self.scratch) {
+                    DtlsOutput::Timeout(at) => {
+                        deadline = Some(deadline.map_or(at, |earliest| earliest.min(at)));
+                        index += 1;
+                    }
+                    DtlsOutput::Packet(packet) => {
+                        if packet.len() > buffer.len() {
+                            index += 1;
+                            continue;
+                        }
+                        let (space, _) = buffer.split_at_mut(packet.len());
+                        space.copy_from_slice(packet);
+                        return DtlsOutput::Packet(space);
+                    }
+                    DtlsOutput::PeerCert(der) => handshake.certificate = Some(der.to_vec()),
+                    DtlsOutput::Connected => {
+                        self.settle(index);
+                        break;
+                    }
+                    DtlsOutput::BufferTooSmall { needed } => {
+                        return DtlsOutput::BufferTooSmall { needed };
+                    }
+                    // Only a complete handshake has keys or data, and it was settled above.
+                    _ => index += 1,
+                }
+            }
+            if !self.settled {
+                let idle = self.now + crate::limits::CONNECT_TIMEOUT;
+                return DtlsOutput::Timeout(deadline.unwrap_or(idle));
+            }
+        }
+        self.tell(buffer).unwrap_or(DtlsOutput::Timeout(self.now))
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {
+        self.now = now;
+        if self.settled {
+            return match self.handshakes.first_mut() {
+                Some(connection) => connection.dtls.handle_timeout(now),
+                None => Ok(()),
+            };
+        }
+        // A handshake that gave up is replaced: the transport's own timeout decides when to stop.
+        self.handshakes
+            .retain_mut(|handshake| handshake.dtls.handle_timeout(now).is_ok());
+        if self.handshakes.is_empty() {
+            self.begin_again();
+        }
+        Ok(())
+    }
+
+    fn send_application_data(&mut self, data: &[u8]) -> Result<usize, DtlsImplError> {
+        match self.handshakes.first_mut() {
+            Some(connection) if self.settled => connection.dtls.send_application_data(data),
+            // Not accepted: SCTP keeps it until the handshake is complete.
+            _ => Ok(0),
+        }
+    }
+
+    fn is_active(&self) -> bool {
+        self.active
+    }
+
+    fn protocol_version(&self) -> Option<ProtocolVersion> {
+        self.handshakes.first()?.dtls.protocol_version()
+    }
+
+    fn is_closing(&self) -> bool {
+        self.handshakes.first().is_some_and(|h| h.dtls.is_closing())
+    }
+
+    fn is_closed(&self) -> bool {
+        self.handshakes.first().is_none_or(|h| h.dtls.is_closed())
+    }
+
+    fn close(&mut self) -> Result<(), DtlsImplError> {
+        if !self.settled {
+            self.handshakes.truncate(1);
+        }
+        match self.handshakes.first_mut() {
+            Some(connection) => connection.dtls.close(),
+            None => Ok(()),
+        }
+    }
+}
+
+const RECORD_HEADER: usize = 13;
+const HANDSHAKE_HEADER: usize = 12;
+const CONTENT_ALERT: u8 = 21;
+const CONTENT_HANDSHAKE: u8 = 22;
+const CLIENT_HELLO: u8 = 1;
+
+/// One record of a datagram (RFC 6347 §4.1), header included; `None` at its end or if it is torn.
+fn split_record(packet: &[u8]) -> Option<(&[u8], &[u8])> {
+    let length = usize::from(u16::from_be_bytes([*packet.get(11)?, *packet.get(12)?]));
+    packet.split_at_checked(RECORD_HEADER + length)
+}
+
+fn is_plain(record: &[u8]) -> bool {
+    record.get(3..5) == Some(&[0, 0])
+}
+
+/// Handshake messages that only the other role sends (RFC 5246 §7.4, RFC 6347 §4.2.2).
+fn is_foreign(message: u8, active: bool) -> bool {
+    if active {
+        // ClientHello, ClientKeyExchange, CertificateVerify.
+        matches!(message, 1 | 15 | 16)
+    } else {
+        // HelloRequest, ServerHello, HelloVerifyRequest, NewSessionTicket, EncryptedExtensions,
+        // ServerKeyExchange, CertificateRequest, ServerHelloDone.
+        matches!(message, 0 | 2 | 3 | 4 | 8 | 12 | 13 | 14)
+    }
+}
+
+fn keeps(record: &[u8], active: bool) -> bool {
+    if !is_plain(record) {
+        return true;
+    }
+    match record.first() {
+        Some(&CONTENT_ALERT) => false,
+        Some(&CONTENT_HANDSHAKE) => record
+            .get(RECORD_HEADER)
+            .is_some_and(|message| !is_foreign(*message, active)),
+        _ => true,
+    }
+}
+
+/// The datagram without plain-text alerts and messages of the wrong role; `None` if nothing is left.
+fn sift(packet: &[u8], active: bool) -> Option<std::borrow::Cow<'_, [u8]>> {
+    let mut kept = Vec::new();
+    let mut dropped = false;
+    let mut rest = packet;
+    while let Some((record, after)) = split_record(rest) {
+        if keeps(record, active) {
+            kept.extend_from_slice(record);
+        } else {
+            dropped = true;
+        }
+        rest = after;
+    }
+    if !dropped {
+        return Some(packet.into());
+    }
+    (!kept.is_empty()).then(|| kept.into())
+}
+
+/// The random of a ClientHello that begins in this datagram's first record.
+fn client_hello_random(packet: &[u8]) -> Option<[u8; 32]> {
+    let (record, _) = split_record(packet)?;
+    if record.first() != Some(&CONTENT_HANDSHAKE) || !is_plain(record) {
+        return None;
+    }
+    let message = record.get(RECORD_HEADER..)?;
+    let first_fragment = message.get(6..9) == Some(&[0, 0, 0]);
+    if message.first() != Some(&CLIENT_HELLO) || !first_fragment {
+        return None;
+    }
+    // client_version precedes it.
+    message
+        .get(HANDSHAKE_HEADER + 2..HANDSHAKE_HEADER + 34)?
+        .try_into()
+        .ok()
+}
+
+#[cfg(test)]
+#[path = "dtls_tests.rs"]
+mod tests;

@@ -1,0 +1,409 @@
+//! One ICE and DTLS association with a client: a [`str0m::Rtc`] (ICE-lite, RTP mode) and what the
+//! shard knows about it.
+
+pub(crate) mod channels;
+pub(crate) mod credentials;
+pub(crate) mod dtls;
+pub(crate) mod lines;
+pub(crate) mod sdp;
+pub(crate) mod streams;
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use str0m::config::{CryptoProvider, DtlsCert};
+use str0m::net::{DatagramSend, Protocol, Receive};
+use str0m::{Candidate, Event, IceCreds, Input, Output, Rtc, RtcConfig, RtcError};
+
+use crate::api::{Direction, TransportState};
+use crate::id::SocketId;
+use crate::limits::{
+    ADDRESS_LIFETIME, ADDRESSES_PER_SESSION, ADDRESSES_PER_TRANSPORT, DATAGRAMS_PER_TURN,
+    ENGINE_ERRORS, Limits, RESTART_OVERLAP, RTX_PACKETS, SCTP_BUFFER_BYTES,
+    STUN_FAILURES_PER_TRANSPORT,
+};
+use crate::shard::Hasher;
+use crate::shard::bucket::Bucket;
+use crate::shard::slab::ParticipantKey;
+use channels::Channels;
+use lines::Lines;
+use streams::Streams;
+
+/// What all transports of a shard are made with.
+pub(crate) struct TransportFactory {
+    pub(crate) crypto: Arc<CryptoProvider>,
+    pub(crate) certificate: DtlsCert,
+    /// By socket: what candidates name, and what the engine takes for the local address.
+    pub(crate) advertised: Vec<SocketAddr>,
+    pub(crate) limits: Limits,
+}
+
+/// An address of the client that ICE has validated.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Address {
+    pub(crate) socket: SocketId,
+    pub(crate) remote: SocketAddr,
+    pub(crate) seen: Instant,
+}
+
+/// A datagram waiting for the end of the turn.
+pub(crate) struct Outgoing {
+    pub(crate) socket: SocketId,
+    pub(crate) destination: SocketAddr,
+    pub(crate) contents: DatagramSend,
+}
+
+/// Which credentials a ufrag belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Era {
+    /// Those in force.
+    Current,
+    /// Those before the last ICE restart.
+    Previous,
+}
+
+/// One step of [`Transport::poll`]. A value on the way, never stored.
+#[allow(clippy::large_enum_variant)]
+pub(crate) enum Step {
+    /// Ask again: a datagram was queued.
+    Again,
+    /// Something happened.
+    Event(Event),
+    /// Nothing before this time.
+    Idle(Instant),
+}
+
+/// Why a transport must go.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum TransportFault {
+    /// The engine panicked: its state cannot be trusted.
+    #[error("fault in the media engine: {0}")]
+    Panicked(String),
+    /// The engine gave the association up.
+    #[error("{0}")]
+    Ended(String),
+}
+
+/// A client's association in one direction.
+pub(crate) struct Transport {
+    pub(crate) participant: ParticipantKey,
+    pub(crate) direction: Direction,
+    rtc: Rtc,
+    credentials: IceCreds,
+    previous: Option<(IceCreds, Instant)>,
+    pub(crate) addresses: Vec<Address>,
+    /// New addresses validated since the last ICE restart.
+    addresses_validated: u32,
+    pub(crate) stun_failures: Bucket,
+    pub(crate) state: TransportState,
+    /// The ICE agent has a path.
+    pub(crate) reachable: bool,
+    /// DTLS is complete.
+    pub(crate) secured: bool,
+    /// When the offer or answer that began it was made.
+    pub(crate) negotiated: Instant,
+    pub(crate) disconnected_since: Option<Instant>,
+    pub(crate) timer: Option<Instant>,
+    /// In the shard's list of transports to be told the time.
+    pub(crate) queued: bool,
+    /// In the shard's list of transports with datagrams to send.
+    pub(crate) sending: bool,
+    pub(crate) outgoing: Vec<Outgoing>,
+    errors: u32,
+    panic_next: bool,
+    /// The client said goodbye (DTLS close_notify).
+    pub(crate) closed_by_client: bool,
+    /// `sess-id` of the client's descriptions.
+    pub(crate) session: String,
+    /// Publishing: where packets belong.
+    pub(crate) streams: Streams,
+    /// Subscribing: the sections.
+    pub(crate) lines: Lines,
+    pub(crate) channels: Channels,
+}
+
+impl Transport {
+    /// A new transport with its candidates and credentials in place.
+    pub(crate) fn new(
+        factory: &TransportFactory,
+        participant: ParticipantKey,
+        direction: Direction,
+        credentials: IceCreds,
+        hasher: Hasher,
+        now: Instant,
+    ) -> Self {
+        let rtc = build(factory, credentials.clone(), now);
+        Transport {
+            participant,
+            direction,
+            rtc,
+            credentials,
+            previous: None,
+            addresses: Vec::new(),
+            addresses_validated: 0,
+            stun_failures: Bucket::new(STUN_FAILURES_PER_TRANSPORT, now),
+            state: TransportState::New,
+            reachable: false,
+            secured: false,
+            negotiated: now,
+            disconnected_since: None,
+            timer: None,
+            queued: false,
+            sending: false,
+            outgoing: Vec::new(),
+            errors: 0,
+            panic_next: false,
+            closed_by_client: false,
+            session: String::new(),
+            streams: Streams::new(hasher),
+            lines: Lines::default(),
+            channels: Channels::default(),
+        }
+    }
+
+    /// Runs work on the engine so that a panic ends this transport and nothing else.
+    ///
+    /// # Errors
+    /// [`TransportFault::Panicked`]: the transport must be dropped.
+    pub(crate) fn guard<R>(
+        &mut self,
+        work: impl FnOnce(&mut Rtc) -> R,
+    ) -> Result<R, TransportFault> {
+        let inject = std::mem::take(&mut self.panic_next);
+        let rtc = &mut self.rtc;
+        catch_unwind(AssertUnwindSafe(|| {
+            assert!(!inject, "injected for a test");
+            work(rtc)
+        }))
+        .map_err(|payload| {
+            let text = payload
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+                .or_else(|| payload.downcast_ref::<String>().cloned());
+            TransportFault::Panicked(text.unwrap_or_else(|| "panic".into()))
+        })
+    }
+
+    /// Makes the next work on the engine panic.
+    pub(crate) fn panic_next(&mut self) {
+        self.panic_next = true;
+    }
+
+    /// Media can flow to and from the client.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.reachable && self.secured
+    }
+
+    /// The ICE credentials in force.
+    pub(crate) fn credentials(&self) -> &IceCreds {
+        &self.credentials
+    }
+
+    /// Which credentials this ufrag of ours belongs to, and the password to verify with.
+    pub(crate) fn password_for(&self, ufrag: &str, now: Instant) -> Option<(Era, &str)> {
+        if self.credentials.ufrag == ufrag {
+            return Some((Era::Current, &self.credentials.pass));
+        }
+        match &self.previous {
+            Some((previous, until)) if previous.ufrag == ufrag && now < *until => {
+                Some((Era::Previous, &previous.pass))
+            }
+            _ => None,
+        }
+    }
+
+    /// Puts new credentials in force after an ICE restart, in place of those the engine made up.
+    pub(crate) fn restart_with(
+        &mut self,
+        credentials: IceCreds,
+        now: Instant,
+    ) -> Result<(), TransportFault> {
+        let given = credentials.clone();
+        self.guard(|rtc| rtc.direct_api().set_local_ice_credentials(given))?;
+        let previous = std::mem::replace(&mut self.credentials, credentials);
+        self.previous = Some((previous, now + RESTART_OVERLAP));
+        self.addresses_validated = 0;
+        Ok(())
+    }
+
+    /// Notes a verified check from an address. False: over a bound, the datagram must be dropped.
+    pub(crate) fn validate(
+        &mut self,
+        socket: SocketId,
+        remote: SocketAddr,
+        now: Instant,
+    ) -> Validated {
+        let known = self
+            .addresses
+            .iter_mut()
+            .find(|address| address.socket == socket && address.remote == remote);
+        if let Some(address) = known {
+            address.seen = now;
+            return Validated::Known;
+        }
+        if self.addresses_validated >= ADDRESSES_PER_SESSION {
+            return Validated::Refused;
+        }
+        let mut forgotten = None;
+        if self.addresses.len() >= ADDRESSES_PER_TRANSPORT {
+            let oldest = self
+                .addresses
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, address)| address.seen)
+                .map(|(index, address)| (index, *address));
+            match oldest {
+                Some((index, address))
+                    if now.saturating_duration_since(address.seen) > ADDRESS_LIFETIME =>
+                {
+                    self.addresses.swap_remove(index);
+                    forgotten = Some(address);
+                }
+                _ => return Validated::Refused,
+            }
+        }
+        self.addresses_validated += 1;
+        self.addresses.push(Address {
+            socket,
+            remote,
+            seen: now,
+        });
+        Validated::New { forgotten }
+    }
+
+    /// Hands a datagram to the engine. The outputs must be polled next.
+    ///
+    /// Errors of the engine are its refusals of bytes that anybody may have sent: they end nothing,
+    /// unless the association was authenticated and is over.
+    pub(crate) fn receive(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        remote: SocketAddr,
+        contents: &[u8],
+    ) -> Result<bool, TransportFault> {
+        let secured = self.secured;
+        self.guard(|rtc| {
+            let Ok(received) = Receive::new(Protocol::Udp, remote, local, contents) else {
+                return Ok(false);
+            };
+            match rtc.handle_input(Input::Receive(now, received)) {
+                Ok(()) => Ok(true),
+                // After the handshake only authenticated records can make DTLS fail.
+                Err(RtcError::Dtls(error)) if secured => Err(TransportFault::Ended(format!(
+                    "DTLS ended by the client: {error}"
+                ))),
+                Err(_) => Ok(false),
+            }
+        })?
+    }
+
+    /// Tells the engine the time. The outputs must be polled next.
+    pub(crate) fn tick(&mut self, now: Instant) -> Result<(), TransportFault> {
+        let result = self.guard(|rtc| rtc.handle_input(Input::Timeout(now)))?;
+        self.tolerate(result)
+    }
+
+    /// The engine's next output; datagrams are queued.
+    pub(crate) fn poll(&mut self, factory: &TransportFactory) -> Result<Step, TransportFault> {
+        match self.guard(Rtc::poll_output)? {
+            Ok(Output::Timeout(at)) => Ok(Step::Idle(at)),
+            Ok(Output::Event(event)) => Ok(Step::Event(event)),
+            Ok(Output::Transmit(transmit)) => {
+                let socket = factory.socket_of(transmit.source);
+                if self.outgoing.len() < DATAGRAMS_PER_TURN {
+                    self.outgoing.push(Outgoing {
+                        socket,
+                        destination: transmit.destination,
+                        contents: transmit.contents,
+                    });
+                }
+                Ok(Step::Again)
+            }
+            Err(error) => {
+                self.tolerate(Err(error))?;
+                Ok(Step::Again)
+            }
+        }
+    }
+
+    fn tolerate(&mut self, result: Result<(), RtcError>) -> Result<(), TransportFault> {
+        let Err(error) = result else {
+            return Ok(());
+        };
+        self.errors += 1;
+        if !self.rtc.is_alive() || self.errors > ENGINE_ERRORS {
+            return Err(TransportFault::Ended(error.to_string()));
+        }
+        tracing::debug!(%error, "engine error");
+        Ok(())
+    }
+
+    /// The association goes on.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.rtc.is_alive() && !self.closed_by_client
+    }
+
+    /// Gives queued data to the engine. Returns how many messages it refused for good.
+    pub(crate) fn pump_channels(&mut self) -> Result<u64, TransportFault> {
+        if !self.channels.is_waiting() {
+            return Ok(0);
+        }
+        let mut channels = std::mem::take(&mut self.channels);
+        let refused = self.guard(|rtc| channels.pump(rtc));
+        self.channels = channels;
+        refused
+    }
+
+    /// Read access to the engine.
+    pub(crate) fn rtc(&self) -> &Rtc {
+        &self.rtc
+    }
+}
+
+/// What [`Transport::validate`] found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Validated {
+    /// Already known.
+    Known,
+    /// New; an old one may have had to go.
+    New {
+        /// No longer the transport's.
+        forgotten: Option<Address>,
+    },
+    /// Over a bound.
+    Refused,
+}
+
+impl TransportFactory {
+    /// The socket whose advertised address this is.
+    fn socket_of(&self, local: SocketAddr) -> SocketId {
+        let index = self.advertised.iter().position(|address| *address == local);
+        SocketId(index.unwrap_or_default() as u16)
+    }
+}
+
+fn build(factory: &TransportFactory, credentials: IceCreds, now: Instant) -> Rtc {
+    let mut rtc = RtcConfig::new()
+        .set_rtp_mode(true)
+        .set_ice_lite(true)
+        .set_crypto_provider(factory.crypto.clone())
+        .set_dtls_cert(factory.certificate.clone())
+        .set_local_ice_credentials(credentials)
+        .set_send_buffer_video(RTX_PACKETS)
+        .set_sctp_max_message_size(factory.limits.data_message_bytes)
+        .set_sctp_max_buffered_amount(SCTP_BUFFER_BYTES)
+        .build(now);
+    for address in &factory.advertised {
+        match Candidate::host(*address, Protocol::Udp) {
+            Ok(candidate) => {
+                rtc.add_local_candidate(candidate);
+            }
+            Err(error) => tracing::warn!(%address, %error, "address cannot be advertised"),
+        }
+    }
+    rtc
+}

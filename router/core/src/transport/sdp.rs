@@ -1,0 +1,463 @@
+//! What must be known of an SDP before the engine sees it, and what must be changed in one.
+//!
+//! The engine applies a description step by step, so that one refused half-way leaves it changed. What
+//! can be refused is refused here, before. Texts are rewritten where the engine has no setting:
+//! - candidates of clients are left out: an ICE-lite agent learns addresses from authenticated checks
+//!   only, and names (`.local`) mean nothing to it;
+//! - clients' `sendrecv` becomes `sendonly`, `recvonly` becomes `inactive`: a publishing transport
+//!   never sends media;
+//! - outgoing ICE credentials are replaced by ours (the engine's own come from a weak generator), and
+//!   `msid` by what a section carries now (the engine fixes it for the section's lifetime).
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use str0m::IceCreds;
+
+use crate::api::RequestError;
+use crate::limits::{CANDIDATES_PER_SECTION, LAYERS_PER_TRACK, SDP_LINE_BYTES};
+
+/// Why a description was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum SdpError {
+    /// A bound was met.
+    #[error("{what}: at most {most}")]
+    Limit {
+        /// What there is too much of.
+        what: &'static str,
+        /// The bound.
+        most: usize,
+    },
+    /// Something required is not there.
+    #[error("missing {0}")]
+    Missing(&'static str),
+    /// Something is there that cannot be.
+    #[error("{0}")]
+    Unacceptable(String),
+}
+
+impl From<SdpError> for RequestError {
+    fn from(error: SdpError) -> Self {
+        match error {
+            SdpError::Limit { .. } => RequestError::Limit(format!("SDP: {error}")),
+            _ => RequestError::Invalid(format!("SDP: {error}")),
+        }
+    }
+}
+
+/// What a section is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SectionKind {
+    Audio,
+    Video,
+    Application,
+}
+
+/// Direction attribute (RFC 8866 §6.7), from the author's point of view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SdpDirection {
+    SendReceive,
+    SendOnly,
+    ReceiveOnly,
+    Inactive,
+}
+
+/// One m-line and what belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Section {
+    pub(crate) kind: SectionKind,
+    pub(crate) mid: String,
+    /// Port 0 and not in the BUNDLE group (RFC 9143 §7.2.1).
+    pub(crate) rejected: bool,
+    pub(crate) direction: SdpDirection,
+    /// Rids the author sends, in the order of `a=simulcast` (RFC 8853 §5.1).
+    pub(crate) simulcast: Vec<String>,
+}
+
+impl Section {
+    /// Whether its author sends audio or video in it.
+    pub(crate) fn sends(&self) -> bool {
+        !self.rejected
+            && self.kind != SectionKind::Application
+            && matches!(
+                self.direction,
+                SdpDirection::SendReceive | SdpDirection::SendOnly
+            )
+    }
+}
+
+/// A description, as far as it matters here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Description {
+    /// `sess-id` of the o-line: the same for as long as its author's connection object lives.
+    pub(crate) session: String,
+    pub(crate) ufrag: String,
+    pub(crate) sections: Vec<Section>,
+}
+
+/// Bounds of a description.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SdpBounds {
+    pub(crate) bytes: usize,
+    pub(crate) sections: usize,
+}
+
+#[derive(Default)]
+struct Scan<'a> {
+    session: Option<&'a str>,
+    bundle: Vec<&'a str>,
+    ufrag: Option<&'a str>,
+    password: Option<&'a str>,
+    fingerprint: bool,
+    sections: Vec<Draft<'a>>,
+}
+
+struct Draft<'a> {
+    kind: SectionKind,
+    port_zero: bool,
+    mid: Option<&'a str>,
+    direction: SdpDirection,
+    simulcast: Vec<String>,
+    candidates: usize,
+}
+
+/// Reads a description and refuses what must not reach the engine.
+pub(crate) fn scan(text: &str, bounds: SdpBounds) -> Result<Description, SdpError> {
+    if text.len() > bounds.bytes {
+        return Err(SdpError::Limit {
+            what: "bytes",
+            most: bounds.bytes,
+        });
+    }
+    let mut scan = Scan::default();
+    for line in text.lines() {
+        if line.len() > SDP_LINE_BYTES {
+            return Err(SdpError::Limit {
+                what: "bytes in a line",
+                most: SDP_LINE_BYTES,
+            });
+        }
+        match line.split_once('=') {
+            Some(("o", origin)) => scan.session = origin.split_ascii_whitespace().nth(1),
+            Some(("m", media)) => {
+                if scan.sections.len() >= bounds.sections {
+                    return Err(SdpError::Limit {
+                        what: "sections",
+                        most: bounds.sections,
+                    });
+                }
+                scan.sections.push(media_line(media)?);
+            }
+            Some(("a", attribute)) => scan.attribute(attribute)?,
+            _ => {}
+        }
+    }
+    scan.finish()
+}
+
+fn media_line<'a>(media: &str) -> Result<Draft<'a>, SdpError> {
+    let mut words = media.split_ascii_whitespace();
+    let kind = match words.next() {
+        Some("audio") => SectionKind::Audio,
+        Some("video") => SectionKind::Video,
+        Some("application") => SectionKind::Application,
+        other => {
+            let other = other.unwrap_or_default();
+            return Err(SdpError::Unacceptable(format!("unknown media {other:?}")));
+        }
+    };
+    let port_zero = words.next() == Some("0");
+    // Media in the clear or with keys in the SDP (RFC 4568) is never accepted.
+    let protocol = words.next().unwrap_or_default();
+    let fits = match kind {
+        SectionKind::Application => matches!(protocol, "UDP/DTLS/SCTP" | "DTLS/SCTP"),
+        _ => matches!(protocol, "UDP/TLS/RTP/SAVPF" | "UDP/TLS/RTP/SAVP"),
+    };
+    if !fits {
+        return Err(SdpError::Unacceptable(format!(
+            "protocol {protocol:?}: only DTLS-protected media over UDP"
+        )));
+    }
+    Ok(Draft {
+        kind,
+        port_zero,
+        mid: None,
+        direction: SdpDirection::SendReceive,
+        simulcast: Vec::new(),
+        candidates: 0,
+    })
+}
+
+impl<'a> Scan<'a> {
+    fn attribute(&mut self, attribute: &'a str) -> Result<(), SdpError> {
+        let (name, value) = attribute.split_once(':').unwrap_or((attribute, ""));
+        match name {
+            "group" => {
+                if let Some(mids) = value.strip_prefix("BUNDLE") {
+                    self.bundle = mids.split_ascii_whitespace().collect();
+                }
+            }
+            "ice-lite" => {
+                return Err(SdpError::Unacceptable(
+                    "ice-lite: the router is ICE-lite itself".into(),
+                ));
+            }
+            "crypto" => {
+                return Err(SdpError::Unacceptable("keys in the SDP (a=crypto)".into()));
+            }
+            "ice-ufrag" => same(&mut self.ufrag, value, "ice-ufrag")?,
+            "ice-pwd" => same(&mut self.password, value, "ice-pwd")?,
+            "fingerprint" => self.fingerprint |= fingerprint(value)?,
+            _ => {
+                if let Some(section) = self.sections.last_mut() {
+                    section.attribute(name, value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Description, SdpError> {
+        let ufrag = self.ufrag.ok_or(SdpError::Missing("a=ice-ufrag"))?;
+        self.password.ok_or(SdpError::Missing("a=ice-pwd"))?;
+        if !self.fingerprint {
+            return Err(SdpError::Missing("a=fingerprint with sha-256"));
+        }
+        if self.sections.is_empty() {
+            return Err(SdpError::Missing("m-lines"));
+        }
+        let bundle = &self.bundle;
+        let alone = self.sections.len() == 1;
+        let mut sections: Vec<Section> = Vec::with_capacity(self.sections.len());
+        for draft in self.sections {
+            let mid = draft.mid.ok_or(SdpError::Missing("a=mid"))?;
+            if sections.iter().any(|section| section.mid == mid) {
+                return Err(SdpError::Unacceptable(format!("mid {mid:?} twice")));
+            }
+            // A lone section needs no group to share a transport with nobody.
+            let bundled = bundle.contains(&mid) || (alone && !draft.port_zero);
+            let rejected = draft.port_zero && !bundled;
+            if !rejected && !bundled {
+                return Err(SdpError::Unacceptable(format!(
+                    "mid {mid:?} is not in the BUNDLE group"
+                )));
+            }
+            sections.push(Section {
+                kind: draft.kind,
+                mid: mid.to_owned(),
+                rejected,
+                direction: draft.direction,
+                simulcast: draft.simulcast,
+            });
+        }
+        Ok(Description {
+            session: self.session.unwrap_or_default().to_owned(),
+            ufrag: ufrag.to_owned(),
+            sections,
+        })
+    }
+}
+
+impl<'a> Draft<'a> {
+    fn attribute(&mut self, name: &str, value: &'a str) -> Result<(), SdpError> {
+        match name {
+            "mid" => {
+                if !is_token(value, 16) {
+                    return Err(SdpError::Unacceptable(format!(
+                        "mid {value:?}: 1 to 16 letters and digits"
+                    )));
+                }
+                self.mid = Some(value);
+            }
+            "candidate" => {
+                self.candidates += 1;
+                if self.candidates > CANDIDATES_PER_SECTION {
+                    return Err(SdpError::Limit {
+                        what: "candidates in a section",
+                        most: CANDIDATES_PER_SECTION,
+                    });
+                }
+            }
+            "simulcast" => self.simulcast = simulcast_send(value)?,
+            _ => {
+                if let Some(direction) = direction(name) {
+                    self.direction = direction;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn direction(name: &str) -> Option<SdpDirection> {
+    match name {
+        "sendrecv" => Some(SdpDirection::SendReceive),
+        "sendonly" => Some(SdpDirection::SendOnly),
+        "recvonly" => Some(SdpDirection::ReceiveOnly),
+        "inactive" => Some(SdpDirection::Inactive),
+        _ => None,
+    }
+}
+
+/// One value for the whole BUNDLE.
+fn same<'a>(slot: &mut Option<&'a str>, value: &'a str, what: &str) -> Result<(), SdpError> {
+    match *slot {
+        Some(known) if known != value => {
+            Err(SdpError::Unacceptable(format!("two values of a={what}")))
+        }
+        _ => {
+            *slot = Some(value);
+            Ok(())
+        }
+    }
+}
+
+/// Whether this fingerprint (RFC 8122 §5) is one we verify. A longer hash beside it does no harm.
+fn fingerprint(value: &str) -> Result<bool, SdpError> {
+    let (hash, bytes) = value
+        .split_once(' ')
+        .ok_or(SdpError::Missing("value of a=fingerprint"))?;
+    if !hash.eq_ignore_ascii_case("sha-256") {
+        return Err(SdpError::Unacceptable(format!(
+            "fingerprint {hash:?}: sha-256 is required"
+        )));
+    }
+    let octets = bytes.trim().split(':').count();
+    if octets != 32 {
+        return Err(SdpError::Unacceptable(
+            "fingerprint of a wrong length".into(),
+        ));
+    }
+    Ok(true)
+}
+
+/// The send list of `a=simulcast` (RFC 8853 §5.1); of alternatives the first.
+fn simulcast_send(value: &str) -> Result<Vec<String>, SdpError> {
+    let mut words = value.split_ascii_whitespace();
+    while let Some(word) = words.next() {
+        let list = words.next().unwrap_or_default();
+        if word != "send" {
+            continue;
+        }
+        let mut rids = Vec::new();
+        for alternatives in list.split(';') {
+            let first = alternatives.split(',').next().unwrap_or_default();
+            let rid = first.trim_start_matches('~');
+            if !is_token(rid, 8) {
+                return Err(SdpError::Unacceptable(format!(
+                    "rid {rid:?}: 1 to 8 letters and digits"
+                )));
+            }
+            rids.push(rid.to_owned());
+        }
+        if rids.len() > LAYERS_PER_TRACK {
+            return Err(SdpError::Limit {
+                what: "simulcast layers",
+                most: LAYERS_PER_TRACK,
+            });
+        }
+        return Ok(rids);
+    }
+    Ok(Vec::new())
+}
+
+/// What the engine keeps unchanged: it maps anything else to an underscore and cuts the rest.
+fn is_token(text: &str, most: usize) -> bool {
+    (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// A publishing offer as the engine shall see it.
+pub(crate) fn import_offer(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut media = false;
+    for line in text.lines() {
+        if let Some(kind) = line.strip_prefix("m=") {
+            media = !kind.starts_with("application");
+        }
+        match line {
+            _ if is_candidate(line) => {}
+            "a=sendrecv" if media => push(&mut out, "a=sendonly"),
+            "a=recvonly" if media => push(&mut out, "a=inactive"),
+            _ => push(&mut out, line),
+        }
+    }
+    out
+}
+
+/// An answer as the engine shall see it.
+pub(crate) fn import_answer(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines().filter(|line| !is_candidate(line)) {
+        push(&mut out, line);
+    }
+    out
+}
+
+fn is_candidate(line: &str) -> bool {
+    line.starts_with("a=candidate:") || line.starts_with("a=end-of-candidates")
+}
+
+fn push(out: &mut String, line: &str) {
+    out.push_str(line);
+    out.push_str("\r\n");
+}
+
+/// A description of the engine's as the client shall see it: our credentials, and for each section
+/// that `msid` names, the stream and track it carries.
+pub(crate) fn export(
+    text: &str,
+    creds: &IceCreds,
+    msid: &dyn Fn(&str) -> Option<(String, String)>,
+) -> String {
+    let mut out = String::with_capacity(text.len() + 256);
+    let mut carried: Option<(String, String)> = None;
+    for line in text.lines() {
+        if line.starts_with("m=") {
+            carried = None;
+        } else if let Some(mid) = line.strip_prefix("a=mid:") {
+            carried = msid(mid);
+        }
+        push(&mut out, &export_line(line, creds, carried.as_ref()));
+    }
+    out
+}
+
+fn export_line<'a>(
+    line: &'a str,
+    creds: &IceCreds,
+    carried: Option<&(String, String)>,
+) -> Cow<'a, str> {
+    if line.starts_with("a=ice-ufrag:") {
+        return format!("a=ice-ufrag:{}", creds.ufrag).into();
+    }
+    if line.starts_with("a=ice-pwd:") {
+        return format!("a=ice-pwd:{}", creds.pass).into();
+    }
+    if line.starts_with("a=candidate:")
+        && let Some((before, _)) = line.split_once(" ufrag ")
+    {
+        return format!("{before} ufrag {}", creds.ufrag).into();
+    }
+    if line.starts_with("a=msid-semantic:") {
+        return "a=msid-semantic: WMS *".into();
+    }
+    let Some((stream, track)) = carried else {
+        return line.into();
+    };
+    if line.starts_with("a=msid:") {
+        return format!("a=msid:{stream} {track}").into();
+    }
+    if line.starts_with("a=ssrc:")
+        && let Some((ssrc, _)) = line.split_once(" msid:")
+    {
+        let mut replaced = ssrc.to_owned();
+        let _ = write!(replaced, " msid:{stream} {track}");
+        return replaced.into();
+    }
+    line.into()
+}
+
+#[cfg(test)]
+#[path = "sdp_tests.rs"]
+mod tests;
