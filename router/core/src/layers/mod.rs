@@ -196,15 +196,13 @@ impl PublisherClock {
             return;
         };
         let late = arrived.saturating_duration_since(expected);
-        let early = expected.saturating_duration_since(arrived);
-        // A jump of the publisher's clock.
-        if late > Duration::from_secs(2) || early > Duration::from_secs(2) {
-            self.base = Some((ntp, arrived));
-        } else if arrived < expected {
-            self.base = Some((ntp, arrived));
+        let jumped = late > Duration::from_secs(2);
+        let local = if jumped || arrived < expected {
+            arrived
         } else {
-            self.base = Some((ntp, expected + late / 64));
-        }
+            expected + late / 64
+        };
+        self.base = Some((ntp, local));
     }
 
     /// Our time for one of its.

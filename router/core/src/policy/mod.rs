@@ -31,7 +31,7 @@ impl Policy for BuiltIn {
                 .size
                 .is_some_and(|(width, height)| width >= wish.width && height >= wish.height)
         };
-        let largest = active().last().map(|(index, _)| index);
+        let largest = active().next_back().map(|(index, _)| index);
         if wish.width == 0 && wish.height == 0 {
             return largest;
         }

@@ -115,7 +115,7 @@ impl Shard {
         sender: ParticipantKey,
         to: &[ParticipantId],
         label: &str,
-        payload: Vec<u8>,
+        payload: &[u8],
     ) -> Result<(), RequestError> {
         let most = SIGNALED_DATA_BYTES.min(self.config.limits.data_message_bytes as usize);
         let Some(participant) = self.participants.get_mut(sender) else {
@@ -156,7 +156,7 @@ impl Shard {
             let client = receiver.client;
             self.stats.data_forwarded += 1;
             let label = label.to_owned();
-            let payload = payload.clone();
+            let payload = payload.to_vec();
             self.emit(
                 client,
                 EventKind::Data {

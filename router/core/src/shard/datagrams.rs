@@ -209,7 +209,7 @@ impl Shard {
             return Err(DropCause::StunUnauthenticated);
         }
         if era == Era::Previous {
-            let reply = stun_reply(&message, source, password, &sha1);
+            let reply = stun_reply(&message, source, password, sha1);
             return self.answer_previous(now, key, socket, source, reply);
         }
         self.claim(now, key, socket, source)?;
@@ -339,7 +339,7 @@ fn stun_reply(
     request: &StunMessage<'_>,
     source: SocketAddr,
     password: &str,
-    sha1: &dyn Fn(&[u8], &[&[u8]]) -> [u8; 20],
+    sha1: impl Fn(&[u8], &[&[u8]]) -> [u8; 20],
 ) -> Option<Vec<u8>> {
     let mut buffer = vec![0; 256];
     let length = StunMessage::binding_reply(request.trans_id(), source)

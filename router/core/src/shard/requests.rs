@@ -65,7 +65,7 @@ impl Shard {
                 return Ok(Answer::Given);
             }
             Action::AcceptAnswer { offer_id, sdp } => {
-                self.accept_answer(now, key, offer_id, &sdp)?
+                self.accept_answer(now, key, offer_id, &sdp)?;
             }
             Action::AddCandidate(_, line) => check_candidate(&line)?,
             Action::RestartIce => self.restart_ice(key)?,
@@ -76,7 +76,7 @@ impl Shard {
             Action::Mute(track, muted) => self.mute(now, key, track, muted)?,
             Action::Unpublish(track) => self.unpublish(now, key, track)?,
             Action::SendData { to, label, payload } => {
-                self.send_signaled(now, key, &to, &label, payload)?;
+                self.send_signaled(now, key, &to, &label, &payload)?;
             }
         }
         Ok(Answer::Done)

@@ -259,6 +259,9 @@ impl Transmit for Sink {
     }
 }
 
+/// Sees a datagram on its way; false drops it.
+pub(crate) type Filter = Box<dyn FnMut(&[u8]) -> bool>;
+
 pub(crate) struct Bench {
     pub(crate) shard: Shard,
     pub(crate) now: Instant,
@@ -268,7 +271,7 @@ pub(crate) struct Bench {
     /// Datagrams of the shard to addresses nobody has.
     pub(crate) strays: Vec<(SocketAddr, Vec<u8>)>,
     /// Sees every datagram of a client before the shard; false drops it.
-    pub(crate) filter: Option<Box<dyn FnMut(&[u8]) -> bool>>,
+    pub(crate) filter: Option<Filter>,
 }
 
 pub(crate) fn config(limits: Limits) -> ShardConfig {
