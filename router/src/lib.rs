@@ -1,5 +1,14 @@
 //! The router: configuration, workers, gateway and telemetry put together.
 
+#![forbid(unsafe_code)]
+
 pub mod cli;
 pub mod config;
+mod directory;
+mod gateway;
+mod run;
+mod session;
 pub mod telemetry;
+mod worker;
+
+pub use run::{RunError, Running, Signals, run};

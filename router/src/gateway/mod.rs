@@ -1,0 +1,142 @@
+//! HTTP and WebSocket for clients. The gateway moves frames and enforces limits; it knows no
+//! signaling protocol.
+//!
+//! Limits meet a client in this order: connections (503), time for the request head (408), origin
+//! (403), subprotocol (400), WebSocket connections (503), then size, rate and silence of messages
+//! (close codes 4008 and 4009).
+
+mod http;
+mod origin;
+mod page;
+mod rate;
+mod routes;
+mod socket;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rillway_plugin_sdk::signaling::Opened;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::session::{Connection, Phase};
+use crate::telemetry::metrics::GatewayRecorder;
+
+pub(crate) use http::serve;
+
+/// TCP connections that are not WebSockets (yet): page loads, health probes, clients on their way up.
+/// A thousand clients that never finish their request head leave room for those that do.
+const HTTP_CONNECTIONS_MAX: usize = 4_096;
+
+/// A path that leads to a signaling plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Route {
+    /// Request path.
+    pub(crate) path: &'static str,
+    /// WebSocket subprotocol clients must offer.
+    pub(crate) subprotocol: &'static str,
+}
+
+/// How the gateway is set up.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// Signaling plugins, by the index that accepted connections carry.
+    pub(crate) routes: Vec<Route>,
+    /// Serve the built-in page.
+    pub(crate) page: bool,
+    /// WebSocket connections at once.
+    pub(crate) connections_max: usize,
+    /// Longest message of a client, bytes.
+    pub(crate) message_bytes_max: usize,
+    /// Messages a client may send per second; the burst is one second's worth.
+    pub(crate) messages_per_second_max: u32,
+    /// Time between pings.
+    pub(crate) ping_interval: Duration,
+    /// Silence after which a client is gone.
+    pub(crate) idle_timeout: Duration,
+    /// Time for a whole request head.
+    pub(crate) header_timeout: Duration,
+    /// Who may connect from a web page.
+    pub(crate) origins: origin::Policy,
+}
+
+pub(crate) use origin::Policy as OriginPolicy;
+
+/// A client connection for the session side, with the index of its route.
+pub(crate) struct Accepted {
+    /// Index into [`Settings::routes`].
+    pub(crate) route: usize,
+    /// Its session's end.
+    pub(crate) connection: Connection,
+}
+
+/// What all connections of the gateway share.
+pub(crate) struct Gateway {
+    settings: Settings,
+    phase: watch::Receiver<Phase>,
+    accepted: mpsc::Sender<Accepted>,
+    /// One permit per WebSocket connection.
+    sockets: Arc<Semaphore>,
+    /// One permit per TCP connection that is no WebSocket.
+    connections: Arc<Semaphore>,
+    workers_alive: Arc<AtomicUsize>,
+    recorder: GatewayRecorder,
+}
+
+impl Gateway {
+    /// A gateway that hands its connections to `accepted`.
+    pub(crate) fn new(
+        settings: Settings,
+        phase: watch::Receiver<Phase>,
+        accepted: mpsc::Sender<Accepted>,
+        workers_alive: Arc<AtomicUsize>,
+        recorder: GatewayRecorder,
+    ) -> Self {
+        let sockets = Arc::new(Semaphore::new(settings.connections_max));
+        Gateway {
+            settings,
+            phase,
+            accepted,
+            sockets,
+            connections: Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX)),
+            workers_alive,
+            recorder,
+        }
+    }
+
+    /// WebSocket connections open now.
+    pub(crate) fn sockets_open(&self) -> usize {
+        self.settings
+            .connections_max
+            .saturating_sub(self.sockets.available_permits())
+    }
+
+    /// Waits until every WebSocket connection is closed.
+    pub(crate) async fn sockets_closed(&self) {
+        let all = u32::try_from(self.settings.connections_max).unwrap_or(u32::MAX);
+        // The semaphore is never closed.
+        let _ = self.sockets.acquire_many(all).await;
+    }
+
+    fn is_serving(&self) -> bool {
+        *self.phase.borrow() == Phase::Serving
+    }
+
+    /// Why the router should get no new clients now.
+    fn unready(&self) -> Option<&'static str> {
+        if !self.is_serving() {
+            Some("draining\n")
+        } else if self.workers_alive.load(Ordering::Relaxed) == 0 {
+            Some("no media worker is running\n")
+        } else {
+            None
+        }
+    }
+
+    /// Hands a connection to the session side.
+    fn hand_over(&self, route: usize, opened: Opened) -> Option<crate::session::Peer> {
+        let (connection, peer) = crate::session::pair(opened);
+        let accepted = Accepted { route, connection };
+        self.accepted.try_send(accepted).ok().map(|()| peer)
+    }
+}

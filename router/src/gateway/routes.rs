@@ -1,0 +1,173 @@
+//! Requests and their answers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{Extension, State, WebSocketUpgrade};
+use axum::http::header::{CACHE_CONTROL, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use rillway_plugin_sdk::signaling::Opened;
+
+use crate::telemetry::metrics::Reject;
+
+use super::{Gateway, Route, page, socket};
+
+/// Seconds after which a refused client may try again.
+pub(super) const RETRY_AFTER_SECONDS: &str = "5";
+/// Longest query string of an upgrade, bytes.
+const QUERY_BYTES_MAX: usize = 4 << 10;
+/// Bytes read from a client at once. The default of 128 KiB, times all clients, would be most of a
+/// small machine.
+const READ_BUFFER_BYTES: usize = 8 << 10;
+
+/// Address of the client, put beside each of its requests.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ClientAddress(pub(super) SocketAddr);
+
+/// All routes of the gateway.
+pub(super) fn router(gateway: Arc<Gateway>) -> Router {
+    let mut router = Router::new()
+        .route("/healthz", get(health))
+        .route("/readyz", get(ready));
+    for (index, route) in gateway.settings.routes.iter().enumerate() {
+        router = router.route(route.path, any(upgrade).layer(Extension(index)));
+    }
+    router.fallback(other).with_state(gateway)
+}
+
+/// The process works at all.
+async fn health() -> Response {
+    ([(CACHE_CONTROL, "no-store")], "ok\n").into_response()
+}
+
+/// The router takes new clients.
+async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
+    match gateway.unready() {
+        None => ([(CACHE_CONTROL, "no-store")], "ready\n").into_response(),
+        Some(reason) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            [
+                (CACHE_CONTROL, "no-store"),
+                (RETRY_AFTER, RETRY_AFTER_SECONDS),
+            ],
+            reason,
+        )
+            .into_response(),
+    }
+}
+
+async fn other(
+    State(gateway): State<Arc<Gateway>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    if gateway.settings.page {
+        page::get(&method, uri.path(), &headers)
+    } else {
+        page::not_found()
+    }
+}
+
+/// A WebSocket connection to a signaling plugin.
+async fn upgrade(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(route): Extension<usize>,
+    Extension(ClientAddress(address)): Extension<ClientAddress>,
+    uri: Uri,
+    headers: HeaderMap,
+    socket: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let Some(&wanted) = gateway.settings.routes.get(route) else {
+        return page::not_found();
+    };
+    let socket = match socket {
+        Ok(socket) => socket,
+        Err(rejection) => {
+            gateway.recorder.rejected(Reject::BadRequest);
+            return no_websocket(wanted, &rejection);
+        }
+    };
+    if !gateway.settings.origins.admits(&headers, address.ip()) {
+        gateway.recorder.rejected(Reject::Origin);
+        return refused(
+            StatusCode::FORBIDDEN,
+            "this origin may not connect; see gateway.allowed_origins\n",
+        );
+    }
+    let offered = socket
+        .requested_protocols()
+        .any(|protocol| protocol == wanted.subprotocol);
+    if !offered || uri.query().is_some_and(|q| q.len() > QUERY_BYTES_MAX) {
+        gateway.recorder.rejected(Reject::Subprotocol);
+        return refused_protocol(wanted);
+    }
+    if let Some(reason) = gateway.unready() {
+        gateway.recorder.rejected(Reject::Draining);
+        return unavailable(reason);
+    }
+    let Ok(permit) = gateway.sockets.clone().try_acquire_owned() else {
+        gateway.recorder.rejected(Reject::Full);
+        return unavailable("as many clients are connected as may be\n");
+    };
+    let opened = Opened {
+        path: wanted.path.to_owned(),
+        query: uri.query().unwrap_or_default().to_owned(),
+        subprotocol: wanted.subprotocol.to_owned(),
+        remote_address: address.to_string(),
+    };
+    let bytes_max = gateway.settings.message_bytes_max;
+    socket
+        .protocols([wanted.subprotocol])
+        .max_message_size(bytes_max)
+        .max_frame_size(bytes_max)
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .on_upgrade(move |socket| async move {
+            if let Some(peer) = gateway.hand_over(route, opened) {
+                socket::run(&gateway, socket, peer).await;
+            }
+            drop(permit);
+        })
+}
+
+fn no_websocket(route: Route, rejection: &WebSocketUpgradeRejection) -> Response {
+    let hint = format!(
+        "{} is for WebSocket connections with subprotocol {}: {}\n",
+        route.path,
+        route.subprotocol,
+        rejection.body_text()
+    );
+    (StatusCode::UPGRADE_REQUIRED, [(UPGRADE, "websocket")], hint).into_response()
+}
+
+fn refused_protocol(route: Route) -> Response {
+    let hint = format!(
+        "offer the WebSocket subprotocol {} and a short query\n",
+        route.subprotocol
+    );
+    let mut response = (StatusCode::BAD_REQUEST, hint).into_response();
+    let headers = response.headers_mut();
+    headers.insert(
+        SEC_WEBSOCKET_PROTOCOL,
+        HeaderValue::from_static(route.subprotocol),
+    );
+    response
+}
+
+fn refused(status: StatusCode, reason: &'static str) -> Response {
+    (status, reason).into_response()
+}
+
+fn unavailable(reason: &'static str) -> Response {
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        [(RETRY_AFTER, RETRY_AFTER_SECONDS)],
+        reason,
+    )
+        .into_response()
+}

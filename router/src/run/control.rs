@@ -1,0 +1,227 @@
+//! The control thread: gateway, sessions, directory and the dispatchers of worker events, as tasks
+//! of one single-threaded runtime.
+
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc as std_mpsc;
+
+use rillway_core::api::Event;
+use rillway_core::id::WorkerId;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::LocalSet;
+
+use crate::config::{AuthenticationPolicy, Config};
+use crate::directory::MemoryDirectory;
+use crate::gateway::{Accepted, Gateway, Route};
+use crate::session::{
+    self, Authenticator, Clients, Control, NativeFactory, Open, Phase, SignalingFactory,
+};
+use crate::telemetry;
+use crate::telemetry::metrics::Registry;
+use crate::worker::Worker;
+
+use super::drain::{self, Drain};
+use super::{Order, RunError, Signals, settings};
+
+/// Connections between gateway and session acceptor; the acceptor never waits, so they are few.
+const ACCEPTED_MAX: usize = 1_024;
+
+/// What the control thread is given.
+pub(super) struct Parts {
+    pub(super) config: Config,
+    pub(super) signals: Signals,
+    pub(super) gateway: TcpListener,
+    pub(super) metrics: Option<TcpListener>,
+    pub(super) workers: Vec<Worker>,
+    pub(super) registry: Registry,
+    pub(super) orders: mpsc::Receiver<Order>,
+    /// Told when everything is set up.
+    pub(super) ready: std_mpsc::Sender<()>,
+}
+
+/// The thread.
+pub(super) fn thread_main(parts: Parts) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| RunError::Start {
+            what: "the control thread's runtime",
+            source,
+        })?;
+    let local = LocalSet::new();
+    let result = local.block_on(&runtime, serve(parts));
+    drop(local);
+    // Nothing is left that must not be cut off.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(parts: Parts) -> Result<(), RunError> {
+    let Parts {
+        config,
+        signals,
+        gateway: listener,
+        metrics,
+        registry,
+        workers,
+        orders,
+        ready,
+    } = parts;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(start)?;
+    let orders = drain::Orders::new(orders, signals).map_err(start)?;
+    for worker in &workers {
+        log_worker(worker);
+    }
+    let recorder = registry.gateway();
+    if let Some(metrics) = metrics {
+        let metrics = tokio::net::TcpListener::from_std(metrics).map_err(start)?;
+        tokio::spawn(telemetry::metrics::serve(metrics, registry));
+    }
+    let (phase, phase_seen) = watch::channel(Phase::Serving);
+    let alive = Arc::new(AtomicUsize::new(workers.len()));
+    let directory = MemoryDirectory::new(workers.iter().map(|w| w.id));
+    let control = Rc::new(Control {
+        directory: Box::new(directory),
+        workers: workers.iter().map(|w| w.requests.clone()).collect(),
+        clients: Clients::default(),
+        authenticator: authenticator(config.authentication.policy),
+        facts: settings::join_facts(&config),
+        phase: phase_seen.clone(),
+        recorder: recorder.clone(),
+    });
+    let all_ended = Rc::new(Notify::new());
+    let mut threads = Vec::with_capacity(workers.len());
+    for worker in workers {
+        let watch = WorkerWatch {
+            id: worker.id,
+            control: control.clone(),
+            alive: alive.clone(),
+            all_ended: all_ended.clone(),
+            phase: phase_seen.clone(),
+        };
+        tokio::task::spawn_local(dispatch(watch, worker.events));
+        threads.push(worker.thread);
+    }
+    let factories: Rc<[Box<dyn SignalingFactory>]> =
+        Rc::from([Box::new(NativeFactory::rooms()) as Box<dyn SignalingFactory>]);
+    let (accepted, to_accept) = mpsc::channel(ACCEPTED_MAX);
+    let gateway_settings = settings::gateway(&config, routes(&factories));
+    let gateway = Arc::new(Gateway::new(
+        gateway_settings,
+        phase_seen,
+        accepted,
+        alive,
+        recorder,
+    ));
+    tokio::task::spawn_local(session::deliver_leaves(control.clone()));
+    tokio::task::spawn_local(accept(control.clone(), factories, to_accept));
+    tokio::spawn(crate::gateway::serve(gateway.clone(), listener));
+    // Nobody waits any more only if the start was given up; then an order to stop is on its way.
+    let _ = ready.send(());
+    drain::until_end(Drain {
+        notice: config.shutdown.notice,
+        orders,
+        phase,
+        gateway,
+        control,
+        threads,
+        all_ended,
+    })
+    .await
+}
+
+fn start(source: io::Error) -> RunError {
+    RunError::Start {
+        what: "the control thread",
+        source,
+    }
+}
+
+fn authenticator(policy: AuthenticationPolicy) -> Box<dyn Authenticator> {
+    match policy {
+        AuthenticationPolicy::Open => Box::new(Open),
+    }
+}
+
+fn routes(factories: &[Box<dyn SignalingFactory>]) -> Vec<Route> {
+    factories
+        .iter()
+        .map(|factory| Route {
+            path: factory.path(),
+            subprotocol: factory.subprotocol(),
+        })
+        .collect()
+}
+
+fn log_worker(worker: &Worker) {
+    let list = |addresses: &[std::net::SocketAddr]| {
+        let texts: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        texts.join(" ")
+    };
+    tracing::info!(
+        worker = worker.id.0,
+        driver = %worker.chosen.kind,
+        reason = worker.chosen.reason,
+        bound = list(&worker.addresses),
+        advertised = list(&worker.advertised),
+        "media worker ready"
+    );
+}
+
+/// Starts a session for each connection the gateway accepts.
+async fn accept(
+    control: Rc<Control>,
+    factories: Rc<[Box<dyn SignalingFactory>]>,
+    mut accepted: mpsc::Receiver<Accepted>,
+) {
+    while let Some(Accepted { route, connection }) = accepted.recv().await {
+        // Without an instance the connection is dropped, which closes it as our fault.
+        let Some(factory) = factories.get(route) else {
+            continue;
+        };
+        let instance = match factory.open() {
+            Ok(instance) => instance,
+            Err(fault) => {
+                tracing::warn!(plugin = factory.plugin(), %fault, "no signaling instance");
+                continue;
+            }
+        };
+        let session = session::run(control.clone(), factory.plugin(), instance, connection);
+        tokio::task::spawn_local(session);
+    }
+}
+
+struct WorkerWatch {
+    id: WorkerId,
+    control: Rc<Control>,
+    alive: Arc<AtomicUsize>,
+    all_ended: Rc<Notify>,
+    phase: watch::Receiver<Phase>,
+}
+
+/// Hands a worker's events to its clients, and tells them when the worker ends.
+async fn dispatch(watch: WorkerWatch, mut events: mpsc::Receiver<Event>) {
+    while let Some(event) = events.recv().await {
+        watch.control.clients.deliver(event);
+    }
+    watch.control.directory.worker_ended(watch.id);
+    let clients = watch.control.clients.worker_ended(watch.id);
+    let left = watch
+        .alive
+        .fetch_sub(1, Ordering::Relaxed)
+        .saturating_sub(1);
+    if *watch.phase.borrow() != Phase::Closing {
+        tracing::error!(
+            worker = watch.id.0,
+            clients,
+            workers_left = left,
+            "media worker lost; its rooms are told"
+        );
+    }
+    if left == 0 {
+        watch.all_ended.notify_one();
+    }
+}

@@ -1,0 +1,264 @@
+//! Putting the parts together: bind everything, start the workers, serve, drain, end.
+
+mod control;
+mod drain;
+mod settings;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::thread::JoinHandle;
+
+use tokio::sync::mpsc;
+
+use crate::config::{Config, ConfigError, Key};
+use crate::telemetry::metrics::Registry;
+use crate::worker::{self, Worker};
+
+/// Connections the kernel keeps until they are accepted. A meeting that starts on the hour.
+const LISTEN_BACKLOG: i32 = 1_024;
+
+/// Whether the process's signals are ours to handle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signals {
+    /// The first SIGTERM or SIGINT drains, the second ends at once. For the binary.
+    Handle,
+    /// Leave them alone. For tests and for programs that embed the router.
+    Ignore,
+}
+
+/// Why the router does not run (any more).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The configuration asks for what this machine refuses: a port in use, an absent address.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    /// The machine lacks something that no configuration key is about.
+    #[error("error: cannot start: {what}: {source}")]
+    Start {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A part of the router ended although nobody asked it to.
+    #[error("error: {0}")]
+    Ended(&'static str),
+}
+
+impl RunError {
+    /// Exit code of the process: 78 (`EX_CONFIG`) for what a change of the configuration mends, else
+    /// 70 (`EX_SOFTWARE`).
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            RunError::Config(_) => ConfigError::EXIT_CODE,
+            RunError::Start { .. } | RunError::Ended(_) => 70,
+        }
+    }
+}
+
+/// What a running router is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Order {
+    /// Tell clients, wait, close, end.
+    Drain,
+    /// Close and end.
+    Stop,
+}
+
+/// A router that serves. Dropping it ends it at once.
+#[derive(Debug)]
+pub struct Running {
+    gateway: SocketAddr,
+    metrics: Option<SocketAddr>,
+    media: Vec<Vec<SocketAddr>>,
+    orders: mpsc::Sender<Order>,
+    control: Option<JoinHandle<Result<(), RunError>>>,
+}
+
+impl Running {
+    /// Where the gateway listens.
+    #[must_use]
+    pub fn gateway_address(&self) -> SocketAddr {
+        self.gateway
+    }
+
+    /// Where metrics are served, if they are.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics
+    }
+
+    /// UDP addresses bound, by worker.
+    #[must_use]
+    pub fn media_addresses(&self) -> &[Vec<SocketAddr>] {
+        &self.media
+    }
+
+    /// Address of the page for somebody on this machine.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let mut address = self.gateway;
+        if address.ip().is_unspecified() {
+            address.set_ip(if address.is_ipv4() {
+                std::net::Ipv4Addr::LOCALHOST.into()
+            } else {
+                std::net::Ipv6Addr::LOCALHOST.into()
+            });
+        }
+        format!("http://{address}/")
+    }
+
+    /// Begins to drain: no new clients, a notice to those connected, then the end. Returns at once.
+    pub fn shutdown(&self) {
+        self.order(Order::Drain);
+    }
+
+    /// Ends without waiting for clients. Returns at once.
+    pub fn stop(&self) {
+        self.order(Order::Stop);
+    }
+
+    fn order(&self, order: Order) {
+        // A full queue holds the same order already; a closed one means that the end has come.
+        let _ = self.orders.try_send(order);
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// Why it ended, if nobody asked it to.
+    pub fn wait(mut self) -> Result<(), RunError> {
+        self.join()
+    }
+
+    fn join(&mut self) -> Result<(), RunError> {
+        match self.control.take().map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(RunError::Ended("the control thread panicked")),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop();
+        // Whoever drops it instead of waiting does not want to know.
+        let _ = self.join();
+    }
+}
+
+/// Starts the router: binds every address the configuration names, and serves once all are bound.
+///
+/// # Errors
+/// [`RunError`]; nothing is left bound then.
+pub fn run(config: Config, signals: Signals) -> Result<Running, RunError> {
+    let gateway = listen(&config, Key::GATEWAY_LISTEN, config.gateway.listen)?;
+    let metrics = match config.metrics {
+        Some(metrics) => Some(listen(&config, Key::METRICS_LISTEN, metrics.listen)?),
+        None => None,
+    };
+    let registry = Registry::new();
+    let workers = start_workers(&config, &registry)?;
+    let (orders, received) = mpsc::channel(4);
+    let (gateway_address, metrics_address) = (
+        local_address(&gateway)?,
+        metrics.as_ref().map(local_address).transpose()?,
+    );
+    let media = workers.iter().map(|w| w.addresses.clone()).collect();
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let parts = control::Parts {
+        config,
+        signals,
+        gateway,
+        metrics,
+        workers,
+        registry,
+        orders: received,
+        ready,
+    };
+    let control = std::thread::Builder::new()
+        .name("rillway-control".to_owned())
+        .spawn(move || control::thread_main(parts))
+        .map_err(|source| RunError::Start {
+            what: "the control thread",
+            source,
+        })?;
+    let mut running = Running {
+        gateway: gateway_address,
+        metrics: metrics_address,
+        media,
+        orders,
+        control: Some(control),
+    };
+    match is_ready.recv() {
+        Ok(()) => Ok(running),
+        // It ended before it was ready, and says why.
+        Err(_) => Err(running
+            .join()
+            .err()
+            .unwrap_or(RunError::Ended("the control thread ended early"))),
+    }
+}
+
+fn listen(config: &Config, key: Key, address: SocketAddr) -> Result<TcpListener, RunError> {
+    listen_on(address).map_err(|error| RunError::Config(config.bind_error(key, address, &error)))
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    // Only past connections in TIME_WAIT are ignored by this; a listener is still in the way.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() && !address.ip().is_unspecified() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn local_address(listener: &TcpListener) -> Result<SocketAddr, RunError> {
+    listener.local_addr().map_err(|source| RunError::Start {
+        what: "the address of a listener",
+        source,
+    })
+}
+
+/// Starts every worker; if one fails, those that run are told to stop.
+fn start_workers(config: &Config, registry: &Registry) -> Result<Vec<Worker>, RunError> {
+    let settings = settings::workers(config)?;
+    let mut starting = Vec::with_capacity(settings.len());
+    for settings in settings {
+        let recorder = registry.worker(
+            u16::from(settings.id.0),
+            &worker::TURN_MICROS,
+            &worker::BATCH_DATAGRAMS,
+        );
+        starting.push(worker::start(settings, recorder).map_err(start_error)?);
+    }
+    // One after the other they report, so the error of the first that failed is the one shown.
+    let mut workers = Vec::with_capacity(starting.len());
+    for worker in starting {
+        workers.push(
+            worker
+                .ready()
+                .map_err(|e| settings::start_error(config, e))?,
+        );
+    }
+    Ok(workers)
+}
+
+fn start_error(error: worker::StartError) -> RunError {
+    RunError::Start {
+        what: "a media worker",
+        source: io::Error::other(error),
+    }
+}

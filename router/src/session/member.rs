@@ -1,0 +1,161 @@
+//! A client's place in a room.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use rillway_core::api::{Action, EventKind, Request};
+use rillway_core::id::{ClientId, Reference};
+use rillway_plugin_sdk::types::Grant;
+use tokio::sync::mpsc;
+
+use crate::directory::Lease;
+use crate::worker::ToWorker;
+
+use super::{Control, EXPIRY_CHECK, JOIN_TIMEOUT, Wake, leave, now_ms, translate};
+
+/// Whether a session's client is in a room.
+pub(super) enum Membership {
+    /// It is not.
+    Outside,
+    /// The worker was asked.
+    Joining {
+        /// The command to answer.
+        reference: u64,
+        /// The place, not confirmed yet.
+        member: Member,
+    },
+    /// It is.
+    Inside(Member),
+}
+
+impl Membership {
+    /// The worker has confirmed the place.
+    pub(super) fn joined(&mut self) {
+        *self = match std::mem::replace(self, Membership::Outside) {
+            Membership::Joining { member, .. } => Membership::Inside(member),
+            other => other,
+        };
+    }
+
+    /// The next event of the room (`None` when the session fell behind), or the moment when the
+    /// join is overdue or the expiry of the grant is to be looked at. Never, outside.
+    pub(super) async fn wake(&mut self) -> Wake {
+        let (member, timer) = match self {
+            Membership::Outside => return std::future::pending().await,
+            Membership::Joining { member, .. } => {
+                let overdue = member.asked_at + JOIN_TIMEOUT;
+                (member, Some(overdue))
+            }
+            Membership::Inside(member) => {
+                let look = member.expires_at_ms.map(|at| {
+                    let left = Duration::from_millis(at.saturating_sub(now_ms()));
+                    Instant::now() + left.min(EXPIRY_CHECK)
+                });
+                (member, look)
+            }
+        };
+        tokio::select! {
+            event = member.mailbox.recv() => Wake::Event(event),
+            () = sleep_until(timer) => Wake::Member,
+        }
+    }
+}
+
+async fn sleep_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A place in a room; dropping it leaves the room, whatever the reason.
+pub(super) struct Member {
+    control: Rc<Control>,
+    client: ClientId,
+    lease: Lease,
+    mailbox: mpsc::Receiver<EventKind>,
+    asked_at: Instant,
+    connected: bool,
+    expires_at_ms: Option<u64>,
+}
+
+impl Member {
+    /// Finds the room's worker and asks it for a place.
+    ///
+    /// # Errors
+    /// What is in the way, for people.
+    pub(super) async fn enter(
+        control: &Rc<Control>,
+        reference: u64,
+        grant: Grant,
+    ) -> Result<Member, &'static str> {
+        let lease = control
+            .directory
+            .place(&grant.room)
+            .await
+            .map_err(|_| "no media worker is running")?;
+        let (client, mailbox) = control.clients.add(lease.worker());
+        let member = Member {
+            control: control.clone(),
+            client,
+            lease,
+            mailbox,
+            asked_at: Instant::now(),
+            connected: false,
+            expires_at_ms: grant.expires_at_ms,
+        };
+        let join = Action::Join {
+            grant: translate::grant(grant),
+            joined_at_ms: now_ms(),
+        };
+        member.request(Reference(reference), join)?;
+        Ok(member)
+    }
+
+    /// Asks the worker for something.
+    ///
+    /// # Errors
+    /// What is in the way, for people; nothing was asked then.
+    pub(super) fn request(&self, reference: Reference, action: Action) -> Result<(), &'static str> {
+        let queue = self
+            .control
+            .worker(self.lease.worker())
+            .ok_or("this room's media worker does not exist")?;
+        let request = Request {
+            client: self.client,
+            reference,
+            action,
+        };
+        queue
+            .try_send(ToWorker::Request(request))
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => "the media worker is overloaded",
+                mpsc::error::TrySendError::Closed(_) => "the media worker has ended",
+            })
+    }
+
+    /// Time from the join to the first connected transport; `None` for every later one.
+    pub(super) fn first_connected(&mut self) -> Option<Duration> {
+        let first = !self.connected;
+        self.connected = true;
+        first.then(|| self.asked_at.elapsed())
+    }
+
+    /// Whether the grant has run out.
+    pub(super) fn expired(&self, now_ms: u64) -> bool {
+        self.expires_at_ms.is_some_and(|at| at <= now_ms)
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.control.clients.remove(self.client);
+        let worker = self.lease.worker();
+        let Some(queue) = self.control.worker(worker) else {
+            return;
+        };
+        if let Err(mpsc::error::TrySendError::Full(_)) = queue.try_send(leave(self.client)) {
+            self.control.clients.leave_late(worker, self.client);
+        }
+    }
+}

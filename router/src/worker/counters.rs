@@ -1,0 +1,154 @@
+//! What a worker counts: plain numbers on its own stack, copied out once a second.
+
+use std::time::Duration;
+
+use rillway_core::stats::ShardStats;
+use rillway_ring::DriverStats;
+
+use crate::telemetry::metrics::{self as telemetry, LoopStats, WorkerRecorder};
+
+use super::backlog::BacklogStats;
+use super::transmit::TransmitStats;
+
+/// Upper bounds of the turn-time buckets, microseconds; the last bucket is open.
+pub(crate) const TURN_MICROS: [u64; 12] = [
+    10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000,
+];
+
+/// Upper bounds of the batch-size buckets, datagrams; the last bucket is open.
+pub(crate) const BATCH_DATAGRAMS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+
+/// Counts by size in `N` buckets: one for each bound, which is inclusive, and an open one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Buckets<const N: usize> {
+    bounds: &'static [u64],
+    counts: [u64; N],
+    sum: u64,
+}
+
+impl<const N: usize> Buckets<N> {
+    /// Nothing counted yet.
+    const fn new(bounds: &'static [u64]) -> Self {
+        assert!(bounds.len() + 1 == N, "one bucket more than bounds");
+        Buckets {
+            bounds,
+            counts: [0; N],
+            sum: 0,
+        }
+    }
+
+    /// Counts one value.
+    fn add(&mut self, value: u64) {
+        self.sum = self.sum.wrapping_add(value);
+        let index = self.bounds.partition_point(|&bound| bound < value);
+        if let Some(count) = self.counts.get_mut(index) {
+            *count += 1;
+        }
+    }
+}
+
+/// Counters of the turn loop since start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TurnStats {
+    /// Turns made.
+    pub(crate) turns: u64,
+    /// Time spent in turns.
+    pub(crate) busy: Duration,
+    /// Turn time, microseconds.
+    pub(crate) turn_micros: Buckets<13>,
+    /// Datagrams received in a turn that received any.
+    pub(crate) batch: Buckets<10>,
+    /// Requests handled.
+    pub(crate) requests: u64,
+    /// Events handed to the control thread.
+    pub(crate) events: u64,
+}
+
+impl TurnStats {
+    /// Nothing counted yet.
+    pub(crate) const fn new() -> Self {
+        TurnStats {
+            turns: 0,
+            busy: Duration::ZERO,
+            turn_micros: Buckets::new(&TURN_MICROS),
+            batch: Buckets::new(&BATCH_DATAGRAMS),
+            requests: 0,
+            events: 0,
+        }
+    }
+
+    /// Counts a turn that took `took` and received `datagrams`.
+    pub(crate) fn turn(&mut self, took: Duration, datagrams: usize) {
+        self.turns += 1;
+        self.busy += took;
+        self.turn_micros
+            .add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        if datagrams > 0 {
+            self.batch.add(datagrams as u64);
+        }
+    }
+}
+
+/// All counters of a worker at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WorkerStats {
+    /// The turn loop.
+    pub(crate) turn: TurnStats,
+    /// The driver.
+    pub(crate) driver: DriverStats,
+    /// The shard.
+    pub(crate) shard: ShardStats,
+    /// Runs that were not sent.
+    pub(crate) transmit: TransmitStats,
+    /// Events that were not delivered.
+    pub(crate) backlog: BacklogStats,
+    /// Share of the last period spent in turns, 0 to 1.
+    pub(crate) busy_ratio: f64,
+    /// Requests waiting now.
+    pub(crate) requests_waiting: usize,
+}
+
+impl WorkerStats {
+    /// Hands the numbers over for Prometheus: some eighty atomic additions, without waiting.
+    pub(super) fn record(&self, recorder: &mut WorkerRecorder) {
+        let looping = LoopStats {
+            busy_ratio: self.busy_ratio,
+            requests: self.turn.requests,
+            requests_waiting: self.requests_waiting,
+            events: self.turn.events,
+            events_dropped: self.backlog.dropped,
+            clients_lost: self.backlog.clients_lost,
+            send_dropped_full: self.transmit.dropped_full,
+            send_dropped_unsendable: self.transmit.dropped_invalid,
+        };
+        let (turns, batches) = (&self.turn.turn_micros, &self.turn.batch);
+        recorder.record(
+            &looping,
+            telemetry::Buckets {
+                counts: &turns.counts,
+                sum: turns.sum,
+            },
+            telemetry::Buckets {
+                counts: &batches.counts,
+                sum: batches.sum,
+            },
+            &self.driver,
+            &self.shard,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_inclusive_and_the_last_bucket_is_open() {
+        let mut buckets = Buckets::<10>::new(&BATCH_DATAGRAMS);
+        for value in [0, 1, 2, 3, 256, 257, 10_000] {
+            buckets.add(value);
+        }
+        assert_eq!(buckets.counts, [2, 1, 1, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(buckets.sum, 10_519);
+    }
+}

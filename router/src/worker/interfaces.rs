@@ -1,0 +1,104 @@
+//! Which addresses the media sockets are bound to.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Sockets one driver takes at most.
+const ADDRESSES_MAX: usize = 64;
+
+/// Addresses of every interface that is up: IPv4 and global IPv6, loopback included, link-local not
+/// (a client would need a zone to reach it). Loopback comes last, so that the first candidate a
+/// client reads is one it may reach.
+///
+/// # Errors
+/// What the system said; [`io::ErrorKind::AddrNotAvailable`] if there is no address.
+pub(crate) fn enumerate() -> io::Result<Vec<IpAddr>> {
+    let interfaces = if_addrs::get_if_addrs()?;
+    let addresses = interfaces
+        .into_iter()
+        .filter(if_addrs::Interface::is_oper_up)
+        .map(|interface| interface.ip());
+    let chosen = choose(addresses);
+    if chosen.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::AddrNotAvailable,
+            "no interface with an address is up",
+        ));
+    }
+    Ok(chosen)
+}
+
+fn choose(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let usable: BTreeSet<_> = addresses
+        .filter(|address| is_usable(*address))
+        .map(|address| (address.is_loopback(), address.is_ipv6(), address))
+        .collect();
+    usable
+        .into_iter()
+        .map(|(_, _, address)| address)
+        .take(ADDRESSES_MAX)
+        .collect()
+}
+
+fn is_usable(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => !v4.is_link_local() && !v4.is_unspecified() && !v4.is_broadcast(),
+        IpAddr::V6(v6) => {
+            !v6.is_unicast_link_local()
+                && !v6.is_unspecified()
+                && !v6.is_multicast()
+                && !is_site_local(v6)
+        }
+    }
+}
+
+/// `fec0::/10`, deprecated by RFC 3879 and as ambiguous as link-local.
+fn is_site_local(address: Ipv6Addr) -> bool {
+    address
+        .segments()
+        .first()
+        .is_some_and(|s| s & 0xffc0 == 0xfec0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ips(texts: &[&str]) -> Vec<IpAddr> {
+        texts.iter().map(|t| t.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn link_local_is_left_out_and_loopback_comes_last() {
+        let given = ips(&[
+            "127.0.0.1",
+            "::1",
+            "169.254.3.4",
+            "fe80::1",
+            "2001:db8::5",
+            "192.0.2.7",
+            "fd00::9",
+            "0.0.0.0",
+        ]);
+        let expected = ips(&["192.0.2.7", "2001:db8::5", "fd00::9", "127.0.0.1", "::1"]);
+        assert_eq!(choose(given.into_iter()), expected);
+    }
+
+    #[test]
+    fn an_address_on_two_interfaces_is_bound_once() {
+        let given = ips(&["192.0.2.7", "192.0.2.7"]);
+        assert_eq!(choose(given.into_iter()), ips(&["192.0.2.7"]));
+    }
+
+    #[test]
+    fn sockets_are_bounded() {
+        let many = (0..300_u16).map(|i| IpAddr::from([10, 0, (i >> 8) as u8, i as u8]));
+        assert_eq!(choose(many).len(), ADDRESSES_MAX);
+    }
+
+    #[test]
+    fn this_machine_has_an_address() {
+        assert!(!enumerate().unwrap().is_empty());
+    }
+}

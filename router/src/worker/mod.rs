@@ -1,0 +1,291 @@
+//! Media workers: one OS thread each, with its driver, its shard and its queues.
+//!
+//! Nothing here is shared between workers. The control thread reaches a worker by a bounded queue of
+//! requests and hears from it by a bounded queue of events; when the latter closes without having
+//! been told to stop, the worker has died and its rooms with it.
+
+mod backlog;
+mod counters;
+pub(crate) mod interfaces;
+mod transmit;
+mod turn;
+
+use std::any::Any;
+use std::io;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc as std_mpsc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use rillway_core::api::Event;
+use rillway_core::id::WorkerId;
+use rillway_core::limits::Limits;
+use rillway_core::{Shard, ShardConfig};
+use rillway_ring::runtime::Runtime;
+use rillway_ring::{Chosen, Driver, DriverChoice, DriverConfig, DriverKind, OpenError, UdpDriver};
+use tokio::sync::mpsc;
+
+use crate::telemetry::metrics::WorkerRecorder;
+
+pub(crate) use counters::{BATCH_DATAGRAMS, TURN_MICROS};
+pub(crate) use turn::ToWorker;
+
+/// Requests waiting for a worker at most. A request is refused at once when a worker is that far
+/// behind: at about a millisecond for the dearest kind, it would be answered after a second.
+const REQUESTS_MAX: usize = 1_024;
+
+/// Events waiting for the control thread at most; more wait in the worker's backlog.
+const EVENTS_MAX: usize = 4_096;
+
+/// How a worker is set up.
+pub(crate) struct Settings {
+    /// Which worker it is.
+    pub(crate) id: WorkerId,
+    /// Addresses and memory of its driver.
+    pub(crate) driver: DriverConfig,
+    /// Which driver is wanted.
+    pub(crate) choice: DriverChoice,
+    /// Bounds of its shard.
+    pub(crate) limits: Limits,
+    /// Core it is pinned to.
+    pub(crate) core: Option<core_affinity::CoreId>,
+    /// Turns a bound address into the one clients are told.
+    pub(crate) advertise: Box<dyn Fn(SocketAddr) -> SocketAddr + Send>,
+}
+
+/// A worker that serves.
+pub(crate) struct Worker {
+    /// Which worker it is.
+    pub(crate) id: WorkerId,
+    /// Addresses it has bound.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// Addresses clients are told, by the same index.
+    pub(crate) advertised: Vec<SocketAddr>,
+    /// The driver it uses, and why.
+    pub(crate) chosen: Chosen,
+    /// To it.
+    pub(crate) requests: mpsc::Sender<ToWorker>,
+    /// From it.
+    pub(crate) events: mpsc::Receiver<Event>,
+    /// Its thread.
+    pub(crate) thread: JoinHandle<()>,
+}
+
+/// Why a worker does not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum StartError {
+    /// No thread.
+    #[error("cannot start the thread of worker {}: {source}", .id.0)]
+    Thread {
+        /// Which worker.
+        id: WorkerId,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No driver.
+    #[error("worker {}: {source}", .id.0)]
+    Open {
+        /// Which worker.
+        id: WorkerId,
+        /// What the driver said.
+        source: OpenError,
+    },
+    /// No seed.
+    #[error("worker {}: the system gives no random numbers: {source}", .id.0)]
+    Seed {
+        /// Which worker.
+        id: WorkerId,
+        /// What the system said.
+        source: getrandom::Error,
+    },
+    /// The thread ended before it was ready.
+    #[error("worker {} ended while it was starting", .id.0)]
+    Ended {
+        /// Which worker.
+        id: WorkerId,
+    },
+}
+
+/// A worker on its way up.
+pub(crate) struct Starting {
+    id: WorkerId,
+    ready: std_mpsc::Receiver<Result<Ready, StartError>>,
+    requests: mpsc::Sender<ToWorker>,
+    events: mpsc::Receiver<Event>,
+    thread: JoinHandle<()>,
+}
+
+struct Ready {
+    addresses: Vec<SocketAddr>,
+    advertised: Vec<SocketAddr>,
+    chosen: Chosen,
+}
+
+/// Starts a worker's thread; [`Starting::ready`] waits until its sockets are bound.
+///
+/// # Errors
+/// [`StartError::Thread`], [`StartError::Seed`].
+pub(crate) fn start(settings: Settings, recorder: WorkerRecorder) -> Result<Starting, StartError> {
+    let id = settings.id;
+    let mut seed = [0_u8; 32];
+    getrandom::fill(&mut seed).map_err(|source| StartError::Seed { id, source })?;
+    let (ready_sender, ready) = std_mpsc::channel();
+    let (requests, requests_receiver) = mpsc::channel(REQUESTS_MAX);
+    let (events_sender, events) = mpsc::channel(EVENTS_MAX);
+    let start = ThreadStart {
+        settings,
+        seed,
+        ready: ready_sender,
+        requests: requests_receiver,
+        events: events_sender,
+        recorder,
+    };
+    let thread = std::thread::Builder::new()
+        .name(format!("rillway-media-{}", id.0))
+        .spawn(move || thread_main(start))
+        .map_err(|source| StartError::Thread { id, source })?;
+    Ok(Starting {
+        id,
+        ready,
+        requests,
+        events,
+        thread,
+    })
+}
+
+impl Starting {
+    /// Waits until the worker has bound its sockets.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub(crate) fn ready(self) -> Result<Worker, StartError> {
+        let id = self.id;
+        let ready = self.ready.recv().unwrap_or(Err(StartError::Ended { id }))?;
+        Ok(Worker {
+            id,
+            addresses: ready.addresses,
+            advertised: ready.advertised,
+            chosen: ready.chosen,
+            requests: self.requests,
+            events: self.events,
+            thread: self.thread,
+        })
+    }
+}
+
+struct ThreadStart {
+    settings: Settings,
+    seed: [u8; 32],
+    ready: std_mpsc::Sender<Result<Ready, StartError>>,
+    requests: mpsc::Receiver<ToWorker>,
+    events: mpsc::Sender<Event>,
+    recorder: WorkerRecorder,
+}
+
+/// A panic that gets here was no single transport's: the shard may be in any state, so the worker
+/// ends; the rest of the process goes on.
+fn thread_main(start: ThreadStart) {
+    let id = start.settings.id;
+    match catch_unwind(AssertUnwindSafe(|| serve(start))) {
+        Ok(Ok(())) => tracing::debug!(worker = id.0, "worker ended"),
+        Ok(Err(fault)) => {
+            tracing::error!(worker = id.0, %fault, "worker ended by a fault of its driver");
+        }
+        Err(panic) => {
+            let message = panic_message(&*panic);
+            tracing::error!(worker = id.0, message, "worker ended by a panic");
+        }
+    }
+}
+
+/// The text of a panic, for logs.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(no message)")
+}
+
+fn serve(start: ThreadStart) -> io::Result<()> {
+    let id = start.settings.id;
+    if let Some(core) = start.settings.core
+        && !core_affinity::set_for_current(core)
+    {
+        tracing::warn!(
+            worker = id.0,
+            core = core.id,
+            "cannot pin the worker to this core"
+        );
+    }
+    let ready = start.ready.clone();
+    match Runtime::for_choice(start.settings.choice, &start.settings.driver) {
+        Ok((runtime, chosen)) => runtime.block_on(open_and_run(start, chosen)),
+        Err(source) => {
+            // Nobody waits any more only if the start was given up.
+            let _ = ready.send(Err(StartError::Open { id, source }));
+            Ok(())
+        }
+    }
+}
+
+/// Opens the driver that goes with the runtime; a ring may still fall back.
+fn open(settings: &Settings, chosen: Chosen) -> Result<(Driver, Chosen), OpenError> {
+    if chosen.kind == DriverKind::Ring {
+        rillway_ring::open(settings.choice, &settings.driver)
+    } else {
+        rillway_ring::open_kind(chosen.kind, &settings.driver).map(|driver| (driver, chosen))
+    }
+}
+
+/// Why this driver, as a label of few values.
+fn reason(choice: DriverChoice, kind: DriverKind) -> &'static str {
+    match (choice, kind) {
+        (DriverChoice::Auto, DriverKind::Ring) => "probed",
+        (DriverChoice::Auto, _) => "fallback",
+        _ => "configured",
+    }
+}
+
+async fn open_and_run(start: ThreadStart, chosen: Chosen) -> io::Result<()> {
+    let settings = &start.settings;
+    let id = settings.id;
+    let (driver, chosen) = match open(settings, chosen) {
+        Ok(opened) => opened,
+        Err(source) => {
+            let _ = start.ready.send(Err(StartError::Open { id, source }));
+            return Ok(());
+        }
+    };
+    start
+        .recorder
+        .driver(chosen.kind.as_str(), reason(settings.choice, chosen.kind));
+    let addresses = driver.local_addresses().to_vec();
+    let advertised: Vec<_> = addresses.iter().map(|&a| (settings.advertise)(a)).collect();
+    let config = ShardConfig {
+        worker: id,
+        local_addresses: addresses.clone(),
+        advertised_addresses: advertised.clone(),
+        limits: settings.limits,
+        seed: start.seed,
+    };
+    let shard = Shard::new(config, Instant::now());
+    let ready = Ready {
+        addresses,
+        advertised,
+        chosen,
+    };
+    if start.ready.send(Ok(ready)).is_err() {
+        return Ok(());
+    }
+    turn::run(turn::Turns {
+        driver,
+        shard,
+        requests: start.requests,
+        backlog: backlog::Backlog::new(start.events),
+        recorder: start.recorder,
+    })
+    .await
+}

@@ -1,0 +1,161 @@
+//! Joins what the shard sends into runs that leave as one GSO send each.
+//!
+//! The shard hands datagrams out grouped by destination, so one open run is enough: a datagram joins
+//! it if it goes from the same socket to the same destination and is not longer than the run's
+//! segments; a shorter one ends the run, because only the last segment of a run may be short. Runs
+//! go to the driver in the order their first datagrams came in, so order per destination is kept.
+
+use std::io;
+use std::net::SocketAddr;
+
+use rillway_core::Transmit;
+use rillway_ring::{SendError, SendRun, UdpDriver};
+
+/// Bytes of payload in one run. One IP packet must hold what the kernel gets in one send (65,507
+/// bytes over IPv4); a round number below leaves room for IPv6 and for the driver's slot header.
+const RUN_BYTES_MAX: usize = 64_000;
+
+/// Segments in one run: `UDP_MAX_SEGMENTS` was 64 before Linux 6.9, and more would gain nothing.
+const RUN_SEGMENTS_MAX: usize = 64;
+
+/// Counters of the sending side since start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct TransmitStats {
+    /// Datagrams dropped because the driver's send queue was full even after a flush.
+    pub(crate) dropped_full: u64,
+    /// Datagrams dropped because the driver called them unsendable (empty or too long).
+    pub(crate) dropped_invalid: u64,
+}
+
+/// The one run being collected, and its memory, which lives as long as the worker.
+#[derive(Debug)]
+pub(crate) struct RunBuffer {
+    payload: Vec<u8>,
+    open: Option<OpenRun>,
+    stats: TransmitStats,
+    fault: Option<io::Error>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct OpenRun {
+    socket: rillway_ring::SocketId,
+    destination: SocketAddr,
+    segment_bytes: usize,
+    segments: usize,
+}
+
+impl RunBuffer {
+    /// Allocates the memory of a run once.
+    pub(crate) fn new() -> Self {
+        RunBuffer {
+            payload: Vec::with_capacity(RUN_BYTES_MAX),
+            open: None,
+            stats: TransmitStats::default(),
+            fault: None,
+        }
+    }
+
+    /// Counters since start.
+    pub(crate) fn stats(&self) -> TransmitStats {
+        self.stats
+    }
+
+    /// A [`Transmit`] that sends through `driver`; call [`RunSender::finish`] at its end.
+    pub(crate) fn sender<'a, D: UdpDriver>(&'a mut self, driver: &'a mut D) -> RunSender<'a, D> {
+        RunSender {
+            buffer: self,
+            driver,
+        }
+    }
+}
+
+/// Collects runs for the length of one flush.
+pub(crate) struct RunSender<'a, D: UdpDriver> {
+    buffer: &'a mut RunBuffer,
+    driver: &'a mut D,
+}
+
+impl<D: UdpDriver> RunSender<'_, D> {
+    /// Queues the last run and gives everything to the kernel.
+    ///
+    /// # Errors
+    /// A fault that ends the driver.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        self.send_open();
+        match self.buffer.fault.take() {
+            Some(fault) => Err(fault),
+            None => self.driver.flush(),
+        }
+    }
+
+    fn send_open(&mut self) {
+        let Some(open) = self.buffer.open.take() else {
+            return;
+        };
+        if self.buffer.fault.is_none() {
+            self.send_or_drop(open);
+        }
+        self.buffer.payload.clear();
+    }
+
+    /// A full queue is flushed and tried once more; what does not fit then is dropped, because
+    /// waiting would hold up everybody else for one burst.
+    fn send_or_drop(&mut self, open: OpenRun) {
+        let run = SendRun {
+            socket: open.socket,
+            destination: open.destination,
+            segment_bytes: open.segment_bytes,
+            payload: &self.buffer.payload,
+        };
+        let mut result = self.driver.send(run);
+        if result == Err(SendError::Full) {
+            if let Err(fault) = self.driver.flush() {
+                self.buffer.fault = Some(fault);
+                return;
+            }
+            result = self.driver.send(run);
+        }
+        let segments = open.segments as u64;
+        match result {
+            Ok(()) => {}
+            Err(SendError::Full) => self.buffer.stats.dropped_full += segments,
+            Err(_) => self.buffer.stats.dropped_invalid += segments,
+        }
+    }
+}
+
+impl<D: UdpDriver> Transmit for RunSender<'_, D> {
+    fn transmit(
+        &mut self,
+        socket: rillway_core::id::SocketId,
+        destination: SocketAddr,
+        contents: &[u8],
+    ) {
+        let socket = rillway_ring::SocketId(socket.0);
+        if let Some(open) = &self.buffer.open {
+            let joins = open.socket == socket
+                && open.destination == destination
+                && contents.len() <= open.segment_bytes
+                && !contents.is_empty()
+                && open.segments < RUN_SEGMENTS_MAX
+                && self.buffer.payload.len() + contents.len() <= RUN_BYTES_MAX;
+            if !joins {
+                self.send_open();
+            }
+        }
+        self.buffer.payload.extend_from_slice(contents);
+        let open = self.buffer.open.get_or_insert(OpenRun {
+            socket,
+            destination,
+            segment_bytes: contents.len(),
+            segments: 0,
+        });
+        open.segments += 1;
+        if contents.len() < open.segment_bytes {
+            self.send_open();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

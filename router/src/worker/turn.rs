@@ -1,0 +1,303 @@
+//! The worker's loop: wait, then one turn.
+//!
+//! A turn: receive within a budget → requests → timers → flush → events → counters. The receive
+//! budget follows the time turns take, so that under load neither timers nor requests wait for
+//! longer than a few milliseconds, and between turns the runtime is given the thread once.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use rillway_core::Shard;
+use rillway_core::api::{Action, Request};
+use rillway_core::id::{ClientId, Reference};
+use rillway_ring::{Receiver, UdpDriver};
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
+
+use crate::telemetry::metrics::WorkerRecorder;
+
+use super::backlog::Backlog;
+use super::counters::{TurnStats, WorkerStats};
+use super::transmit::RunBuffer;
+
+/// Datagrams one turn receives at least: less would waste the batching the turn exists for.
+const BUDGET_MIN: usize = 16;
+/// Datagrams one turn receives at most: at 1–3 µs each that is below a millisecond of ingress.
+const BUDGET_MAX: usize = 256;
+/// A turn longer than this halves the next one's budget; one shorter than half of it doubles it.
+/// Two milliseconds are a tenth of an audio frame.
+const TURN_TARGET: Duration = Duration::from_millis(2);
+/// Requests one turn handles at most, and the time after which it stops taking more: an offer costs
+/// about a millisecond.
+const REQUESTS_PER_TURN: usize = 32;
+const REQUESTS_TIME: Duration = Duration::from_millis(2);
+/// Counters are reported this often.
+const REPORT_PERIOD: Duration = Duration::from_secs(1);
+/// Waiting events are tried again this often.
+const BACKLOG_PERIOD: Duration = Duration::from_millis(5);
+
+/// What the control thread tells a worker.
+#[derive(Debug)]
+pub(crate) enum ToWorker {
+    /// A client's request.
+    Request(Request),
+    /// Flush and end.
+    Stop,
+}
+
+/// A worker's parts.
+pub(crate) struct Turns<D: UdpDriver> {
+    pub(crate) driver: D,
+    pub(crate) shard: Shard,
+    pub(crate) requests: mpsc::Receiver<ToWorker>,
+    pub(crate) backlog: Backlog,
+    pub(crate) recorder: WorkerRecorder,
+}
+
+/// Runs until it is told to stop or the control thread is gone.
+///
+/// # Errors
+/// A fault that ended the driver.
+pub(crate) async fn run<D: UdpDriver>(turns: Turns<D>) -> io::Result<()> {
+    let now = Instant::now();
+    let mut state = Loop {
+        turns,
+        runs: RunBuffer::new(),
+        stats: TurnStats::new(),
+        sleep: Box::pin(tokio::time::sleep(REPORT_PERIOD)),
+        sleep_until: now + REPORT_PERIOD,
+        pending: None,
+        stopping: false,
+        busy: false,
+        budget: BUDGET_MAX,
+        reported: Reported {
+            at: now,
+            busy: Duration::ZERO,
+        },
+    };
+    let result = state.run().await;
+    state.turns.driver.shutdown();
+    state.report(Instant::now());
+    result
+}
+
+struct Reported {
+    at: Instant,
+    busy: Duration,
+}
+
+struct Loop<D: UdpDriver> {
+    turns: Turns<D>,
+    runs: RunBuffer,
+    stats: TurnStats,
+    sleep: Pin<Box<Sleep>>,
+    sleep_until: Instant,
+    /// A request taken while waiting.
+    pending: Option<ToWorker>,
+    stopping: bool,
+    /// More work is known to be there: do not wait.
+    busy: bool,
+    budget: usize,
+    reported: Reported,
+}
+
+impl<D: UdpDriver> Loop<D> {
+    async fn run(&mut self) -> io::Result<()> {
+        while !self.stopping {
+            self.wait().await?;
+            let started = Instant::now();
+            let datagrams = self.turn(started)?;
+            let ended = Instant::now();
+            self.account(started, ended, datagrams);
+        }
+        Ok(())
+    }
+
+    /// Waits for the driver, a request or the next timer; with work left over, only lets the
+    /// runtime see to its own events.
+    async fn wait(&mut self) -> io::Result<()> {
+        if self.busy {
+            self.busy = false;
+            tokio::task::yield_now().await;
+            return Ok(());
+        }
+        let deadline = self.deadline();
+        if deadline <= Instant::now() {
+            tokio::task::yield_now().await;
+            return Ok(());
+        }
+        if deadline != self.sleep_until {
+            self.sleep.as_mut().reset(deadline.into());
+            self.sleep_until = deadline;
+        }
+        poll_fn(|context| self.poll_work(context)).await
+    }
+
+    fn deadline(&self) -> Instant {
+        let mut deadline = self.reported.at + REPORT_PERIOD;
+        if let Some(timeout) = self.turns.shard.poll_timeout() {
+            deadline = deadline.min(timeout);
+        }
+        if self.turns.backlog.is_waiting() {
+            deadline = deadline.min(Instant::now() + BACKLOG_PERIOD);
+        }
+        deadline
+    }
+
+    fn poll_work(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut ready = false;
+        match self.turns.driver.poll_ready(context) {
+            Poll::Ready(Ok(())) => ready = true,
+            Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
+            Poll::Pending => {}
+        }
+        if let Poll::Ready(request) = self.turns.requests.poll_recv(context) {
+            self.pending = Some(request.unwrap_or(ToWorker::Stop));
+            ready = true;
+        }
+        if self.sleep.as_mut().poll(context).is_ready() {
+            // Armed again only with another deadline, so force that.
+            self.sleep_until = Instant::now();
+            ready = true;
+        }
+        if ready {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// One turn; returns how many datagrams it received.
+    fn turn(&mut self, now: Instant) -> io::Result<usize> {
+        let mut feed = Feed {
+            shard: &mut self.turns.shard,
+            now,
+        };
+        let datagrams = self.turns.driver.receive(self.budget, &mut feed)?;
+        self.busy = datagrams >= self.budget;
+        self.requests();
+        let now = Instant::now();
+        if self.turns.shard.poll_timeout().is_some_and(|t| t <= now) {
+            self.turns.shard.handle_timeout(now);
+        }
+        let mut sender = self.runs.sender(&mut self.turns.driver);
+        self.turns.shard.flush(now, &mut sender);
+        sender.finish()?;
+        self.events(now);
+        Ok(datagrams)
+    }
+
+    fn requests(&mut self) {
+        let started = Instant::now();
+        for handled in 0..REQUESTS_PER_TURN {
+            let now = Instant::now();
+            if handled > 0 && now.duration_since(started) > REQUESTS_TIME {
+                self.busy = true;
+                return;
+            }
+            let next = match self.pending.take() {
+                Some(next) => next,
+                None => match self.turns.requests.try_recv() {
+                    Ok(next) => next,
+                    Err(mpsc::error::TryRecvError::Empty) => return,
+                    Err(mpsc::error::TryRecvError::Disconnected) => ToWorker::Stop,
+                },
+            };
+            match next {
+                ToWorker::Request(request) => {
+                    self.stats.requests += 1;
+                    self.turns.shard.handle_request(now, request);
+                }
+                ToWorker::Stop => {
+                    self.stopping = true;
+                    return;
+                }
+            }
+        }
+        self.busy = true;
+    }
+
+    fn events(&mut self, now: Instant) {
+        if self.turns.backlog.is_waiting() {
+            self.turns.backlog.drain();
+        }
+        while let Some(event) = self.turns.shard.poll_event() {
+            self.stats.events += 1;
+            if let Some(client) = self.turns.backlog.push(event) {
+                self.remove(now, client);
+            }
+        }
+    }
+
+    /// Takes a client that cannot be reached any more out of its room.
+    fn remove(&mut self, now: Instant, client: ClientId) {
+        self.busy = true;
+        self.turns.shard.handle_request(
+            now,
+            Request {
+                client,
+                reference: Reference(0),
+                action: Action::Leave,
+            },
+        );
+    }
+
+    fn account(&mut self, started: Instant, ended: Instant, datagrams: usize) {
+        let took = ended.duration_since(started);
+        self.stats.turn(took, datagrams);
+        self.budget = next_budget(self.budget, took);
+        if ended.duration_since(self.reported.at) >= REPORT_PERIOD {
+            self.report(ended);
+        }
+    }
+
+    fn report(&mut self, now: Instant) {
+        let elapsed = now.duration_since(self.reported.at).as_secs_f64();
+        let busy = (self.stats.busy - self.reported.busy).as_secs_f64();
+        self.reported = Reported {
+            at: now,
+            busy: self.stats.busy,
+        };
+        let stats = WorkerStats {
+            turn: self.stats,
+            driver: self.turns.driver.stats(),
+            shard: *self.turns.shard.stats(),
+            transmit: self.runs.stats(),
+            backlog: self.turns.backlog.stats(),
+            busy_ratio: if elapsed > 0.0 {
+                (busy / elapsed).clamp(0.0, 1.0)
+            } else {
+                0.0
+            },
+            requests_waiting: self.turns.requests.len(),
+        };
+        stats.record(&mut self.turns.recorder);
+    }
+}
+
+fn next_budget(budget: usize, took: Duration) -> usize {
+    if took > TURN_TARGET {
+        (budget / 2).max(BUDGET_MIN)
+    } else if took < TURN_TARGET / 2 {
+        (budget * 2).min(BUDGET_MAX)
+    } else {
+        budget
+    }
+}
+
+/// Hands datagrams of the driver to the shard.
+struct Feed<'a> {
+    shard: &'a mut Shard,
+    now: Instant,
+}
+
+impl Receiver for Feed<'_> {
+    fn datagram(&mut self, socket: rillway_ring::SocketId, source: SocketAddr, data: &mut [u8]) {
+        self.shard
+            .handle_datagram(self.now, rillway_core::id::SocketId(socket.0), source, data);
+    }
+}
