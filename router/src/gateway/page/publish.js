@@ -1,0 +1,239 @@
+// @ts-check
+// The publishing connection: our tracks and the data channels. We offer, the router answers.
+
+import { Emitter } from "./emitter.js";
+import { watchIce } from "./ice.js";
+
+/** @typedef {import("./protocol.js").Source} Source */
+/** @typedef {import("./protocol.js").Published} Published */
+
+/**
+ * One source's place in the connection. It stays when the source is withdrawn, and is used again.
+ * @typedef {object} Slot
+ * @property {RTCRtpTransceiver} transceiver
+ * @property {MediaStreamTrack | null} track what is sent; `null` while muted
+ * @property {boolean} live whether it is published at all
+ * @property {string | null} trackId the router's name of it, once known
+ * @property {boolean} toldMuted what the router was told last
+ */
+
+/**
+ * Layers of a 1280×720 camera, smallest first, as both Chromium and Firefox want them ordered; bit rates are
+ * scaled to the actual picture.
+ */
+const LAYERS = [
+  { rid: "q", scaleResolutionDownBy: 4, maxBitrate: 150_000 },
+  { rid: "h", scaleResolutionDownBy: 2, maxBitrate: 500_000 },
+  { rid: "f", scaleResolutionDownBy: 1, maxBitrate: 1_700_000 },
+];
+const SCREEN_BPS = 2_500_000;
+
+/** @extends {Emitter<{state: RTCPeerConnectionState, published: void, problem: unknown, lost: void}>} */
+export class Publisher extends Emitter {
+  /** @type {Map<Source, Slot>} */
+  slots = new Map();
+  #signal;
+  #settings;
+  #ice;
+  #dirty = false;
+  #restart = false;
+  /** @type {Promise<void> | null} */
+  #running = null;
+  #closed = false;
+
+  /**
+   * @param {object} options
+   * @param {import("./protocol.js").Connection} options.signal
+   * @param {RTCIceServer[]} options.iceServers
+   * @param {import("./datachannel.js").DataChannels} options.channels
+   * @param {{simulcast: boolean, codec: string | null}} options.settings
+   */
+  constructor({ signal, iceServers, channels, settings }) {
+    super();
+    this.#signal = signal;
+    this.#settings = settings;
+    this.connection = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
+    channels.attach(this.connection);
+    this.connection.addEventListener("connectionstatechange", () => {
+      this.emit("state", this.connection.connectionState);
+    });
+    this.#ice = watchIce(this.connection, {
+      restart: () => this.restartIce(),
+      giveUp: () => this.emit("lost", undefined),
+    });
+  }
+
+  /**
+   * Sends `track` as `source`; `null` mutes it. Negotiates only where a section is added.
+   * @param {Source} source
+   * @param {MediaStreamTrack | null} track
+   */
+  async setTrack(source, track) {
+    const slot = this.slots.get(source);
+    if (!slot) {
+      if (track) this.#add(source, track);
+      return;
+    }
+    slot.track = track;
+    await slot.transceiver.sender.replaceTrack(track);
+    if (!slot.live && track) {
+      slot.live = true;
+      slot.toldMuted = false;
+      slot.transceiver.direction = "sendonly";
+      this.negotiate();
+    } else {
+      this.#tellMuted(slot);
+    }
+  }
+
+  /**
+   * Withdraws a source: others no longer see it at all.
+   * @param {Source} source
+   */
+  async remove(source) {
+    const slot = this.slots.get(source);
+    if (!slot?.live) return;
+    slot.live = false;
+    slot.track = null;
+    slot.transceiver.direction = "inactive";
+    await slot.transceiver.sender.replaceTrack(null);
+    const track = slot.trackId;
+    slot.trackId = null;
+    if (track) await this.#signal.request("unpublish", { track }).catch((error) => this.emit("problem", error));
+    this.negotiate();
+  }
+
+  /** Offers what there is now. Several calls in a row make one offer. */
+  negotiate() {
+    this.#dirty = true;
+    this.#running ??= this.#negotiateAll().finally(() => {
+      this.#running = null;
+    });
+    return this.#running;
+  }
+
+  restartIce() {
+    this.#restart = true;
+    void this.negotiate();
+  }
+
+  /** The network changed: look at the path now instead of waiting. */
+  checkPath() {
+    this.#ice.check();
+  }
+
+  close() {
+    this.#closed = true;
+    this.#ice.stop();
+    this.connection.close();
+  }
+
+  /**
+   * @param {Source} source
+   * @param {MediaStreamTrack} track
+   */
+  #add(source, track) {
+    const transceiver = this.#transceiver(source, track);
+    if (track.kind === "video" && this.#settings.codec) {
+      const codec = this.#settings.codec;
+      if (!onlyCodec(transceiver, codec)) {
+        this.emit("problem", new Error(`This browser cannot send ${codec}; it sends its own choice instead.`));
+      }
+    }
+    this.slots.set(source, { transceiver, track, live: true, trackId: null, toldMuted: false });
+    void this.negotiate();
+  }
+
+  /**
+   * @param {Source} source
+   * @param {MediaStreamTrack} track
+   */
+  #transceiver(source, track) {
+    /** @type {RTCRtpTransceiverInit} */
+    const init = { direction: "sendonly", streams: [new MediaStream([track])] };
+    if (source === "camera" && this.#settings.simulcast) {
+      const layers = cameraLayers(track.getSettings());
+      // Without a scalability mode, Chromium makes one scalable stream of several VP9 or AV1 layers.
+      const mode = ["VP9", "AV1"].includes(this.#settings.codec ?? "") ? { scalabilityMode: "L1T3" } : {};
+      try {
+        const sendEncodings = layers.map((layer) => ({ ...layer, ...mode }));
+        return this.connection.addTransceiver(track, { ...init, sendEncodings });
+      } catch {
+        return this.connection.addTransceiver(track, { ...init, sendEncodings: layers });
+      }
+    }
+    if (source === "screen") init.sendEncodings = [{ maxBitrate: SCREEN_BPS }];
+    return this.connection.addTransceiver(track, init);
+  }
+
+  async #negotiateAll() {
+    while (this.#dirty && !this.#closed) {
+      this.#dirty = false;
+      try {
+        await this.#offer();
+      } catch (error) {
+        if (this.#closed) return;
+        if (this.connection.signalingState === "have-local-offer") {
+          await this.connection.setLocalDescription({ type: "rollback" }).catch(() => {});
+        }
+        this.emit("problem", error);
+      }
+    }
+  }
+
+  async #offer() {
+    const connection = this.connection;
+    const iceRestart = this.#restart;
+    this.#restart = false;
+    await connection.setLocalDescription(await connection.createOffer({ iceRestart }));
+    const live = [...this.slots].filter(([, slot]) => slot.live && slot.transceiver.mid !== null);
+    const tracks = live.map(([source, slot]) => ({ mid: slot.transceiver.mid, source }));
+    const sdp = connection.localDescription?.sdp ?? "";
+    const answer = /** @type {Published & {type: string}} */ (await this.#signal.request("publish", { sdp, tracks }));
+    if (this.#closed) return;
+    await connection.setRemoteDescription({ type: "answer", sdp: answer.sdp });
+    for (const { mid, track } of answer.tracks) {
+      const slot = live.find(([, candidate]) => candidate.transceiver.mid === mid)?.[1];
+      if (!slot?.live) continue;
+      slot.trackId = track;
+      this.#tellMuted(slot);
+    }
+    this.emit("published", undefined);
+  }
+
+  /** @param {Slot} slot */
+  #tellMuted(slot) {
+    const muted = slot.track === null;
+    if (!slot.trackId || slot.toldMuted === muted) return;
+    slot.toldMuted = muted;
+    this.#signal.request("mute", { track: slot.trackId, muted }).catch((error) => this.emit("problem", error));
+  }
+}
+
+/**
+ * @param {{width?: number, height?: number}} picture
+ * @returns {RTCRtpEncodingParameters[]}
+ */
+export function cameraLayers({ width = 1280, height = 720 }) {
+  const share = Math.max(0.15, (width * height) / (1280 * 720));
+  return LAYERS.map((layer) => ({ ...layer, active: true, maxBitrate: Math.round(layer.maxBitrate * share) }));
+}
+
+/**
+ * Offers only `codec` (and what repairs it). False if the browser does not have it.
+ * @param {RTCRtpTransceiver} transceiver
+ * @param {string} codec
+ */
+function onlyCodec(transceiver, codec) {
+  const all = RTCRtpSender.getCapabilities("video")?.codecs ?? [];
+  const named = (/** @type {string} */ name) =>
+    all.filter(({ mimeType }) => mimeType.toLowerCase() === `video/${name.toLowerCase()}`);
+  const wanted = named(codec);
+  if (wanted.length === 0 || !transceiver.setCodecPreferences) return false;
+  try {
+    transceiver.setCodecPreferences([...wanted, ...named("rtx")]);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,367 @@
+// @ts-check
+// One stay in a room: joins, keeps the list of participants and tracks, publishes the local media, receives the
+// others', and comes back by itself after the network was lost.
+
+import { DataChannels } from "./datachannel.js";
+import { Emitter } from "./emitter.js";
+import { plain, plainClose } from "./errors.js";
+import { Connection, ProtocolError } from "./protocol.js";
+import { Publisher } from "./publish.js";
+import { Subscriber } from "./subscribe.js";
+
+/** @typedef {import("./protocol.js").Source} Source */
+/** @typedef {import("./protocol.js").Participant} Participant */
+/** @typedef {import("./protocol.js").Track} Track */
+/** @typedef {import("./protocol.js").Message} Message */
+/** @typedef {import("./protocol.js").Joined} Joined */
+
+/** @typedef {"idle" | "joining" | "joined" | "reconnecting" | "ended"} Phase */
+/** @typedef {{phase: Phase, text: string, retryAtMs: number | null, ended: "left" | "removed" | "refused" | null}} State `text`: in plain words; `retryAtMs`: of `performance.now()` */
+/** @typedef {{level: "info" | "warning" | "error", text: string}} Notice */
+/** @typedef {{spatial: number | null, temporal: number | null}} ForwardedLayer */
+
+/** @type {Source[]} */
+const SOURCES = ["microphone", "camera", "screen", "screen_audio"];
+/** Errors of `join` that trying again cannot mend. */
+const REFUSALS = ["unauthenticated", "forbidden", "bad_message", "invalid", "unknown_type"];
+
+/**
+ * Events: `state`; `change`: participants or tracks changed; `media`: what to play for a track changed;
+ * `speakers`; `joined`: (again) in the room; `arrived`, `gone`: somebody else; `data`: a message that came through
+ * signaling; `notice`: to show to the user.
+ * @extends {Emitter<{state: State, change: void, media: string, speakers: void, layer: string, joined: {again: boolean}, arrived: Participant, gone: Participant, data: {from: string, label: string, text: string}, notice: Notice}>}
+ */
+export class Session extends Emitter {
+  /** @type {State} */
+  state = { phase: "idle", text: "", retryAtMs: null, ended: null };
+  /** @type {Participant | null} */
+  me = null;
+  /** Everybody else, by id. @type {Map<string, Participant>} */
+  participants = new Map();
+  /** Tracks of everybody else, by id. @type {Map<string, Track>} */
+  tracks = new Map();
+  /** Loudest first. @type {{participant: string, level: number}[]} */
+  speakers = [];
+  /** What the router forwards to us, by track. @type {Map<string, ForwardedLayer>} */
+  layers = new Map();
+  /** @type {import("./protocol.js").Grant | null} */
+  grant = null;
+  /** @type {import("./protocol.js").Limits | null} */
+  limits = null;
+  /** @type {Publisher | null} */
+  publisher = null;
+  /** @type {Subscriber | null} */
+  subscriber = null;
+  channels = new DataChannels();
+  signal;
+  #local;
+  #settings;
+  /** Own ids before reconnecting: they linger in the room for a moment. @type {Set<string>} */
+  #formerIds = new Set();
+  #lastDropNotice = 0;
+
+  /**
+   * @param {object} options
+   * @param {string} options.url of the signaling WebSocket
+   * @param {import("./settings.js").Settings} options.settings
+   * @param {import("./media.js").LocalMedia} options.local
+   */
+  constructor({ url, settings, local }) {
+    super();
+    this.#settings = settings;
+    this.#local = local;
+    this.signal = new Connection(url);
+    this.signal.on("up", () => void this.#join());
+    this.signal.on("down", (event) => this.#down(event));
+    this.signal.on("message", (message) => this.#receive(message));
+    local.on("change", (source) => this.#apply(source));
+    addEventListener("online", () => this.#networkChanged());
+    addEventListener("offline", () => void this.signal.probe(3_000));
+    addEventListener("pagehide", () => this.signal.notify("leave"));
+  }
+
+  /**
+   * @param {string} room
+   * @param {string} name
+   */
+  join(room, name) {
+    this.#settings.room = room;
+    this.#settings.name = name;
+    this.#setState("joining", "Joining…");
+    this.signal.start();
+  }
+
+  async leave() {
+    if (this.state.phase === "ended") return;
+    this.#setState("ended", "You left the room.", null, "left");
+    await this.signal.request("leave", {}, 800).catch(() => {});
+    this.#end();
+  }
+
+  /** Tries to connect at once instead of waiting. */
+  retryNow() {
+    this.signal.retryNow();
+  }
+
+  /** @param {Source} source */
+  mayPublish(source) {
+    return this.grant?.publish.includes(source) ?? true;
+  }
+
+  get mayChat() {
+    return this.grant?.publishData ?? true;
+  }
+
+  /**
+   * Tells the router how large a track is shown.
+   * @param {string} track
+   * @param {{width?: number, height?: number, paused: boolean}} wish
+   */
+  wish(track, wish) {
+    this.signal.notify("wish", { track, ...wish });
+  }
+
+  /** Whether the participant is an earlier self that has not timed out yet. */
+  isFormerSelf(/** @type {string} */ id) {
+    return this.#formerIds.has(id);
+  }
+
+  async #join() {
+    const { room, name, token } = this.#settings;
+    try {
+      const members = { room, name, ...(token ? { token } : {}) };
+      const joined = /** @type {Joined & Message} */ (await this.signal.request("join", members));
+      this.#enter(joined);
+    } catch (error) {
+      if (error instanceof ProtocolError && REFUSALS.includes(error.code)) {
+        this.#setState("ended", plain(error), null, "refused");
+        this.#end();
+      } else if (!(error instanceof ProtocolError) || error.code !== "disconnected") {
+        console.warn("join failed", error);
+        this.signal.fail(plain(error));
+      }
+    }
+  }
+
+  /** @param {Joined} joined */
+  #enter(joined) {
+    const again = this.me !== null;
+    if (this.me) this.#formerIds.add(this.me.id);
+    this.me = joined.participant;
+    this.grant = joined.grant;
+    this.limits = joined.limits;
+    const others = joined.participants.filter(({ id }) => id !== this.me?.id && !this.#formerIds.has(id));
+    this.participants = new Map(others.map((participant) => [participant.id, participant]));
+    const tracks = joined.tracks.filter(({ participant }) => this.participants.has(participant));
+    this.tracks = new Map(tracks.map((track) => [track.id, track]));
+    this.speakers = [];
+    this.layers.clear();
+    this.signal.settled();
+    this.channels.setLimits(joined.limits);
+    this.#connectMedia(joined.iceServers ?? []);
+    this.#setState("joined", "");
+    this.emit("joined", { again });
+    this.emit("change", undefined);
+    this.emit("speakers", undefined);
+  }
+
+  /** @param {RTCIceServer[]} iceServers */
+  #connectMedia(iceServers) {
+    this.publisher?.close();
+    this.subscriber?.close();
+    const signal = this.signal;
+    const publisher = new Publisher({ signal, iceServers, channels: this.channels, settings: this.#settings });
+    const subscriber = new Subscriber({ signal, iceServers });
+    this.publisher = publisher;
+    this.subscriber = subscriber;
+    const problem = (/** @type {unknown} */ error) => this.#problem(error);
+    const lost = () => this.#rejoin("The media connection was lost. Connecting again…");
+    publisher.on("problem", problem);
+    publisher.on("lost", lost);
+    subscriber.on("problem", problem);
+    subscriber.on("lost", lost);
+    subscriber.on("media", ({ track }) => this.emit("media", track));
+    for (const source of SOURCES) this.#apply(source);
+    // Data channels are wanted even when there is nothing else to send.
+    void publisher.negotiate();
+  }
+
+  /** @param {Source} source */
+  #apply(source) {
+    this.emit("change", undefined);
+    const track = this.#local.sending(source);
+    if (!this.publisher || !this.mayPublish(source)) return;
+    const withdraw = track === null && (source === "screen" || source === "screen_audio");
+    const done = withdraw ? this.publisher.remove(source) : this.publisher.setTrack(source, track);
+    done.catch((error) => this.#problem(error));
+  }
+
+  /** @param {Message} message */
+  #receive(message) {
+    switch (message.type) {
+      case "offer":
+        this.subscriber?.handleOffer(/** @type {any} */ (message));
+        break;
+      case "participant-joined":
+        this.#arrived(message.participant);
+        break;
+      case "participant-left":
+        this.#gone(message.participant);
+        break;
+      case "track-published":
+        if (message.track.participant === this.me?.id) break;
+        this.tracks.set(message.track.id, message.track);
+        this.emit("change", undefined);
+        break;
+      case "track-unpublished":
+        this.tracks.delete(message.track);
+        this.layers.delete(message.track);
+        this.emit("change", undefined);
+        break;
+      case "muted": {
+        const track = this.tracks.get(message.track);
+        if (track) track.muted = message.muted;
+        this.emit("change", undefined);
+        break;
+      }
+      case "speakers":
+        this.speakers = message.speakers;
+        this.emit("speakers", undefined);
+        break;
+      case "layer":
+        this.layers.set(message.track, { spatial: message.spatial, temporal: message.temporal });
+        this.emit("layer", message.track);
+        break;
+      case "data":
+        if (typeof message.text === "string") {
+          this.emit("data", { from: message.from, label: message.label, text: message.text });
+        }
+        break;
+      default:
+        this.#receiveAboutUs(message);
+    }
+  }
+
+  /** @param {Message} message */
+  #receiveAboutUs(message) {
+    switch (message.type) {
+      case "transport":
+        if (message.state === "failed") {
+          if (message.direction === "publish") this.publisher?.checkPath();
+          else this.subscriber?.checkPath();
+        }
+        break;
+      case "data-dropped":
+        this.#dataDropped(message.outgoing, message.count);
+        break;
+      case "draining": {
+        // All clients of this node get the message at once; they must not all move in the same instant.
+        const delay = Math.random() * Math.min(3_000, (message.deadlineMs ?? 0) / 3);
+        this.emit("notice", { level: "info", text: "The server is being updated. You are moved to another one." });
+        setTimeout(() => this.#rejoin("Moving to another server…"), delay);
+        break;
+      }
+      case "removed":
+        this.#setState("ended", removedText(message.reason), null, "removed");
+        this.#end();
+        break;
+      case "error":
+        this.#problem(new ProtocolError(message.code, message.message, message.fatal));
+        break;
+    }
+  }
+
+  /** @param {Participant} participant */
+  #arrived(participant) {
+    if (participant.id === this.me?.id) return;
+    this.participants.set(participant.id, participant);
+    this.emit("change", undefined);
+    this.emit("arrived", participant);
+  }
+
+  /** @param {string} id */
+  #gone(id) {
+    this.#formerIds.delete(id);
+    const participant = this.participants.get(id);
+    this.participants.delete(id);
+    for (const track of [...this.tracks.values()]) {
+      if (track.participant === id) this.tracks.delete(track.id);
+    }
+    this.emit("change", undefined);
+    if (participant) this.emit("gone", participant);
+  }
+
+  /**
+   * @param {boolean} outgoing
+   * @param {number} count
+   */
+  #dataDropped(outgoing, count) {
+    console.info(`${count} data messages ${outgoing ? "from" : "to"} us were dropped`);
+    const now = performance.now();
+    if (!outgoing || now - this.#lastDropNotice < 10_000) return;
+    this.#lastDropNotice = now;
+    this.emit("notice", { level: "warning", text: "You are sending faster than the server allows; it is slowed down." });
+  }
+
+  /** @param {{code: number, reason: string, retryMs: number | null}} event */
+  #down({ code, reason, retryMs }) {
+    if (this.state.phase === "ended") return;
+    const text = plainClose(code, reason);
+    if (retryMs === null) {
+      this.#setState("ended", text, null, code === 4003 ? "removed" : "refused");
+      this.#end();
+      return;
+    }
+    this.#setState(this.me ? "reconnecting" : "joining", text, performance.now() + retryMs);
+  }
+
+  /** @param {string} text */
+  #rejoin(text) {
+    if (this.state.phase !== "joined") return;
+    this.#setState("reconnecting", text);
+    this.signal.notify("leave");
+    this.signal.reconnect();
+  }
+
+  #networkChanged() {
+    if (!this.signal.isOpen) {
+      this.retryNow();
+      return;
+    }
+    void this.signal.probe(3_000);
+    this.publisher?.checkPath();
+    this.subscriber?.checkPath();
+  }
+
+  /** @param {unknown} error */
+  #problem(error) {
+    const gone = error instanceof ProtocolError && error.code === "disconnected";
+    if (gone || this.state.phase !== "joined") return;
+    console.warn("problem", error);
+    this.emit("notice", { level: "error", text: plain(error) });
+  }
+
+  #end() {
+    this.signal.stop();
+    this.channels.detach();
+    this.publisher?.close();
+    this.subscriber?.close();
+    this.#local.stop();
+  }
+
+  /**
+   * @param {Phase} phase
+   * @param {string} text
+   * @param {number | null} [retryAtMs]
+   * @param {State["ended"]} [ended]
+   */
+  #setState(phase, text, retryAtMs = null, ended = null) {
+    this.state = { phase, text, retryAtMs, ended };
+    this.emit("state", this.state);
+  }
+}
+
+/** @param {unknown} reason */
+function removedText(reason) {
+  return typeof reason === "string" && reason !== "" ? `You were removed: ${reason}` : "You were removed from the room.";
+}

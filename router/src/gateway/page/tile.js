@@ -1,0 +1,128 @@
+// @ts-check
+// One tile: a picture, or the initials of whoever sends none, with name and microphone sign.
+
+import { dress, el, icon, play } from "./dom.js";
+import { hueOf, initials } from "./text.js";
+
+/**
+ * @typedef {object} TileData
+ * @property {string} key stays with the tile
+ * @property {string} participant id
+ * @property {string} name
+ * @property {"camera" | "screen"} kind
+ * @property {boolean} self
+ * @property {MediaStreamTrack | null} media
+ * @property {string | null} track the router's name of the picture, if it is received
+ * @property {boolean} microphoneOff
+ * @property {boolean} speaking
+ * @property {number} spokeAt time of speaking last; 0: never
+ * @property {boolean} stale the connection is lost: what is shown is old
+ */
+
+export class Tile {
+  /** @type {TileData} */
+  data;
+  element;
+  #video;
+  #avatar;
+  #name;
+  #sign;
+  #pin;
+  #pinned = false;
+
+  /**
+   * @param {TileData} data
+   * @param {() => void} pin
+   */
+  constructor(data, pin) {
+    this.data = data;
+    this.#video = el("video", { autoplay: true, playsinline: true, tabindex: -1, "aria-hidden": "true" });
+    this.#video.muted = true;
+    for (const event of ["loadeddata", "emptied", "resize", "playing"]) {
+      this.#video.addEventListener(event, () => this.#showPicture());
+    }
+    this.#avatar = el("div", { class: "avatar", "aria-hidden": "true" });
+    this.#name = el("span", { class: "name" });
+    this.#sign = el("span", { class: "sign" });
+    this.#pin = el("button", { type: "button", class: "pin", onclick: pin });
+    this.element = el(
+      "article",
+      { class: "tile", tabindex: 0, "data-participant": data.participant, "data-source": data.kind },
+      this.#video, this.#avatar, el("div", { class: "plate" }, this.#sign, this.#name), this.#pin,
+    );
+    this.element.addEventListener("keydown", (event) => {
+      if (event.target === this.element && event.key === "Enter") pin();
+    });
+    this.element.addEventListener("dblclick", pin);
+    this.update(data, false);
+  }
+
+  /**
+   * @param {TileData} data
+   * @param {boolean} pinned
+   */
+  update(data, pinned) {
+    this.data = data;
+    this.#pinned = pinned;
+    const { element } = this;
+    const screen = data.kind === "screen";
+    const title = screen ? (data.self ? "Your screen" : `${data.name}’s screen`) : data.name + (data.self ? " (you)" : "");
+    play(this.#video, data.media);
+    if (this.#name.textContent !== title) {
+      this.#name.textContent = title;
+      this.#avatar.textContent = screen ? "" : initials(data.name);
+      if (screen) this.#avatar.append(icon("screen"));
+      element.style.setProperty("--hue", String(hueOf(data.name)));
+    }
+    const muted = data.microphoneOff && !screen;
+    if (muted !== this.#sign.hasChildNodes() || !this.#sign.dataset.set) {
+      this.#sign.dataset.set = "1";
+      this.#sign.replaceChildren(...(muted ? [icon("microphoneOff")] : []));
+    }
+    element.classList.toggle("speaking", data.speaking);
+    element.classList.toggle("mirror", data.self && !screen);
+    element.classList.toggle("whole", screen || pinned);
+    element.classList.toggle("stale", data.stale);
+    const does = pinned ? "Unpin" : "Pin";
+    dress(this.#pin, { icon: pinned ? "unpin" : "pin", label: `${does} ${title}`, pressed: pinned });
+    this.#showPicture();
+  }
+
+  /** Pixels of the picture as it arrives; 0 while there is none. */
+  get picture() {
+    return { width: this.#video.videoWidth, height: this.#video.videoHeight };
+  }
+
+  /**
+   * @param {import("./layout.js").Rect | null} rect `null`: not shown
+   * @param {boolean} onStage
+   */
+  place(rect, onStage) {
+    const { style } = this.element;
+    this.element.hidden = rect === null;
+    this.element.classList.toggle("on-stage", onStage);
+    if (!rect) return;
+    style.transform = `translate(${rect.x}px, ${rect.y}px)`;
+    style.width = `${rect.width}px`;
+    style.height = `${rect.height}px`;
+    this.element.classList.toggle("small", rect.width < 190);
+  }
+
+  remove() {
+    play(this.#video, null);
+    this.element.remove();
+  }
+
+  #showPicture() {
+    const there = this.data.media !== null && this.#video.videoWidth > 0;
+    this.element.classList.toggle("has-picture", there);
+    const facts = [
+      this.#name.textContent,
+      this.data.kind === "camera" && !there ? "camera off" : "",
+      this.data.microphoneOff && this.data.kind === "camera" ? "microphone off" : "",
+      this.#pinned ? "pinned" : "",
+    ];
+    const label = facts.filter(Boolean).join(", ");
+    if (this.element.getAttribute("aria-label") !== label) this.element.setAttribute("aria-label", label);
+  }
+}
