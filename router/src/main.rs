@@ -1,58 +1,72 @@
 //! `rillway`: arguments → configuration → run → exit code.
 
-use std::io::Write;
+#![forbid(unsafe_code)]
+
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
-use rillway::cli::{self, Action, Arguments};
-use rillway::config::Config;
-use rillway::{Running, Signals, telemetry};
+use rillway::cli::{Action, Arguments, EXIT_INTERNAL, EXIT_OK};
+use rillway::config::{Config, ConfigError};
+use rillway::{RunError, Signals, telemetry};
 
 fn main() -> ExitCode {
-    let action = match Arguments::parse().action() {
-        Ok(action) => action,
-        Err(error) => return fail(&error, cli::EXIT_CONFIG),
-    };
-    match action {
+    match act(Arguments::parse()) {
+        Ok(()) => EXIT_OK.into(),
+        Err(error) => report(&error).into(),
+    }
+}
+
+fn act(arguments: Arguments) -> anyhow::Result<()> {
+    match arguments.action()? {
         Action::Print(text) => print(&text),
-        Action::Dev(config) => serve(*config, say_where),
-        Action::Serve(config) => serve(*config, |_| {}),
+        Action::Dev(config) => serve(*config, true),
+        Action::Serve(config) => serve(*config, false),
     }
 }
 
-/// Runs until a signal ends it; `started` hears of the start.
-fn serve(config: Config, started: fn(&Running)) -> ExitCode {
-    if let Err(error) = telemetry::log::install(&config.log) {
-        return fail(&error, cli::EXIT_INTERNAL);
+fn serve(config: Config, announce: bool) -> anyhow::Result<()> {
+    telemetry::log::install(&config.log).context("cannot write log lines")?;
+    let running = rillway::run(config, Signals::Handle)?;
+    if announce {
+        let metrics = running
+            .metrics_address()
+            .map(|m| format!("Metrics: http://{m}/metrics\n"));
+        let metrics = metrics.unwrap_or_default();
+        print(&format!(
+            "\nOpen {} in two windows to make a call. Ctrl-C ends the router.\n{metrics}\n",
+            running.url()
+        ))?;
     }
-    let running = match rillway::run(config, Signals::Handle) {
-        Ok(running) => running,
-        Err(error) => return fail(&error, error.exit_code()),
+    Ok(running.wait()?)
+}
+
+/// Prints to standard output. A reader that wants no more (`| head`) is no fault.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says what went wrong on standard error; returns the exit code for it.
+fn report(error: &anyhow::Error) -> u8 {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let coloured = io::stderr().is_terminal() && !plain;
+    let config = error.downcast_ref::<ConfigError>();
+    let run = error.downcast_ref::<RunError>();
+    let (text, code) = match (config, run) {
+        (Some(config), _) | (_, Some(RunError::Config(config))) => {
+            (config.render(coloured), ConfigError::EXIT_CODE)
+        }
+        (_, Some(run)) => (run.to_string(), run.exit_code()),
+        _ => (format!("error: {error:#}"), EXIT_INTERNAL),
     };
-    started(&running);
-    match running.wait() {
-        Ok(()) => ExitCode::from(cli::EXIT_OK),
-        Err(error) => fail(&error, error.exit_code()),
-    }
-}
-
-fn say_where(running: &Running) {
-    print(&format!(
-        "Rillway is running: {}\nOpen it in two windows to talk to yourself. Ctrl-C ends it.\n",
-        running.url()
-    ));
-}
-
-/// Prints a text. A reader that has gone away wants no more of it.
-fn print(text: &str) -> ExitCode {
-    let mut output = std::io::stdout().lock();
-    let _ = output
-        .write_all(text.as_bytes())
-        .and_then(|()| output.flush());
-    ExitCode::from(cli::EXIT_OK)
-}
-
-fn fail(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
-    eprintln!("{error}");
-    ExitCode::from(code)
+    // Where standard error cannot be written, the exit code has to do.
+    let _ = writeln!(io::stderr(), "{text}");
+    code
 }
