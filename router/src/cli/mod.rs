@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{self, Config, ConfigError, DriverChoice, LogFormat, Overrides};
+use crate::config::{self, Config, ConfigError, DriverChoice, LogFormat, MetricsFlag, Overrides};
 use crate::telemetry;
 
 mod summary;
@@ -42,10 +42,13 @@ const DEV_EXAMPLES: &str = "\
 Examples:
   rillway dev
   rillway dev --workers 1 --driver mmsg --log debug
-  rillway dev --config my.toml             keys of my.toml go before those of config/dev.toml
+  rillway dev --listen 127.0.0.1:8081 --metrics off --first-port 41000
+                                       a second one beside the first
+  rillway dev --config my.toml         keys of my.toml go before those of dev
 
-Browsers give camera and microphone only to pages from localhost or HTTPS. SIGTERM and Ctrl-C tell the
-clients, wait a moment and exit 0; the second one exits at once.";
+Browsers give camera and microphone only to pages from localhost or HTTPS.
+SIGTERM and Ctrl-C tell the clients, wait a moment and exit 0; the second
+signal exits at once.";
 
 /// A WebRTC media router whose rules are WebAssembly components.
 #[derive(Debug, Parser, PartialEq, Eq)]
@@ -99,6 +102,12 @@ struct Dev {
     /// Address that clients are told for media, where a NAT stands before this machine
     #[arg(long, value_name = "IP")]
     public_address: Option<IpAddr>,
+    /// Address and port of metrics, or `off` [default: 127.0.0.1:9090]
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<MetricsFlag>,
+    /// UDP port of the first media worker; the next ones use the next ports [default: 40000]
+    #[arg(long, value_name = "PORT")]
+    first_port: Option<u16>,
     /// Configuration file; its keys go before those of development
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -158,6 +167,8 @@ impl Arguments {
                 let overrides = Overrides {
                     listen: dev.listen,
                     public_address: dev.public_address,
+                    metrics: dev.metrics,
+                    first_port: dev.first_port,
                     driver: dev.driver,
                     workers: dev.workers,
                     log: dev.log.filter,

@@ -31,7 +31,7 @@ fn dev_needs_nothing_and_takes_flags() {
         action("dev").expect("valid"),
         Action::Dev(Box::new(Config::dev()))
     );
-    let flags = "dev --listen 0.0.0.0:81 --public-address 203.0.113.7 --driver mmsg --workers 3 --log debug";
+    let flags = "dev --listen 0.0.0.0:81 --public-address 203.0.113.7 --driver mmsg --workers 3 --log debug --metrics off --first-port 41000";
     let Ok(Action::Dev(config)) = action(flags) else {
         panic!("must run")
     };
@@ -42,6 +42,11 @@ fn dev_needs_nothing_and_takes_flags() {
     );
     assert_eq!(config.media.public_addresses[0].to_string(), "203.0.113.7");
     assert_eq!(config.log.filter, "debug");
+    assert_eq!((config.metrics, config.media.first_port), (None, 41_000));
+    let Ok(Action::Dev(config)) = action("dev --metrics 127.0.0.1:91") else {
+        panic!("must run")
+    };
+    assert_eq!(config.metrics.map(|m| m.listen.port()), Some(91));
 }
 
 #[test]
@@ -100,6 +105,7 @@ fn wrong_arguments_are_refused() {
         ("dev --workers 257", ErrorKind::ValueValidation),
         ("dev --driver rong", ErrorKind::InvalidValue),
         ("dev --log rillway=loud", ErrorKind::ValueValidation),
+        ("dev --metrics on", ErrorKind::ValueValidation),
         ("dev --no-such-flag", ErrorKind::UnknownArgument),
         ("--version", ErrorKind::DisplayVersion),
     ] {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::str::FromStr;
 
 use serde::Deserialize;
 use toml::de::DeTable;
@@ -18,6 +19,29 @@ use super::{Config, DriverChoice, LogFormat, PublicAddress, check, reference};
 /// `config/dev.toml`, as it was when this binary was built.
 const DEV: &str = include_str!("../../../config/dev.toml");
 
+/// `--metrics`: an address and port, or `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricsFlag {
+    /// No listener.
+    Off,
+    /// A listener there.
+    Listen(SocketAddr),
+}
+
+impl FromStr for MetricsFlag {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "off" => Ok(MetricsFlag::Off),
+            _ => text
+                .parse()
+                .map(MetricsFlag::Listen)
+                .map_err(|_| "expected an address and port, or `off`"),
+        }
+    }
+}
+
 /// Values given on the command line: they go before the file's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
@@ -25,6 +49,10 @@ pub struct Overrides {
     pub listen: Option<SocketAddr>,
     /// `--public-address`, the only element of `media.public_addresses`.
     pub public_address: Option<IpAddr>,
+    /// `--metrics`, for `metrics.listen` and `metrics.enabled`.
+    pub metrics: Option<MetricsFlag>,
+    /// `--first-port`, for `media.first_port`.
+    pub first_port: Option<u16>,
     /// `--driver`, for `media.driver`.
     pub driver: Option<DriverChoice>,
     /// `--workers`, for `media.workers`.
@@ -51,6 +79,18 @@ impl Overrides {
             flags.insert("media.public_addresses", "--public-address");
             flags.insert("media.public_addresses[0]", "--public-address");
         }
+        if let Some(metrics) = self.metrics {
+            raw.metrics.enabled = metrics != MetricsFlag::Off;
+            flags.insert("metrics.enabled", "--metrics");
+            if let MetricsFlag::Listen(listen) = metrics {
+                raw.metrics.listen = listen;
+                flags.insert("metrics.listen", "--metrics");
+            }
+        }
+        if let Some(first_port) = self.first_port {
+            raw.media.first_port = first_port;
+            flags.insert("media.first_port", "--first-port");
+        }
         if let Some(driver) = self.driver {
             raw.media.driver = driver;
             flags.insert("media.driver", "--driver");
@@ -71,6 +111,15 @@ impl Overrides {
     }
 }
 
+/// Who reads a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// `rillway serve`: the file, before the defaults.
+    Serve,
+    /// `rillway dev`: the file, before `config/dev.toml`, before the defaults.
+    Dev,
+}
+
 impl Config {
     /// What `rillway dev` runs with: loopback, the page, open authentication, human logs.
     ///
@@ -89,7 +138,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with the file.
     pub fn load(file: &Path, overrides: &Overrides) -> Result<Self, ConfigError> {
-        Self::from_source(Source::read(file)?, None, overrides)
+        Self::from_source(Source::read(file)?, Mode::Serve, overrides)
     }
 
     /// For `rillway dev`: `config/dev.toml`, with the keys of `file` before its own.
@@ -97,17 +146,11 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with the file.
     pub fn load_dev(file: Option<&Path>, overrides: &Overrides) -> Result<Self, ConfigError> {
-        match file {
-            None => Self::from_source(
-                Source::built_in("config/dev.toml (built in)", DEV),
-                None,
-                overrides,
-            ),
-            Some(file) => {
-                let dev = DEV.parse::<toml::Table>().unwrap_or_default();
-                Self::from_source(Source::read(file)?, Some(dev), overrides)
-            }
-        }
+        let source = match file {
+            None => Source::built_in("config/dev.toml (built in)", DEV),
+            Some(file) => Source::read(file)?,
+        };
+        Self::from_source(source, Mode::Dev, overrides)
     }
 
     /// Reads a text as a file of that name would be read.
@@ -115,35 +158,44 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn parse(name: &str, text: &str) -> Result<Self, ConfigError> {
-        Self::from_source(Source::built_in(name, text), None, &Overrides::default())
+        Self::from_source(
+            Source::built_in(name, text),
+            Mode::Serve,
+            &Overrides::default(),
+        )
     }
 
-    pub(super) fn from_source(
-        source: Source,
-        base: Option<toml::Table>,
-        overrides: &Overrides,
-    ) -> Result<Self, ConfigError> {
+    fn from_source(source: Source, mode: Mode, overrides: &Overrides) -> Result<Self, ConfigError> {
         let mut raw = match parse(&source) {
             Ok(raw) => raw,
             Err(problems) => return Err(ConfigError::new(Some(source), problems)),
         };
-        if let Some(mut merged) = base {
-            // Both parsed alone, so they parse together.
+        if mode == Mode::Dev {
+            // Both parse alone, so they parse together.
+            let mut merged = DEV.parse::<toml::Table>().unwrap_or_default();
             merge(&mut merged, source.text.parse().unwrap_or_default());
             raw = merged.try_into().unwrap_or(raw);
         }
         let flags = overrides.apply(&mut raw);
-        validate(&raw, Provenance::new(source, flags))
+        let takes_flags = mode == Mode::Dev;
+        validate(&raw, Provenance::new(source, flags, takes_flags))
     }
 
     /// The report for an address that could not be bound, naming the key, the file and line it came
     /// from, and the address. Exit code 78, like every [`ConfigError`].
     #[must_use]
     pub fn bind_error(&self, key: Key, address: SocketAddr, error: &io::Error) -> ConfigError {
+        let flag = self.provenance.flag_for(key.as_str());
+        let other = flag.map_or("choose another port".to_owned(), |flag| {
+            format!("choose another port with `{flag}`")
+        });
+        let port = address.port();
         let (why, help) = match error.kind() {
             io::ErrorKind::AddrInUse => (
                 "the port is in use".to_owned(),
-                format!("end the program that uses it (`ss -lntup | grep :{}` shows it), or choose another port", address.port()),
+                format!(
+                    "{other}, or end the program that uses it: `ss -lntup | grep :{port}` shows it"
+                ),
             ),
             io::ErrorKind::AddrNotAvailable => (
                 "this machine has no such address".to_owned(),
@@ -151,9 +203,9 @@ impl Config {
             ),
             io::ErrorKind::PermissionDenied => (
                 "permission denied".to_owned(),
-                "ports below 1024 need CAP_NET_BIND_SERVICE; choose a higher one, or let a proxy listen there".to_owned(),
+                format!("{other}: those below 1024 need CAP_NET_BIND_SERVICE"),
             ),
-            _ => (error.to_string(), "choose another address or port".to_owned()),
+            _ => (error.to_string(), other),
         };
         self.refused(key, &format!("cannot listen on {address}: {why}"), &help)
     }

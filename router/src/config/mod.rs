@@ -25,7 +25,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use error::{ConfigError, Key, Problem};
-pub use load::Overrides;
+pub use load::{MetricsFlag, Overrides};
 pub use reference::{reference, schema};
 pub use rillway_core::limits::Limits;
 

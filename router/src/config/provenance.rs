@@ -15,6 +15,8 @@ use super::source::Source;
 pub(super) struct Provenance {
     source: Arc<Source>,
     flags: BTreeMap<&'static str, &'static str>,
+    /// Whether flags can be given for values (`rillway dev`).
+    takes_flags: bool,
 }
 
 impl PartialEq for Provenance {
@@ -26,11 +28,29 @@ impl PartialEq for Provenance {
 impl Eq for Provenance {}
 
 impl Provenance {
-    pub(super) fn new(source: Source, flags: BTreeMap<&'static str, &'static str>) -> Self {
+    pub(super) fn new(
+        source: Source,
+        flags: BTreeMap<&'static str, &'static str>,
+        takes_flags: bool,
+    ) -> Self {
+        let source = Arc::new(source);
         Provenance {
-            source: Arc::new(source),
+            source,
             flags,
+            takes_flags,
         }
+    }
+
+    /// The flag that would change a key, if there is one.
+    pub(super) fn flag_for(&self, key: &str) -> Option<&'static str> {
+        let flag = match key {
+            "gateway.listen" => "--listen ADDR",
+            "metrics.listen" => "--metrics ADDR",
+            "media.first_port" => "--first-port PORT",
+            "media.driver" => "--driver DRIVER",
+            _ => return None,
+        };
+        self.takes_flags.then_some(flag)
     }
 
     pub(super) fn source(&self) -> &Source {

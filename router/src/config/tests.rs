@@ -422,6 +422,8 @@ fn flags_go_before_the_file_and_are_named_in_reports() {
     let overrides = Overrides {
         listen: Some(listen),
         public_address: "203.0.113.7".parse().ok(),
+        metrics: None,
+        first_port: None,
         driver: Some(DriverChoice::Mmsg),
         workers: Some(3),
         log: Some("debug".to_owned()),
@@ -474,6 +476,14 @@ fn a_failed_bind_names_key_place_and_address() {
         .to_string();
     assert!(
         report.contains("`media.first_port` is not in `a.toml`; its default is 40000"),
+        "{report}"
+    );
+    let config = Config::dev();
+    let report = config
+        .bind_error(Key::MEDIA_FIRST_PORT, port, &in_use)
+        .to_string();
+    assert!(
+        report.contains("choose another port with `--first-port PORT`"),
         "{report}"
     );
     let overrides = Overrides {

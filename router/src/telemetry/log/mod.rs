@@ -77,23 +77,19 @@ where
 {
     // Checked when the configuration was; what does not parse after all falls back to errors only.
     let directives = EnvFilter::builder().parse_lossy(&log.filter);
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .with_ansi(false);
     match log.format {
         LogFormat::Human => {
-            let format = format::Counted::human(colour);
-            lines
-                .with_ansi(colour)
-                .event_format(format)
-                .with_filter(directives.and(rate))
-                .boxed()
+            let lines = lines.event_format(format::Human { colour });
+            lines.with_filter(directives.and(rate)).boxed()
         }
         LogFormat::Json => {
             let fields = tracing_subscriber::fmt::format::JsonFields::new();
-            let format = format::Counted::json();
             let lines = lines
-                .with_ansi(false)
                 .fmt_fields(fields)
-                .event_format(format);
+                .event_format(format::Counted::json());
             lines.with_filter(directives.and(rate)).boxed()
         }
     }

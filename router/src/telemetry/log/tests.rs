@@ -223,3 +223,18 @@ fn panics_are_lines_of_their_own_place() {
         "{one}"
     );
 }
+
+#[test]
+fn nobody_can_forge_a_line() {
+    clock!(NOW);
+    let lines = lines(LogFormat::Human, "info", true, limit!(NOW), || {
+        let name = "x\r\n2026-01-01T00:00:00Z  INFO rillway: all is well \u{1b}[2K";
+        tracing::warn!(%name, "refused");
+    });
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(
+        lines[1].starts_with("    2026-01-01") && lines[0].ends_with("x\\r"),
+        "{lines:#?}"
+    );
+    assert!(!lines[1].contains("\u{1b}[2K"), "{lines:#?}");
+}
