@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::{fmt, str};
 
+use crate::bookkeeping::outbox::MESSAGE_BYTES_MAX;
 use crate::open::OpenError;
 
 /// Which driver an operator asked for (`driver` in TOML).
@@ -86,10 +87,12 @@ pub struct DriverConfig {
     /// Kernel send buffer per socket, bytes; default 4 MiB, 4 KiB to 1 GiB, capped likewise by
     /// `net.core.wmem_max`.
     pub send_socket_bytes: usize,
-    /// Receive buffers shared by the sockets; default 256, a power of two up to 32,768. Untouched
-    /// ones cost address space, not memory. When all are in use, datagrams wait in the kernel.
+    /// Receive buffers shared by the sockets; default 128, a power of two up to 32,768. Few stay in the
+    /// cache; when all are in use, datagrams wait in the kernel. Pages never written cost address
+    /// space, not memory.
     pub receive_buffers: u16,
-    /// Longest payload one buffer takes, bytes; default 65,536 (a whole GRO train), 2,048 to 65,536.
+    /// Longest payload one buffer takes, bytes; default 65,536, 2,048 to 65,536. Below 65,507, the
+    /// longest train of joined datagrams, GRO is off and longer datagrams are discarded.
     pub receive_buffer_bytes: usize,
     /// Kernel messages queued between two flushes at most; default 512, 1 to 4,096.
     pub send_slots: usize,
@@ -104,11 +107,16 @@ impl DriverConfig {
             addresses: addresses.into(),
             receive_socket_bytes: 4 << 20,
             send_socket_bytes: 4 << 20,
-            receive_buffers: 256,
+            receive_buffers: 128,
             receive_buffer_bytes: 65_536,
             send_slots: 512,
             send_arena_bytes: 4 << 20,
         }
+    }
+
+    /// Whether a buffer holds whatever GRO may join.
+    pub(crate) fn joins_datagrams(&self) -> bool {
+        self.receive_buffer_bytes >= MESSAGE_BYTES_MAX
     }
 
     /// Checks every bound named at the fields.

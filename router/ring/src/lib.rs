@@ -66,6 +66,8 @@ mod ring;
 pub mod runtime;
 pub mod sim;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 pub use bookkeeping::outbox::MESSAGE_BYTES_MAX;
 pub use config::{DriverChoice, DriverConfig, DriverKind, UnknownDriver};

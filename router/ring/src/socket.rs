@@ -66,8 +66,11 @@ fn bind(
         .bind(&SockAddr::from(address))
         .map_err(|source| OpenError::Bind { address, source })?;
     let bound = socket.local_addr().map_err(at("getsockname"))?;
-    // GRO and GSO are absent before Linux 5.0 and in some sandboxes (gVisor): slower, not wrong.
-    let _ = option(&socket, SOL_UDP, UDP_GRO, 1);
+    // GRO and GSO are absent before Linux 5.0 and in some sandboxes (gVisor): slower, not wrong. And a
+    // buffer that cannot hold the longest train must not be offered one.
+    if config.joins_datagrams() {
+        let _ = option(&socket, SOL_UDP, UDP_GRO, 1);
+    }
     let segmentation = option(&socket, SOL_UDP, UDP_SEGMENT, 0).is_ok();
     Ok(UdpSocket {
         socket,

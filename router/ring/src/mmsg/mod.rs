@@ -133,6 +133,13 @@ fn deliver(
     arrival::deliver(socket, &mut arrival, stats, receiver)
 }
 
+#[cfg(test)]
+impl MmsgDriver {
+    pub(crate) fn first_socket(&mut self) -> &mut UdpSocket {
+        self.sockets[0].socket.get_mut()
+    }
+}
+
 impl UdpDriver for MmsgDriver {
     fn local_addresses(&self) -> &[SocketAddr] {
         &self.addresses

@@ -472,6 +472,13 @@ impl RingCore {
     }
 }
 
+#[cfg(test)]
+impl RingCore {
+    pub(crate) fn first_socket(&mut self) -> &mut UdpSocket {
+        &mut self.sockets[0].socket
+    }
+}
+
 impl Drop for RingCore {
     fn drop(&mut self) {
         self.shutdown();

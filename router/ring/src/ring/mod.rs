@@ -44,6 +44,13 @@ impl RingDriver {
     }
 }
 
+#[cfg(test)]
+impl RingDriver {
+    pub(crate) fn first_socket(&mut self) -> &mut socket::UdpSocket {
+        self.core.get_mut().first_socket()
+    }
+}
+
 impl UdpDriver for RingDriver {
     fn local_addresses(&self) -> &[SocketAddr] {
         self.core.get_ref().local_addresses()

@@ -44,7 +44,11 @@ impl SimNetwork {
     pub fn open(&self, config: &DriverConfig) -> Result<SimDriver, OpenError> {
         config.validate()?;
         Ok(SimDriver {
-            ports: self.bind(&config.addresses, config.receive_socket_bytes)?,
+            ports: self.bind(
+                &config.addresses,
+                config.receive_socket_bytes,
+                config.joins_datagrams(),
+            )?,
             network: self.clone(),
             outbox: Outbox::new(config.send_slots, config.send_arena_bytes),
             receive_buffers: usize::from(config.receive_buffers),

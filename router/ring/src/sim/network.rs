@@ -54,6 +54,8 @@ struct Port {
     queue: VecDeque<Message>,
     queued_bytes: usize,
     limit_bytes: usize,
+    /// Trains arrive whole (GRO), not datagram by datagram.
+    joins: bool,
     waker: Option<Waker>,
 }
 
@@ -151,12 +153,12 @@ impl SimNetwork {
 
     /// Delivers a datagram past the tap. False if nobody is bound there or the queue is full.
     pub fn inject(&self, datagram: SimDatagram) -> bool {
-        let message = Message {
-            source: datagram.source,
-            payload: datagram.payload,
-            segment_bytes: None,
-        };
-        self.deliver(datagram.destination, message)
+        let SimDatagram {
+            source,
+            destination,
+            payload,
+        } = datagram;
+        self.deliver(source, destination, &payload, None)
     }
 
     /// Refuses the next `messages` sends of anybody, as EAGAIN.
@@ -175,8 +177,7 @@ impl SimNetwork {
     /// [`OpenError::Bind`] for an address in use.
     pub fn endpoint(&self, address: SocketAddr) -> Result<SimEndpoint, OpenError> {
         Ok(SimEndpoint {
-            ports: self.bind(&[address], 4 << 20)?,
-            waiting: VecDeque::new(),
+            ports: self.bind(&[address], 4 << 20, false)?,
         })
     }
 
@@ -184,24 +185,30 @@ impl SimNetwork {
         &self,
         addresses: &[SocketAddr],
         limit_bytes: usize,
+        joins: bool,
     ) -> Result<Ports, OpenError> {
         let mut ports = Ports {
             network: self.clone(),
             addresses: Vec::with_capacity(addresses.len()),
         };
         for &asked in addresses {
-            let bound = self
-                .bind_one(asked, limit_bytes)
-                .map_err(|source| OpenError::Bind {
-                    address: asked,
-                    source,
-                })?;
+            let bound =
+                self.bind_one(asked, limit_bytes, joins)
+                    .map_err(|source| OpenError::Bind {
+                        address: asked,
+                        source,
+                    })?;
             ports.addresses.push(bound);
         }
         Ok(ports)
     }
 
-    fn bind_one(&self, mut address: SocketAddr, limit_bytes: usize) -> io::Result<SocketAddr> {
+    fn bind_one(
+        &self,
+        mut address: SocketAddr,
+        limit_bytes: usize,
+        joins: bool,
+    ) -> io::Result<SocketAddr> {
         let mut state = self.0.borrow_mut();
         if address.port() == 0 {
             let free = (state.next_port..=u16::MAX)
@@ -217,6 +224,7 @@ impl SimNetwork {
         }
         let port = Port {
             limit_bytes,
+            joins,
             ..Port::default()
         };
         state.ports.insert(address, port);
@@ -237,22 +245,22 @@ impl SimNetwork {
         }
         let source = on_the_wire(source);
         if self.0.borrow().tap.is_none() {
-            let message = Message {
-                source,
-                payload: payload.to_vec(),
-                segment_bytes,
-            };
-            self.deliver(destination, message);
+            self.deliver(source, destination, payload, segment_bytes);
             return true;
         }
-        for datagram in payload.chunks(longest.max(1)) {
+        let mut rest = payload;
+        loop {
+            let (datagram, behind) = rest.split_at(longest.min(rest.len()));
             self.judge(SimDatagram {
                 source,
                 destination,
                 payload: datagram.to_vec(),
             });
+            rest = behind;
+            if rest.is_empty() {
+                return true;
+            }
         }
-        true
     }
 
     fn judge(&self, datagram: SimDatagram) {
@@ -273,27 +281,42 @@ impl SimNetwork {
         }
     }
 
-    fn deliver(&self, destination: SocketAddr, message: Message) -> bool {
+    /// Puts a datagram or a train into the receiver's queue. False if nobody is bound there or the
+    /// queue is full.
+    fn deliver(
+        &self,
+        source: SocketAddr,
+        destination: SocketAddr,
+        payload: &[u8],
+        segment_bytes: Option<usize>,
+    ) -> bool {
         let mut state = self.0.borrow_mut();
-        let count = match message.segment_bytes {
-            Some(bytes) => message.payload.len().div_ceil(bytes.max(1)),
-            None => 1,
-        };
-        let wildcard = SocketAddr::new(unspecified(destination.ip()), destination.port());
+        let datagrams = segment_bytes.map_or(1, |bytes| payload.len().div_ceil(bytes));
         let key = match state.ports.contains_key(&destination) {
             true => destination,
-            false => wildcard,
+            false => SocketAddr::new(unspecified(destination.ip()), destination.port()),
         };
-        let Some(port) = state.ports.get_mut(&key) else {
-            state.lost += count as u64;
+        let room = state
+            .ports
+            .get(&key)
+            .is_some_and(|port| port.queued_bytes + payload.len() <= port.limit_bytes);
+        let Some(port) = state.ports.get_mut(&key).filter(|_| room) else {
+            state.lost += datagrams as u64;
             return false;
         };
-        if port.queued_bytes + message.payload.len() > port.limit_bytes {
-            state.lost += count as u64;
-            return false;
+        port.queued_bytes += payload.len();
+        let message = |payload: &[u8], segment_bytes| Message {
+            source,
+            payload: payload.to_vec(),
+            segment_bytes,
+        };
+        match segment_bytes {
+            Some(bytes) if !port.joins => {
+                port.queue
+                    .extend(payload.chunks(bytes).map(|part| message(part, None)));
+            }
+            _ => port.queue.push_back(message(payload, segment_bytes)),
         }
-        port.queued_bytes += message.payload.len();
-        port.queue.push_back(message);
         let waker = port.waker.take();
         drop(state);
         if let Some(waker) = waker {
@@ -372,8 +395,6 @@ fn on_the_wire(source: SocketAddr) -> SocketAddr {
 #[derive(Debug)]
 pub struct SimEndpoint {
     ports: Ports,
-    /// Rest of a train that was received but not yet asked for.
-    waiting: VecDeque<(SocketAddr, Vec<u8>)>,
 }
 
 impl SimEndpoint {
@@ -384,26 +405,13 @@ impl SimEndpoint {
 
     /// Sends one datagram; false if the network refuses it.
     pub fn send(&self, destination: SocketAddr, payload: &[u8]) -> bool {
-        self.ports
-            .network
-            .send(self.local_address(), destination, payload, None)
+        let network = &self.ports.network;
+        network.send(self.local_address(), destination, payload, None)
     }
 
     /// The oldest datagram waiting.
-    pub fn receive(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
-        if self.waiting.is_empty() {
-            let message = self.ports.network.take(self.local_address())?;
-            let bytes = message
-                .segment_bytes
-                .unwrap_or(message.payload.len())
-                .max(1);
-            if message.payload.is_empty() {
-                return Some((message.source, message.payload));
-            }
-            let parts = message.payload.chunks(bytes);
-            self.waiting
-                .extend(parts.map(|part| (message.source, part.to_vec())));
-        }
-        self.waiting.pop_front()
+    pub fn receive(&self) -> Option<(SocketAddr, Vec<u8>)> {
+        let message = self.ports.network.take(self.local_address())?;
+        Some((message.source, message.payload))
     }
 }

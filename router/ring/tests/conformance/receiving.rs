@@ -178,6 +178,20 @@ pub(crate) async fn trains_come_in_one_batch(net: Net) {
     );
 }
 
+/// Short buffers take no trains: the kernel must not join what would not fit.
+pub(crate) async fn trains_into_short_buffers(net: Net) {
+    let mut config = any();
+    config.receive_buffer_bytes = 2048;
+    let (mut sender, mut receiver) = (net.driver(), net.open(&config).unwrap());
+    let payload = pattern(9, 39 * 1200 + 7);
+    send_now(&mut sender, address(&receiver), 1200, &payload);
+    let mut inbox = Inbox::default();
+    collect(&mut receiver, &mut inbox, 40).await;
+    assert_eq!(inbox.payloads(), payload.chunks(1200).collect::<Vec<_>>());
+    assert_eq!(receiver.stats().received_batches, 40);
+    assert_eq!(receiver.stats().received_truncated, 0);
+}
+
 struct Scribbler(Inbox);
 
 impl Receiver for Scribbler {
