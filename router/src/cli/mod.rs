@@ -65,7 +65,7 @@ fn long_help() -> String {
 
 #[derive(Debug, Subcommand, PartialEq, Eq)]
 enum Command {
-    /// Run for development: this machine only, open to everybody, with the meeting page
+    /// Run for development: the meeting page on localhost, open to everybody, no file needed
     #[command(after_help = DEV_EXAMPLES)]
     Dev(Dev),
     /// Run with a configuration file

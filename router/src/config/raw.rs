@@ -45,7 +45,7 @@ pub(super) struct Gateway {
     pub(super) page: bool,
     /// WebSocket connections open at once; more are answered 503.
     #[schemars(range(min = 1, max = 1_000_000))]
-    #[schemars(extend("x-unit" = "connections", "x-memory" = "about 32 KiB each, and up to `message_bytes_max` while a message arrives"))]
+    #[schemars(extend("x-unit" = "connections", "x-memory" = "about 20 KiB each, and up to `message_bytes_max` while a message arrives"))]
     pub(super) connections_max: u32,
     /// Longest message a client may send; a longer one closes its connection. More than
     /// `limits.sdp_bytes`, or a session description could not arrive.
@@ -105,7 +105,7 @@ pub(super) struct Authentication {
 pub(super) struct Media {
     /// Worker threads. 0: one per core this process may use.
     #[schemars(range(max = 256))]
-    #[schemars(extend("x-unit" = "threads", "x-memory" = "socket buffers for every bound address, and about 16 MiB of packet buffers, each"))]
+    #[schemars(extend("x-unit" = "threads", "x-memory" = "up to 20 MiB of packet buffers each, besides the sockets' own"))]
     pub(super) workers: u16,
     /// UDP port of the first worker; the next ones use the next ports. Open as many in the firewall as
     /// there are workers. 0: any free ports, for tests.
@@ -156,10 +156,10 @@ impl Default for Media {
 pub(super) struct RawLimits {
     /// Participants in one room.
     #[schemars(range(min = 1, max = 10_000))]
-    #[schemars(extend("x-unit" = "participants", "x-memory" = "about 300 KiB each, with both transports"))]
+    #[schemars(extend("x-unit" = "participants", "x-memory" = "about 130 KiB each; per track received 12 KiB, and up to 500 KiB for retransmission while video flows"))]
     pub(super) participants_per_room: u32,
     /// Rooms of one worker.
-    #[schemars(range(min = 1, max = 1_000_000), extend("x-unit" = "rooms", "x-memory" = "at most 64 KiB each"))]
+    #[schemars(range(min = 1, max = 1_000_000), extend("x-unit" = "rooms"))]
     pub(super) rooms: u32,
     /// Tracks one participant may publish.
     #[schemars(range(min = 1, max = 256), extend("x-unit" = "tracks"))]

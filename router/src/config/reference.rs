@@ -57,6 +57,9 @@ fn entry(text: &mut String, key: &str, schema: &Value) {
     comment(text, description(schema));
     facts(text, schema);
     match (schema.get("default"), schema.get("x-example")) {
+        (Some(default), _) if schema["x-unit"] == "port" => {
+            *text += &format!("{key} = {default}\n");
+        }
         (Some(default), _) => *text += &format!("{key} = {}\n", literal(default)),
         (None, example) => {
             let example = example.map(literal).unwrap_or_default();
@@ -124,7 +127,7 @@ fn facts(text: &mut String, schema: &Value) {
 fn literal(value: &Value) -> String {
     match value {
         Value::Number(number) => match number.as_i64() {
-            Some(n) if n.abs() >= 100_000 => thousands(i128::from(n)).replace(',', "_"),
+            Some(n) if n.abs() >= 10_000 => thousands(i128::from(n)).replace(',', "_"),
             _ => number.to_string(),
         },
         Value::String(text) => toml::Value::String(text.clone()).to_string(),
