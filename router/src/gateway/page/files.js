@@ -26,6 +26,9 @@ const MAX_ASKS = 12;
 const ASK_WHAT_EVERY_MS = 300;
 /** How long a sender keeps serving requests after its last piece. */
 const SERVE_MS = 60_000;
+/** Receivers that stay silent are reminded, so often and so many times. */
+const REMIND_MS = 3_000;
+const MAX_REMINDERS = 5;
 
 /**
  * A file as shown to the user.
@@ -65,7 +68,8 @@ const SERVE_MS = 60_000;
  * @property {Set<string>} expected participants who were told
  * @property {Set<string>} got
  * @property {boolean} pumping
- * @property {number} doneMs
+ * @property {number} doneMs time of the last piece; 0: not yet
+ * @property {number} reminders sent since
  */
 
 /**
@@ -138,7 +142,7 @@ export class Files extends Emitter {
     /** @type {Outgoing} */
     const outgoing = {
       entry, transfer, blob, pieceBytes, sent: new PieceSet(Math.ceil(blob.size / pieceBytes)),
-      expected: new Set(this.#carrier.others()), got: new Set(), pumping: false, doneMs: 0,
+      expected: new Set(this.#carrier.others()), got: new Set(), pumping: false, doneMs: 0, reminders: 0,
     };
     this.#outgoing.set(transfer, outgoing);
     entry.status = "running";
@@ -170,7 +174,15 @@ export class Files extends Emitter {
     const now = this.#now();
     for (const incoming of this.#incoming.values()) this.#checkStall(incoming, now);
     for (const [transfer, outgoing] of this.#outgoing) {
-      if (outgoing.doneMs && now - outgoing.doneMs > SERVE_MS) this.#outgoing.delete(transfer);
+      if (!outgoing.doneMs || outgoing.pumping) continue;
+      const waiting = [...outgoing.expected].some((id) => !outgoing.got.has(id));
+      if (now - outgoing.doneMs > SERVE_MS) {
+        this.#outgoing.delete(transfer);
+      } else if (waiting && outgoing.reminders < MAX_REMINDERS && now - outgoing.doneMs > REMIND_MS * (outgoing.reminders + 1)) {
+        // Announcement and end may both have been lost.
+        outgoing.reminders++;
+        this.#carrier.sendPaced(encodeJson({ t: "file-end", n: transfer })).catch(() => {});
+      }
     }
   }
 
@@ -217,8 +229,10 @@ export class Files extends Emitter {
         this.emit("change", entry);
         await this.#slow(piece.length, before);
       }
-      await this.#carrier.sendPaced(encodeJson({ t: "file-end", n: transfer }));
+      // Requests may come from now on, even before the end has left.
+      outgoing.pumping = false;
       outgoing.doneMs = this.#now();
+      await this.#carrier.sendPaced(encodeJson({ t: "file-end", n: transfer }));
       entry.status = "done";
       entry.progress = 1;
       this.#noteReceipts(outgoing);

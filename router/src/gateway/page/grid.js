@@ -14,6 +14,7 @@ import { Tile } from "./tile.js";
 const WISH_DELAY_MS = 250;
 /** A background tab keeps its pictures for so long, milliseconds. */
 const HIDDEN_DELAY_MS = 20_000;
+const PAGER_HEIGHT = 40;
 
 export class Grid {
   /** @type {Map<string, Tile>} */
@@ -21,6 +22,8 @@ export class Grid {
   #area = byId("area", HTMLElement);
   #board = byId("board", HTMLElement);
   #pages = byId("pages", HTMLElement);
+  /** Keys of all tiles. @type {string[]} */
+  #order = [];
   #page = 0;
   #pageCount = 1;
   /** @type {string | null} */
@@ -75,9 +78,6 @@ export class Grid {
     this.layout();
   }
 
-  /** @type {string[]} */
-  #order = [];
-
   /** Every router track must be told its size again: it is a new connection. */
   forgetWishes() {
     this.#told.clear();
@@ -104,8 +104,8 @@ export class Grid {
     const stageKey = boardOpen ? null : (this.#pinned ?? this.#screens.at(-1) ?? null);
     const staged = stageKey === null ? undefined : this.tiles.get(stageKey);
     const rest = tiles.filter((tile) => tile !== staged);
-    const stage = boardOpen || staged ? stageLayout(rest.length, width, height, gap) : null;
-    const { rects, perPage } = stage ?? gridLayout(rest.length, width, height, gap);
+    const wanted = { count: rest.length, width, height, gap, staged: boardOpen || staged !== undefined };
+    const { rects, perPage, stage, pager } = arrange(wanted);
     this.#pageCount = Math.max(1, perPage > 0 ? Math.ceil(rest.length / perPage) : 1);
     this.#page = Math.min(this.#page, this.#pageCount - 1);
     const spokeAt = (/** @type {{tile: Tile}} */ { tile }) => tile.data.spokeAt;
@@ -113,9 +113,9 @@ export class Grid {
     const sorted = this.#page === 0 ? promoteSpeakers(keyed, perPage, spokeAt) : keyed;
     const first = this.#page * perPage;
     sorted.forEach(({ tile }, index) => tile.place(rects[index - first] ?? null, false));
-    staged?.place(stage?.stage ?? null, true);
-    if (boardOpen && stage) placeBoard(this.#board, stage.stage);
-    this.#showPages();
+    staged?.place(stage, true);
+    if (boardOpen && stage) put(this.#board, stage);
+    this.#showPages(pager);
     this.#tellSoon();
   }
 
@@ -132,8 +132,11 @@ export class Grid {
     this.layout();
   }
 
-  #showPages() {
-    this.#pages.hidden = this.#pageCount < 2;
+  /** @param {(Rect & {over: boolean}) | null} pager */
+  #showPages(pager) {
+    this.#pages.hidden = pager === null;
+    if (pager) put(this.#pages, { ...pager, height: PAGER_HEIGHT });
+    this.#pages.classList.toggle("over", pager?.over ?? false);
     byId("page-text", HTMLElement).textContent = `${this.#page + 1} / ${this.#pageCount}`;
     byId("page-back", HTMLButtonElement).disabled = this.#page === 0;
     byId("page-on", HTMLButtonElement).disabled = this.#page === this.#pageCount - 1;
@@ -198,11 +201,33 @@ export class Grid {
 }
 
 /**
- * @param {HTMLElement} board
+ * Where everything goes, with a place for the pager where not all tiles fit.
+ * @param {{count: number, width: number, height: number, gap: number, staged: boolean}} wanted
+ * @returns {{rects: Rect[], perPage: number, stage: Rect | null, pager: (Rect & {over: boolean}) | null}}
+ */
+function arrange({ count, width, height, gap, staged }) {
+  const foot = { x: 0, y: height - PAGER_HEIGHT, width, height: PAGER_HEIGHT, over: false };
+  if (!staged) {
+    const all = gridLayout(count, width, height, gap);
+    if (all.perPage >= count) return { ...all, stage: null, pager: null };
+    return { ...gridLayout(count, width, height - PAGER_HEIGHT, gap), stage: null, pager: foot };
+  }
+  const all = stageLayout(count, width, height, gap);
+  if (all.perPage >= count) return { ...all, pager: null };
+  const { stage } = all;
+  // Below the stage there is no room to spare: the pager lies over the stage's corner.
+  const corner = { x: stage.width - 134, y: stage.height - PAGER_HEIGHT - 6, width: 128, height: PAGER_HEIGHT, over: true };
+  if (!all.beside) return { ...all, pager: corner };
+  const strip = stageLayout(count, width, height, gap, PAGER_HEIGHT);
+  return { ...strip, pager: { ...foot, x: stage.width + gap, width: width - stage.width - gap } };
+}
+
+/**
+ * @param {HTMLElement} element
  * @param {Rect} rect
  */
-function placeBoard(board, rect) {
-  board.style.transform = `translate(${rect.x}px, ${rect.y}px)`;
-  board.style.width = `${rect.width}px`;
-  board.style.height = `${rect.height}px`;
+function put(element, rect) {
+  element.style.transform = `translate(${rect.x}px, ${rect.y}px)`;
+  element.style.width = `${rect.width}px`;
+  element.style.height = `${rect.height}px`;
 }

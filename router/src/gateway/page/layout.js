@@ -106,31 +106,35 @@ function place(count, columns, tile, width, height, gap) {
  * @param {number} width
  * @param {number} height
  * @param {number} [gap]
- * @returns {{stage: Rect} & Layout}
+ * @param {number} [pager] height to keep free at the end of a strip that is beside
+ * @returns {{stage: Rect, beside: boolean} & Layout}
  */
-export function stageLayout(count, width, height, gap = 8) {
-  if (count <= 0) return { stage: { x: 0, y: 0, width, height }, rects: [], perPage: 0 };
+export function stageLayout(count, width, height, gap = 8, pager = 0) {
   const beside = width > height * 1.15 && width >= 640;
+  if (count <= 0) return { stage: { x: 0, y: 0, width, height }, beside, rects: [], perPage: 0 };
   if (beside) {
-    const stripWidth = Math.round(Math.min(240, Math.max(140, width * 0.17)));
-    const tileHeight = Math.round((stripWidth * 9) / 16);
-    const fits = Math.max(1, Math.floor((height + gap) / (tileHeight + gap)));
+    const tileWidth = Math.round(Math.min(240, Math.max(140, width * 0.17)));
+    const tileHeight = Math.round((tileWidth * 9) / 16);
+    const room = height - pager;
+    const fits = Math.max(1, Math.floor((room + gap) / (tileHeight + gap)));
     const shown = Math.min(count, fits);
-    const top = Math.floor((height - shown * tileHeight - (shown - 1) * gap) / 2);
+    const top = pager > 0 ? 0 : Math.floor((room - shown * tileHeight - (shown - 1) * gap) / 2);
     const rects = Array.from({ length: shown }, (_, index) => {
-      return { x: width - stripWidth, y: top + index * (tileHeight + gap), width: stripWidth, height: tileHeight };
+      return { x: width - tileWidth, y: top + index * (tileHeight + gap), width: tileWidth, height: tileHeight };
     });
-    return { stage: { x: 0, y: 0, width: width - stripWidth - gap, height }, rects, perPage: fits };
+    return { stage: { x: 0, y: 0, width: width - tileWidth - gap, height }, beside, rects, perPage: fits };
   }
   const tileHeight = Math.round(Math.min(130, Math.max(64, height * 0.17)));
-  const tileWidth = Math.round((tileHeight * 4) / 3);
-  const fits = Math.max(1, Math.floor((width + gap) / (tileWidth + gap)));
+  const wanted = Math.round((tileHeight * 4) / 3);
+  const fits = Math.max(1, Math.round((width + gap) / (wanted + gap)));
   const shown = Math.min(count, fits);
+  // As many as fit fill the width exactly; fewer keep their shape.
+  const tileWidth = shown === fits ? Math.floor((width - (fits - 1) * gap) / fits) : Math.min(wanted, width);
   const left = Math.floor((width - shown * tileWidth - (shown - 1) * gap) / 2);
   const rects = Array.from({ length: shown }, (_, index) => {
     return { x: left + index * (tileWidth + gap), y: height - tileHeight, width: tileWidth, height: tileHeight };
   });
-  return { stage: { x: 0, y: 0, width, height: height - tileHeight - gap }, rects, perPage: fits };
+  return { stage: { x: 0, y: 0, width, height: height - tileHeight - gap }, beside, rects, perPage: fits };
 }
 
 /**

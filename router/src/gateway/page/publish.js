@@ -3,6 +3,7 @@
 
 import { Emitter } from "./emitter.js";
 import { watchIce } from "./ice.js";
+import { ProtocolError } from "./protocol.js";
 
 /** @typedef {import("./protocol.js").Source} Source */
 /** @typedef {import("./protocol.js").Published} Published */
@@ -173,6 +174,11 @@ export class Publisher extends Emitter {
         await this.#offer();
       } catch (error) {
         if (this.#closed) return;
+        if (error instanceof ProtocolError && error.code === "timeout") {
+          // Nobody knows whether the router applied the offer: the two sides may differ from now on.
+          this.emit("lost", undefined);
+          return;
+        }
         if (this.connection.signalingState === "have-local-offer") {
           await this.connection.setLocalDescription({ type: "rollback" }).catch(() => {});
         }

@@ -175,7 +175,10 @@ export class Session extends Emitter {
     this.publisher = publisher;
     this.subscriber = subscriber;
     const problem = (/** @type {unknown} */ error) => this.#problem(error);
-    const lost = () => this.#rejoin("The media connection was lost. Connecting again…");
+    // With the usual delay, for if this happens it may happen again.
+    const lost = () => {
+      if (this.state.phase === "joined") this.signal.fail("The media connection was lost.");
+    };
     publisher.on("problem", problem);
     publisher.on("lost", lost);
     subscriber.on("problem", problem);

@@ -39,8 +39,8 @@ export class Subscriber extends Emitter {
   handleOffer(offer) {
     this.#queue = this.#queue.then(() => this.#apply(offer)).catch((error) => {
       if (this.#closed) return;
-      this.emit("problem", error);
-      // An offer that is never answered blocks all later ones: start afresh.
+      console.warn("an offer could not be answered", error);
+      // It would block all later ones: start afresh.
       this.emit("lost", undefined);
     });
   }
