@@ -1,1 +1,8 @@
 //! Real sockets, the real gateway, the real binary.
+
+mod http;
+mod limits;
+mod process;
+mod router;
+mod shutdown;
+mod signaling;

@@ -104,7 +104,7 @@ impl MemoryDirectory {
     }
 
     #[cfg(test)]
-    fn rooms(&self) -> usize {
+    pub(crate) fn rooms(&self) -> usize {
         self.state.borrow().rooms.len()
     }
 

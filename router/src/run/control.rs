@@ -90,6 +90,7 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
         authenticator: authenticator(config.authentication.policy),
         facts: settings::join_facts(&config),
         phase: phase_seen.clone(),
+        join_timeout: session::JOIN_TIMEOUT,
         recorder: recorder.clone(),
     });
     let all_ended = Rc::new(Notify::new());
@@ -223,5 +224,73 @@ async fn dispatch(watch: WorkerWatch, mut events: mpsc::Receiver<Event>) {
     }
     if left == 0 {
         watch.all_ended.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rillway_core::api::EventKind;
+
+    use super::*;
+    use crate::session::JoinFacts;
+    use rillway_plugin_sdk::types::Limits;
+
+    fn control(directory: MemoryDirectory, phase: watch::Receiver<Phase>) -> Rc<Control> {
+        Rc::new(Control {
+            directory: Box::new(directory),
+            workers: Vec::new(),
+            clients: Clients::default(),
+            authenticator: Box::new(Open),
+            facts: JoinFacts {
+                limits: Limits {
+                    data_message_bytes: 1,
+                    data_bytes_per_second: 1,
+                    sdp_bytes: 1,
+                    tracks_per_participant: 1,
+                    subscriptions_per_participant: 1,
+                },
+                ice_servers: Vec::new(),
+            },
+            phase,
+            join_timeout: session::JOIN_TIMEOUT,
+            recorder: Registry::new().gateway(),
+        })
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_dies_takes_only_its_own_rooms_with_it() {
+        let workers = [WorkerId(0), WorkerId(1)];
+        let (_phase, seen) = watch::channel(Phase::Serving);
+        let control = control(MemoryDirectory::new(workers), seen.clone());
+        let alive = Arc::new(AtomicUsize::new(2));
+        let all_ended = Rc::new(Notify::new());
+        let leases = [
+            control.directory.place("a").await.unwrap(),
+            control.directory.place("b").await.unwrap(),
+        ];
+        let mut mailboxes = leases.each_ref().map(|l| control.clients.add(l.worker()).1);
+        let watch = |id| WorkerWatch {
+            id,
+            control: control.clone(),
+            alive: alive.clone(),
+            all_ended: all_ended.clone(),
+            phase: seen.clone(),
+        };
+        let dead = leases[0].worker();
+        let (_, closed) = mpsc::channel(1);
+        dispatch(watch(dead), closed).await;
+        assert!(matches!(
+            mailboxes[0].try_recv(),
+            Ok(EventKind::Removed { .. })
+        ));
+        assert!(mailboxes[1].try_recv().is_err());
+        assert_eq!(alive.load(Ordering::Relaxed), 1);
+        let again = control.directory.place("a").await.unwrap();
+        assert_ne!(again.worker(), dead, "the room comes back elsewhere");
+
+        let (_, closed) = mpsc::channel(1);
+        dispatch(watch(again.worker()), closed).await;
+        all_ended.notified().await;
+        assert!(control.directory.place("c").await.is_err());
     }
 }

@@ -68,17 +68,6 @@ impl NativeFactory {
             open: || Box::new(signaling_rooms::Rooms::new()),
         }
     }
-
-    /// Any native plugin.
-    #[cfg(test)]
-    pub(crate) fn of(open: fn() -> Box<dyn Signaling>) -> Self {
-        NativeFactory {
-            plugin: "test",
-            path: "/signal/test",
-            subprotocol: "test",
-            open,
-        }
-    }
 }
 
 impl SignalingFactory for NativeFactory {
@@ -95,14 +84,19 @@ impl SignalingFactory for NativeFactory {
     }
 
     fn open(&self) -> Result<Box<dyn SignalingInstance>, PluginFault> {
-        Ok(Box::new(Native {
-            signaling: (self.open)(),
-        }))
+        Ok(Box::new(Native::new((self.open)())))
     }
 }
 
-struct Native {
+/// A native value as an instance.
+pub(super) struct Native {
     signaling: Box<dyn Signaling>,
+}
+
+impl Native {
+    pub(super) fn new(signaling: Box<dyn Signaling>) -> Self {
+        Native { signaling }
+    }
 }
 
 impl SignalingInstance for Native {

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::directory::Lease;
 use crate::worker::ToWorker;
 
-use super::{Control, EXPIRY_CHECK, JOIN_TIMEOUT, Wake, leave, now_ms, translate};
+use super::{Control, EXPIRY_CHECK, Wake, leave, now_ms, translate};
 
 /// Whether a session's client is in a room.
 pub(super) enum Membership {
@@ -43,7 +43,7 @@ impl Membership {
         let (member, timer) = match self {
             Membership::Outside => return std::future::pending().await,
             Membership::Joining { member, .. } => {
-                let overdue = member.asked_at + JOIN_TIMEOUT;
+                let overdue = member.asked_at + member.control.join_timeout;
                 (member, Some(overdue))
             }
             Membership::Inside(member) => {

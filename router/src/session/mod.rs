@@ -47,7 +47,7 @@ const CHAIN_MAX: u8 = 16;
 /// Shortest tick, milliseconds (part of the ABI).
 const TICK_MS_MIN: u32 = 100;
 /// Time a worker has to answer a join.
-const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time the authentication policy has; then the answer is no.
 const AUTHENTICATE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A grant's expiry is compared with the wall clock at least this often, because that clock may be
@@ -79,6 +79,8 @@ pub(crate) struct Control {
     pub(crate) facts: JoinFacts,
     /// The process's life.
     pub(crate) phase: watch::Receiver<Phase>,
+    /// Time a worker has to answer a join: [`JOIN_TIMEOUT`] but in tests.
+    pub(crate) join_timeout: Duration,
     /// Counts denials, and the time from join to connected.
     pub(crate) recorder: GatewayRecorder,
 }
@@ -525,3 +527,6 @@ fn now_ms() -> u64 {
             u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
         })
 }
+
+#[cfg(test)]
+mod tests;

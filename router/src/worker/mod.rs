@@ -184,11 +184,14 @@ struct ThreadStart {
     recorder: WorkerRecorder,
 }
 
+fn thread_main(start: ThreadStart) {
+    contain(start.settings.id, || serve(start));
+}
+
 /// A panic that gets here was no single transport's: the shard may be in any state, so the worker
 /// ends; the rest of the process goes on.
-fn thread_main(start: ThreadStart) {
-    let id = start.settings.id;
-    match catch_unwind(AssertUnwindSafe(|| serve(start))) {
+fn contain(id: WorkerId, serve: impl FnOnce() -> io::Result<()>) {
+    match catch_unwind(AssertUnwindSafe(serve)) {
         Ok(Ok(())) => tracing::debug!(worker = id.0, "worker ended"),
         Ok(Err(fault)) => {
             tracing::error!(worker = id.0, %fault, "worker ended by a fault of its driver");
@@ -288,4 +291,32 @@ async fn open_and_run(start: ThreadStart, chosen: Chosen) -> io::Result<()> {
         recorder: start.recorder,
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_the_worker_and_closes_its_queues() {
+        let (events, mut received) = mpsc::channel::<Event>(1);
+        let thread = std::thread::spawn(move || {
+            contain(WorkerId(0), || {
+                let _events = events;
+                panic!("on purpose")
+            });
+        });
+        assert!(received.blocking_recv().is_none());
+        thread.join().expect("the panic went no further");
+    }
+
+    #[test]
+    fn panics_have_a_text_for_the_log() {
+        let literal = catch_unwind(|| panic!("literal")).unwrap_err();
+        let formatted = catch_unwind(|| panic!("{}", 1 + 1)).unwrap_err();
+        let other = catch_unwind(|| std::panic::panic_any(7)).unwrap_err();
+        assert_eq!(panic_message(&*literal), "literal");
+        assert_eq!(panic_message(&*formatted), "2");
+        assert_eq!(panic_message(&*other), "(no message)");
+    }
 }

@@ -301,3 +301,6 @@ impl Receiver for Feed<'_> {
             .handle_datagram(self.now, rillway_core::id::SocketId(socket.0), source, data);
     }
 }
+
+#[cfg(test)]
+mod tests;

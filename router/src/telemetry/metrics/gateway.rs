@@ -124,7 +124,7 @@ impl GatewayRecorder {
         }
     }
 
-    /// A join was answered, this long after it was asked for.
+    /// A client's first transport is connected, this long after it asked to join.
     pub fn joined(&self, took: Duration) {
         self.join_time.observe(took.as_secs_f64());
     }

@@ -133,7 +133,7 @@ metrics! {
     GATEWAY_REJECTS Counter "rillway_gateway_rejects_total" "clients" [
         Label { name: "cause", values: Values::Of(&Reject::NAMES) }
     ];
-    /// Time from a client's wish to join to its answer.
+    /// Time from a client's wish to join to its first connected transport.
     JOIN_TIME Histogram "rillway_join_seconds" "seconds" [];
 
     /// Always 1; its labels say which UDP driver the worker uses and whether it was asked for (`configured`), proved by a test run (`probed`) or taken because io_uring is not available (`fallback`).
