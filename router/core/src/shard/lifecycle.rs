@@ -99,8 +99,8 @@ impl Shard {
             TransportFault::Panicked(_) => {
                 self.stats.transport_panics += 1;
                 tracing::error!(%fault, "participant removed");
-                // Its engines are not asked to say goodbye: their state is unknown.
-                self.drop_transport(key, TransportState::Failed);
+                // This engine is not asked to say goodbye: its state is unknown.
+                self.detach_transport(now, key, TransportState::Failed);
                 self.remove_participant(now, participant, Some(fault.to_string()));
             }
             TransportFault::Ended(reason) => self.end_transport(now, key, reason),

@@ -272,6 +272,16 @@ pub(crate) struct Bench {
     pub(crate) strays: Vec<(SocketAddr, Vec<u8>)>,
     /// Sees every datagram of a client before the shard; false drops it.
     pub(crate) filter: Option<Filter>,
+    /// Loses RTP (not RTCP) on its way to clients.
+    pub(crate) lose_media_to_clients: bool,
+    /// Loses everything from and to this address.
+    pub(crate) blackhole: Option<SocketAddr>,
+    /// Loses so many DTLS datagrams on their way to clients.
+    pub(crate) lose_dtls_to_clients: usize,
+    /// Changes publishing offers on their way.
+    pub(crate) edit_offer: Option<Box<dyn Fn(String) -> String>>,
+    /// Publishing answers reach nobody.
+    pub(crate) ignore_answers: bool,
 }
 
 pub(crate) fn config(limits: Limits) -> ShardConfig {
@@ -325,6 +335,11 @@ impl Bench {
             next_port: 50_000,
             strays: Vec::new(),
             filter: None,
+            lose_media_to_clients: false,
+            blackhole: None,
+            lose_dtls_to_clients: 0,
+            edit_offer: None,
+            ignore_answers: false,
         }
     }
 
@@ -361,14 +376,7 @@ impl Bench {
     }
 
     pub(crate) fn join_with(&mut self, grant: Grant) -> usize {
-        let index = self.clients.len();
-        self.clients.push(Client {
-            id: ClientId(1_000 + index as u64),
-            publish: None,
-            subscribe: None,
-            events: Vec::new(),
-            answers: true,
-        });
+        let index = self.add_client();
         self.request(
             index,
             Action::Join {
@@ -391,7 +399,6 @@ impl Bench {
             let end = self.end();
             self.clients[client].publish = Some(end);
         }
-        let now = self.now;
         let end = self.clients[client].publish.as_mut().unwrap();
         let mut api = end.rtc.sdp_api();
         let mut mids = Vec::new();
@@ -429,14 +436,11 @@ impl Bench {
                 new
             }
         });
-        let _ = now;
-        self.ok(
-            client,
-            Action::AcceptOffer {
-                sdp: offer.to_sdp_string(),
-                sources,
-            },
-        );
+        let mut sdp = offer.to_sdp_string();
+        if let Some(edit) = &self.edit_offer {
+            sdp = edit(sdp);
+        }
+        self.ok(client, Action::AcceptOffer { sdp, sources });
         mids
     }
 
@@ -479,7 +483,8 @@ impl Bench {
                     end.tick(now);
                     while let Some(bytes) = end.sent.pop_front() {
                         moved = true;
-                        if self.filter.as_mut().is_none_or(|filter| filter(&bytes)) {
+                        let heard = self.blackhole != Some(end.address);
+                        if heard && self.filter.as_mut().is_none_or(|filter| filter(&bytes)) {
                             self.shard
                                 .handle_datagram(now, SocketId(0), end.address, &bytes);
                         }
@@ -494,7 +499,9 @@ impl Bench {
             for (socket, destination, bytes) in sink.0 {
                 assert_eq!(socket, SocketId(0));
                 moved = true;
-                self.deliver(destination, &bytes);
+                if !(self.lose_media_to_clients && is_rtp(&bytes)) {
+                    self.deliver(destination, &bytes);
+                }
             }
             while let Some(event) = self.shard.poll_event() {
                 moved = true;
@@ -509,6 +516,13 @@ impl Bench {
 
     fn deliver(&mut self, destination: SocketAddr, bytes: &[u8]) {
         let now = self.now;
+        if self.blackhole == Some(destination) {
+            return;
+        }
+        if (20..64).contains(&bytes[0]) && self.lose_dtls_to_clients > 0 {
+            self.lose_dtls_to_clients -= 1;
+            return;
+        }
         for client in &mut self.clients {
             for end in [&mut client.publish, &mut client.subscribe]
                 .into_iter()
@@ -530,18 +544,29 @@ impl Bench {
             .expect("a client");
         self.clients[index].events.push(event.kind.clone());
         match event.kind {
-            EventKind::Answer { sdp, .. } => {
-                let end = self.clients[index].publish.as_mut().unwrap();
-                let pending = end.pending.take().expect("an offer of ours");
-                let answer = SdpAnswer::from_sdp_string(&sdp).unwrap();
-                end.rtc.sdp_api().accept_answer(pending, answer).unwrap();
-                end.timeout = self.now;
-            }
+            EventKind::Answer { .. } if !self.ignore_answers => self.apply_answer(index),
             EventKind::Offer { offer_id, sdp, .. } if self.clients[index].answers => {
                 self.answer(index, offer_id, &sdp);
             }
             _ => {}
         }
+    }
+
+    /// Applies the last publishing answer.
+    pub(crate) fn apply_answer(&mut self, client: usize) {
+        let answer = self.clients[client]
+            .events
+            .iter()
+            .rev()
+            .find_map(|e| match e {
+                EventKind::Answer { sdp, .. } => Some(sdp.clone()),
+                _ => None,
+            });
+        let answer = SdpAnswer::from_sdp_string(&answer.expect("an answer")).unwrap();
+        let end = self.clients[client].publish.as_mut().unwrap();
+        let pending = end.pending.take().expect("an offer of ours");
+        end.rtc.sdp_api().accept_answer(pending, answer).unwrap();
+        end.timeout = self.now;
     }
 
     pub(crate) fn answer(&mut self, client: usize, offer_id: u64, sdp: &str) {
@@ -564,6 +589,10 @@ impl Bench {
         };
         self.shard.handle_request(self.now, request);
     }
+}
+
+fn is_rtp(bytes: &[u8]) -> bool {
+    (128..192).contains(&bytes[0]) && !(64..96).contains(&(bytes[1] & 0x7f))
 }
 
 /// What to publish.
@@ -654,5 +683,206 @@ impl Bench {
         let now = self.now;
         self.clients[client].publish().send_rtp(now, packet);
         self.settle();
+    }
+}
+
+impl Bench {
+    /// How many packets a subscriber got whose payload ends with this tag.
+    pub(crate) fn count(&mut self, client: usize, tag: u8) -> usize {
+        let received = &self.clients[client].subscribe().received;
+        received
+            .iter()
+            .filter(|packet| packet.payload.last() == Some(&tag))
+            .count()
+    }
+
+    /// The router's ICE credentials toward a publisher.
+    pub(crate) fn credentials(&self, client: usize) -> str0m::IceCreds {
+        let id = self.clients[client].id;
+        let key = self.shard.transport_of(id, Direction::Publish);
+        self.shard.credentials_of(key)
+    }
+
+    pub(crate) fn drops(&self, cause: crate::stats::DropCause) -> u64 {
+        self.shard.stats().dropped[cause as usize]
+    }
+
+    /// Packets of a section, in order of their sequence numbers.
+    fn stream(&mut self, client: usize, mid: Mid) -> Vec<&RtpPacket> {
+        let end = self.clients[client].subscribe.as_mut().unwrap();
+        let mut api = end.rtc.direct_api();
+        let ssrc = api.stream_rx_by_mid(mid, None).expect("a stream").ssrc();
+        let mut packets: Vec<&RtpPacket> = end
+            .received
+            .iter()
+            .filter(|packet| packet.header.ssrc == ssrc)
+            .collect();
+        packets.sort_by_key(|packet| packet.seq_no);
+        packets
+    }
+
+    /// Sequence numbers missing in a section's stream.
+    pub(crate) fn gaps(&mut self, client: usize, mid: Mid) -> u64 {
+        let packets = self.stream(client, mid);
+        let steps = packets
+            .windows(2)
+            .map(|pair| *pair[1].seq_no - *pair[0].seq_no);
+        steps.map(|step| step - 1).sum()
+    }
+
+    /// One SSRC, no gap, timestamps that grow with the frames, picture ids that go on.
+    pub(crate) fn assert_continuous(&mut self, client: usize, mid: Mid) {
+        let end = self.clients[client].subscribe.as_mut().unwrap();
+        let audio = end.rtc.media(mid).unwrap().kind() == Kind::Audio;
+        let packets = self.stream(client, mid);
+        assert!(packets.len() > 2);
+        for pair in packets.windows(2) {
+            let (a, b) = (pair[0], pair[1]);
+            assert_eq!(*a.seq_no + 1, *b.seq_no, "sequence");
+            let step = b.header.timestamp.wrapping_sub(a.header.timestamp);
+            assert!(step > 0 && step < 90_000 * 10, "timestamp step {step}");
+            if audio {
+                continue;
+            }
+            let ids = |p: &RtpPacket| {
+                let picture = u16::from_be_bytes([p.payload[2] & 0x7f, p.payload[3]]);
+                (picture, p.payload[4])
+            };
+            assert_eq!((ids(a).0 + 1) & 0x7fff, ids(b).0, "picture id");
+            assert_eq!(ids(a).1.wrapping_add(1), ids(b).1, "TL0PICIDX");
+        }
+        let total = self.clients[client].subscribe().received.len();
+        assert!(total > 0);
+    }
+}
+
+impl Bench {
+    /// A client that has not joined.
+    pub(crate) fn add_client(&mut self) -> usize {
+        let index = self.clients.len();
+        self.clients.push(Client {
+            id: ClientId(1_000 + index as u64),
+            publish: None,
+            subscribe: None,
+            events: Vec::new(),
+            answers: true,
+        });
+        index
+    }
+}
+
+impl End {
+    pub(crate) fn local_ufrag(&mut self) -> String {
+        self.rtc.direct_api().local_ice_credentials().ufrag
+    }
+
+    /// Moves to another network: the old address is gone.
+    pub(crate) fn move_to(&mut self, address: SocketAddr) {
+        let old = Candidate::host(self.address, "udp").unwrap();
+        self.rtc.direct_api().invalidate_candidate(&old);
+        self.address = address;
+        self.rtc
+            .add_local_candidate(Candidate::host(address, "udp").unwrap());
+    }
+}
+
+/// A STUN binding request as a client sends it (RFC 8445 §7.2.2).
+pub(crate) fn binding_request(router: &str, client: &str, password: &str) -> Vec<u8> {
+    use str0m::ice::{StunMessage, TransId};
+    let username = format!("{router}:{client}");
+    let message =
+        StunMessage::binding_request(&username, TransId::new(), true, 7, 1_845_501_695, true);
+    let mut buffer = vec![0; 512];
+    let hmac = str0m_aws_lc_rs::default_provider().sha1_hmac_provider;
+    let length = message
+        .to_bytes(Some(password.as_bytes()), &mut buffer, |key, parts| {
+            hmac.sha1_hmac(key, parts)
+        })
+        .unwrap();
+    buffer.truncate(length);
+    buffer
+}
+
+impl Shard {
+    pub(crate) fn transport_keys(&self) -> Vec<super::slab::TransportKey> {
+        let participants = self
+            .clients
+            .values()
+            .filter_map(|key| self.participants.get(*key));
+        participants
+            .flat_map(|p| [p.publish, p.subscribe])
+            .flatten()
+            .collect()
+    }
+}
+
+/// Seeds the engine's generator of mids and SSRCs for this thread.
+pub(crate) fn fastrand_seed(seed: u64) {
+    fastrand::seed(seed);
+}
+
+impl End {
+    /// Takes what waits to be sent.
+    pub(crate) fn take_sent(&mut self) -> Vec<Vec<u8>> {
+        self.sent.drain(..).collect()
+    }
+}
+
+impl Bench {
+    /// Publishes without exchanging anything beyond the offer and answer.
+    pub(crate) fn publish_quietly(&mut self, client: usize, media: &[Publication]) {
+        self.filter = Some(Box::new(|_| false));
+        self.publish(client, media);
+        self.filter = None;
+    }
+
+    /// One exchange in which `before` sees every datagram of a client before the shard does.
+    pub(crate) fn step_with(&mut self, before: &mut dyn FnMut(&mut Shard, Instant, &[u8])) {
+        let now = self.now;
+        for _ in 0..20 {
+            let mut moved = false;
+            for client in &mut self.clients {
+                for end in [&mut client.publish, &mut client.subscribe]
+                    .into_iter()
+                    .flatten()
+                {
+                    end.tick(now);
+                    while let Some(bytes) = end.sent.pop_front() {
+                        moved = true;
+                        before(&mut self.shard, now, &bytes);
+                        self.shard
+                            .handle_datagram(now, SocketId(0), end.address, &bytes);
+                    }
+                }
+            }
+            self.shard.handle_timeout(now);
+            let mut sink = Sink::default();
+            self.shard.flush(now, &mut sink);
+            for (_, destination, bytes) in sink.0 {
+                moved = true;
+                self.deliver(destination, &bytes);
+            }
+            while let Some(event) = self.shard.poll_event() {
+                self.handle(event);
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+}
+
+impl Shard {
+    pub(crate) fn transport_of(
+        &self,
+        client: ClientId,
+        direction: Direction,
+    ) -> super::slab::TransportKey {
+        let participant = self.participants.get(self.clients[&client]).unwrap();
+        participant.transport(direction).unwrap()
+    }
+
+    pub(crate) fn credentials_of(&self, key: super::slab::TransportKey) -> str0m::IceCreds {
+        self.transports.get(key).unwrap().credentials().clone()
     }
 }

@@ -7,6 +7,7 @@ use super::slab::{ParticipantKey, RoomKey, TransportKey};
 use super::timers::Timer;
 use crate::api::{EventKind, MediaKind, TransportState};
 use crate::id::ParticipantId;
+use crate::layers::Layer;
 use crate::limits::{CONNECT_TIMEOUT, DATA_REPORT_INTERVAL, DISCONNECT_TIMEOUT, ROOM_TICK};
 
 /// A transport is not asked again sooner than this, whatever its engine says.
@@ -86,7 +87,12 @@ impl Shard {
                 }
                 MediaKind::Video => {
                     track.sort_layers(now);
-                    busy |= track.layers.iter().any(|layer| layer.is_keyframe_wanted());
+                    let wanted = |layer: &Layer| layer.is_keyframe_wanted();
+                    let waiting: Vec<usize> = positions(&track.layers, wanted);
+                    busy |= !waiting.is_empty();
+                    for layer in waiting {
+                        self.ask_keyframe(now, track_key, layer as u8);
+                    }
                     self.choose_layers(now, track_key);
                 }
             }
@@ -142,6 +148,11 @@ impl Shard {
             self.emit(client, EventKind::DataDropped { outgoing, count });
         }
     }
+}
+
+fn positions<T>(items: &[T], fits: impl Fn(&T) -> bool) -> Vec<usize> {
+    let fitting = items.iter().enumerate().filter(|(_, item)| fits(item));
+    fitting.map(|(index, _)| index).collect()
 }
 
 /// A participant is as loud as the loudest of its tracks.

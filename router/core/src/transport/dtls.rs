@@ -5,8 +5,11 @@
 //! 14 µs. Until a handshake is complete DTLS records are plain text, so somebody who can forge the
 //! client's source address could end it with one datagram: a fatal alert, a message of the wrong role,
 //! or another ClientHello. [`Association`] drops the first two and gives every ClientHello a handshake
-//! of its own; the one that completes wins. A client that is past its own ServerHello ignores the
-//! answers to the others (RFC 6347 §4.2.2, message sequence).
+//! of its own; the one that completes wins. A ClientHello is answered once for each time it comes and
+//! never by a timer (a client that missed the answer repeats its hello), so that answers to strangers'
+//! do not go on; a client that is past its own ServerHello ignores them anyway (RFC 6347 §4.2.2,
+//! message sequence). What remains is the round trip in which a client waits for its first answer: a
+//! stranger's that comes first misleads it, and no server can prevent that.
 //!
 //! Key exchange, signatures and record nonces take their randomness from the operating system inside
 //! aws-lc: the one part of the core that a seed does not replay.
@@ -78,6 +81,10 @@ struct Handshake {
     random: Option<[u8; 32]>,
     /// The peer sent more than ClientHellos.
     progressed: bool,
+    /// A packet of the peer's waits for its answer; else what comes out is a repetition.
+    asked: bool,
+    /// The last repetition, kept until the peer asks for it by repeating its own.
+    repetition: Vec<Vec<u8>>,
     dtls: dimpl::Dtls,
     /// Held back until the handshake is complete, so that a forged certificate message has no effect.
     certificate: Option<Vec<u8>>,
@@ -138,6 +145,8 @@ impl Association {
         Handshake {
             random,
             progressed: false,
+            asked: false,
+            repetition: Vec::new(),
             dtls: dimpl::Dtls::new_12(self.config.clone(), self.certificate.clone(), self.now),
             certificate: None,
         }
@@ -194,13 +203,16 @@ impl Association {
         {
             if let Some(index) = self.handshake_for(random)
                 && let Some(handshake) = self.handshakes.get_mut(index)
-                && handshake.dtls.handle_packet(&packet).is_err()
             {
-                self.handshakes.remove(index);
+                handshake.asked = true;
+                if handshake.dtls.handle_packet(&packet).is_err() {
+                    self.handshakes.remove(index);
+                }
             }
         } else {
             self.handshakes.retain_mut(|handshake| {
                 handshake.progressed = true;
+                handshake.asked = true;
                 handshake.dtls.handle_packet(&packet).is_ok()
             });
         }
@@ -277,14 +289,26 @@ impl DtlsInstance for Association {
             let mut deadline: Option<Instant> = None;
             let mut index = 0;
             while let Some(handshake) = self.handshakes.get_mut(index) {
+                if handshake.asked
+                    && let Some(packet) = handshake.repetition.pop()
+                    && packet.len() <= buffer.len()
+                {
+                    let (space, _) = buffer.split_at_mut(packet.len());
+                    space.copy_from_slice(&packet);
+                    return DtlsOutput::Packet(space);
+                }
                 match handshake.dtls.poll_output(&mut self.scratch) {
                     DtlsOutput::Timeout(at) => {
+                        handshake.asked = false;
                         deadline = Some(deadline.map_or(at, |earliest| earliest.min(at)));
                         index += 1;
                     }
                     DtlsOutput::Packet(packet) => {
                         if packet.len() > buffer.len() {
-                            index += 1;
+                            continue;
+                        }
+                        if !self.active && !handshake.progressed && !handshake.asked {
+                            handshake.repetition.push(packet.to_vec());
                             continue;
                         }
                         let (space, _) = buffer.split_at_mut(packet.len());
@@ -320,8 +344,10 @@ impl DtlsInstance for Association {
             };
         }
         // A handshake that gave up is replaced: the transport's own timeout decides when to stop.
-        self.handshakes
-            .retain_mut(|handshake| handshake.dtls.handle_timeout(now).is_ok());
+        self.handshakes.retain_mut(|handshake| {
+            handshake.repetition.clear();
+            handshake.dtls.handle_timeout(now).is_ok()
+        });
         if self.handshakes.is_empty() {
             self.begin_again();
         }

@@ -314,7 +314,10 @@ impl Transport {
             Ok(Output::Event(event)) => Ok(Step::Event(event)),
             Ok(Output::Transmit(transmit)) => {
                 let socket = factory.socket_of(transmit.source);
-                if self.outgoing.len() < DATAGRAMS_PER_TURN {
+                // Without consent nothing but answers to checks leaves (RFC 7675 §5.1).
+                let consent = self.disconnected_since.is_none()
+                    || transmit.contents.first().is_some_and(|byte| *byte < 4);
+                if consent && self.outgoing.len() < DATAGRAMS_PER_TURN {
                     self.outgoing.push(Outgoing {
                         socket,
                         destination: transmit.destination,

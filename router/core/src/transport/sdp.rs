@@ -172,7 +172,7 @@ fn media_line<'a>(media: &str) -> Result<Draft<'a>, SdpError> {
     let protocol = words.next().unwrap_or_default();
     let fits = match kind {
         SectionKind::Application => matches!(protocol, "UDP/DTLS/SCTP" | "DTLS/SCTP"),
-        _ => matches!(protocol, "UDP/TLS/RTP/SAVPF" | "UDP/TLS/RTP/SAVP"),
+        _ => protocol == "UDP/TLS/RTP/SAVPF",
     };
     if !fits {
         return Err(SdpError::Unacceptable(format!(
