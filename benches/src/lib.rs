@@ -1,1 +1,2 @@
-//! benches
+//! Benchmarks.
+#![forbid(unsafe_code)]

@@ -1,4 +1,5 @@
 //! `rillway`: arguments → configuration → run → exit code.
+#![forbid(unsafe_code)]
 
 #![forbid(unsafe_code)]
 

@@ -3,6 +3,7 @@
 //! [`client::Client`] is a whole WebRTC participant (ICE, DTLS, SRTP, SCTP by str0m) that speaks the
 //! core's requests and events and checks every packet it gets. [`world::World`] runs many of them
 //! against one or more shards in virtual time; the same client runs over sockets in load tests.
+#![forbid(unsafe_code)]
 
 pub mod client;
 pub mod inbound;

@@ -72,9 +72,7 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     } = parts;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(start)?;
     let orders = drain::Orders::new(orders, signals).map_err(start)?;
-    for worker in &workers {
-        log_worker(worker);
-    }
+    workers.iter().for_each(log_worker);
     let recorder = registry.gateway();
     if let Some(metrics) = metrics {
         let metrics = tokio::net::TcpListener::from_std(metrics).map_err(start)?;
@@ -94,8 +92,7 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
         recorder: recorder.clone(),
     });
     let all_ended = Rc::new(Notify::new());
-    let mut threads = Vec::with_capacity(workers.len());
-    for worker in workers {
+    let watched = |worker: Worker| {
         let watch = WorkerWatch {
             id: worker.id,
             control: control.clone(),
@@ -104,14 +101,14 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
             phase: phase_seen.clone(),
         };
         tokio::task::spawn_local(dispatch(watch, worker.events));
-        threads.push(worker.thread);
-    }
+        worker.thread
+    };
+    let threads = workers.into_iter().map(watched).collect();
     let factories: Rc<[Box<dyn SignalingFactory>]> =
         Rc::from([Box::new(NativeFactory::rooms()) as Box<dyn SignalingFactory>]);
     let (accepted, to_accept) = mpsc::channel(ACCEPTED_MAX);
-    let gateway_settings = settings::gateway(&config, routes(&factories));
     let gateway = Arc::new(Gateway::new(
-        gateway_settings,
+        settings::gateway(&config, routes(&factories)),
         phase_seen,
         accepted,
         alive,

@@ -11,7 +11,7 @@ use super::slab::{SubscriptionKey, TrackKey, TransportKey};
 use super::timers::Timer;
 use crate::api::{EventKind, MediaKind};
 use crate::egress::{Egress, ForwardedPacket};
-use crate::layers::rewrite::Arrival;
+use crate::layers::rewrite::{Arrival, Rewriter};
 use crate::layers::{descriptor, keyframe};
 use crate::limits::{ROOM_TICK, RTP_PAYLOAD_BYTES};
 use crate::policy::Policy;
@@ -31,6 +31,14 @@ struct Incoming<'a> {
     epoch: u32,
     keyframe: bool,
     descriptor: Option<descriptor::Descriptor>,
+}
+
+impl Incoming<'_> {
+    /// The picture ids to write in place of the publisher's.
+    fn pictures(&self, rewriter: &mut Rewriter) -> Option<descriptor::Replacement> {
+        let descriptor = self.descriptor.as_ref()?;
+        rewriter.pictures(descriptor)
+    }
 }
 
 impl Shard {
@@ -199,17 +207,7 @@ impl Shard {
         let from = incoming.format.payload_type;
         let payload_type = match subscription.payload_type(from) {
             Some(known) => known,
-            None => {
-                let publisher = self
-                    .tracks
-                    .get(subscription.track)
-                    .map(|track| track.transport);
-                let to = self.map_payload_type(publisher, outlet, from);
-                if let Some(subscription) = self.subscriptions.get_mut(key) {
-                    subscription.set_payload_type(from, to);
-                }
-                to
-            }
+            None => self.choose_payload_type(key, outlet, from),
         };
         let Some(payload_type) = payload_type else {
             return Ok(());
@@ -228,10 +226,6 @@ impl Shard {
         let Some(place) = subscription.place(&incoming.arrival) else {
             return Ok(());
         };
-        let pictures = incoming
-            .descriptor
-            .as_ref()
-            .and_then(|descriptor| subscription.rewriter().pictures(descriptor));
         let packet = ForwardedPacket {
             place,
             payload_type,
@@ -240,7 +234,7 @@ impl Shard {
             captured: incoming.arrival.captured,
             extensions: &incoming.packet.header.ext_vals,
             payload: &incoming.packet.payload,
-            pictures,
+            pictures: incoming.pictures(subscription.rewriter()),
             nackable: incoming.video,
         };
         let Some(transport) = self.transports.get_mut(outlet.transport) else {
@@ -258,6 +252,22 @@ impl Shard {
             self.tell_layer(key);
         }
         Ok(())
+    }
+
+    /// Finds the subscriber's payload type for a new one of the publisher, and remembers it.
+    fn choose_payload_type(
+        &mut self,
+        key: SubscriptionKey,
+        outlet: Outlet,
+        from: Pt,
+    ) -> Option<Pt> {
+        let track = self.subscriptions.get(key)?.track;
+        let publisher = self.tracks.get(track).map(|track| track.transport);
+        let to = self.map_payload_type(publisher, outlet, from);
+        if let Some(subscription) = self.subscriptions.get_mut(key) {
+            subscription.set_payload_type(from, to);
+        }
+        to
     }
 
     /// The subscriber's payload type for what the publisher sends: the same codec with a compatible

@@ -91,18 +91,7 @@ impl Shard {
     ) -> Result<Answer, RequestError> {
         check_grant(&grant)?;
         let limits = self.config.limits;
-        let room = match self.room_names.get(grant.room.as_str()) {
-            Some(room) => *room,
-            None => {
-                if self.rooms.len() >= limits.rooms as usize {
-                    return Err(RequestError::Limit(format!("{} rooms", limits.rooms)));
-                }
-                let name = grant.room.clone();
-                self.rooms
-                    .insert_with(|_| Room::new(name))
-                    .ok_or_else(|| RequestError::Limit("rooms".into()))?
-            }
-        };
+        let room = self.room_named(&grant.room)?;
         let full = self
             .rooms
             .get(room)
@@ -155,6 +144,20 @@ impl Shard {
             );
         }
         Ok(Answer::Given)
+    }
+
+    /// The room of this name, which may be new and still nameless.
+    fn room_named(&mut self, name: &str) -> Result<super::slab::RoomKey, RequestError> {
+        if let Some(room) = self.room_names.get(name) {
+            return Ok(*room);
+        }
+        let most = self.config.limits.rooms;
+        if self.rooms.len() >= most as usize {
+            return Err(RequestError::Limit(format!("{most} rooms")));
+        }
+        self.rooms
+            .insert_with(|_| Room::new(name.to_owned()))
+            .ok_or_else(|| RequestError::Limit("rooms".into()))
     }
 
     fn participant_infos(&self, room: super::slab::RoomKey) -> Vec<crate::api::ParticipantInfo> {
