@@ -51,8 +51,8 @@ async fn too_many_messages_close_the_connection() {
 #[tokio::test]
 async fn a_silent_client_is_closed_and_one_that_answers_pings_is_not() {
     let running = start(|config| {
-        config.gateway.ping_interval = Duration::from_millis(100);
-        config.gateway.idle_timeout = Duration::from_millis(400);
+        config.gateway.ping_interval = Duration::from_millis(200);
+        config.gateway.idle_timeout = Duration::from_millis(1_500);
     });
     let (mut witness, _) = join(&running, "r", "witness").await;
     let (silent, _) = join(&running, "r", "silent").await;
@@ -61,8 +61,8 @@ async fn a_silent_client_is_closed_and_one_that_answers_pings_is_not() {
     let started = Instant::now();
     witness.told("participant-left").await;
     let took = started.elapsed();
-    assert!(took >= Duration::from_millis(250), "{took:?}");
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(took >= Duration::from_millis(1_000), "{took:?}");
+    assert!(took < Duration::from_secs(6), "{took:?}");
     let mut silent = silent;
     assert_eq!(silent.closed().await, IDLE);
     assert_eq!(witness.ask(json!({"type": "ping"})).await["type"], "pong");

@@ -101,14 +101,14 @@ async fn client(gateway: SocketAddr) -> Client {
 #[tokio::test]
 async fn the_first_signal_drains_and_exits_with_0() {
     for signal in ["TERM", "INT"] {
-        let process = Process::start(700, None);
+        let process = Process::start(1_500, None);
         let mut ada = client(process.gateway).await;
         let started = Instant::now();
         process.signal(signal);
         ada.told("draining").await;
         assert_eq!(ada.closed().await, 1001, "{signal}");
         assert_eq!(process.exit_code().await, Some(0), "{signal}");
-        assert!(started.elapsed() < Duration::from_millis(1_500), "{signal}");
+        assert!(started.elapsed() < Duration::from_secs(3), "{signal}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Starting on taken ports, and ending.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
 use rillway::Signals;
@@ -10,7 +11,7 @@ use crate::router::{SUBPROTOCOL, config, connect, get, handshake, join, refusal,
 
 #[tokio::test]
 async fn draining_tells_clients_refuses_new_ones_and_ends_in_time() {
-    let notice = Duration::from_millis(1_200);
+    let notice = Duration::from_secs(3);
     let running = start(|config| config.shutdown.notice = notice);
     let address = running.gateway_address();
     let (mut ada, _) = join(&running, "r", "Ada").await;
@@ -21,8 +22,8 @@ async fn draining_tells_clients_refuses_new_ones_and_ends_in_time() {
     running.shutdown();
     let told = ada.told("draining").await;
     let told_ms = told["deadlineMs"].as_u64().unwrap();
-    assert!((500..=1_200).contains(&told_ms), "{told_ms}");
-    assert!(started.elapsed() < Duration::from_millis(300));
+    assert!((1_000..=3_000).contains(&told_ms), "{told_ms}");
+    assert!(started.elapsed() < Duration::from_secs(1));
 
     assert_eq!(get(address, "/readyz").await.status, 503);
     assert_eq!(get(address, "/healthz").await.status, 200);
@@ -43,7 +44,7 @@ async fn draining_tells_clients_refuses_new_ones_and_ends_in_time() {
         .await
         .unwrap();
     ended.expect("an end on request is no error");
-    assert!(started.elapsed() < notice + Duration::from_millis(500));
+    assert!(started.elapsed() < notice + Duration::from_secs(1));
     assert!(TcpListener::bind(address).is_ok(), "the port is free again");
 }
 
@@ -142,14 +143,28 @@ fn an_address_of_nobody_is_an_error_that_names_its_key() {
 
 #[tokio::test]
 async fn a_failed_start_leaves_nothing_bound() {
-    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    // The second worker's port is taken, so the first has started when the start fails.
+    let (first, taken) = loop {
+        let first = UdpSocket::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let next = SocketAddr::new(first.ip(), first.port().wrapping_add(1));
+        if let Ok(taken) = UdpSocket::bind(next) {
+            break (first, taken);
+        }
+    };
     let free = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
     let mut config = config();
     config.gateway.listen = free;
-    config.media.first_port = taken.local_addr().unwrap().port();
-    rillway::run(config, Signals::Ignore).expect_err("the media port is taken");
+    config.media.first_port = first.port();
+    config.media.workers = NonZeroU16::new(2).unwrap();
+    let error = rillway::run(config, Signals::Ignore).expect_err("the media port is taken");
+    let taken = taken.local_addr().unwrap().to_string();
+    assert!(error.to_string().contains(&taken), "{error}");
     assert!(TcpListener::bind(free).is_ok());
+    assert!(UdpSocket::bind(first).is_ok());
 }

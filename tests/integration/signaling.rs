@@ -88,6 +88,16 @@ async fn two_clients_meet_and_part() {
 }
 
 #[tokio::test]
+async fn a_close_is_answered_with_a_close() {
+    let running = start(|_| {});
+    let (mut ada, _) = join(&running, "r", "Ada").await;
+    let (mut bob, _) = join(&running, "r", "Bob").await;
+    bob.close(1000).await;
+    assert_eq!(bob.closed().await, 1000);
+    ada.told("participant-left").await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_done_is_an_error_and_the_connection_lives() {
     let running = start(|_| {});
     let mut client = connect(&running).await;

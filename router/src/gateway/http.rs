@@ -26,6 +26,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const REFUSALS_MAX: usize = 64;
 /// Time such a client has to take the answer.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
+/// Time a connection may live that does not become a WebSocket: a client that asks for files and does
+/// not read them would otherwise hold its place for ever.
+const CONNECTION_TIME: Duration = Duration::from_secs(120);
 /// Time a request under way has to end when the process closes its connections.
 const CLOSING_TIME: Duration = Duration::from_secs(1);
 /// Longest request head, bytes.
@@ -110,6 +113,7 @@ async fn connection(
     let mut phase = gateway.phase.clone();
     let result = tokio::select! {
         result = &mut connection => result,
+        () = tokio::time::sleep(CONNECTION_TIME) => return,
         () = closing(&mut phase) => {
             std::pin::Pin::new(&mut connection).graceful_shutdown();
             tokio::time::timeout(CLOSING_TIME, &mut connection).await.unwrap_or(Ok(()))

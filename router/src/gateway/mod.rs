@@ -8,7 +8,6 @@
 mod http;
 mod origin;
 mod page;
-mod rate;
 mod routes;
 mod socket;
 

@@ -12,11 +12,11 @@ use tokio::time::MissedTickBehavior;
 use tungstenite::Error as WsError;
 use tungstenite::error::ProtocolError;
 
+use crate::rate::Bucket;
 use crate::session::{Close, Incoming, Outgoing, OutgoingQueue, Peer, close, frame_bytes};
 use crate::telemetry::metrics::{GatewayRecorder, Reject};
 
 use super::Gateway;
-use super::rate::Bucket;
 
 /// Time a client has to take our close frame and answer it (RFC 6455 §7.1.1).
 const CLOSE_TIME: Duration = Duration::from_secs(2);
@@ -27,8 +27,10 @@ type Stream = SplitStream<WebSocket>;
 /// How a connection ends.
 #[derive(Debug)]
 enum End {
-    /// It is gone, or the client closed it.
+    /// It is gone.
     Gone(String),
+    /// The client closed it.
+    Closed(String),
     /// We close it.
     Close(Close),
     /// We close it because a limit was met.
@@ -51,6 +53,10 @@ pub(super) async fn run(gateway: &Gateway, socket: WebSocket, peer: Peer) {
     };
     let close = match end {
         End::Gone(reason) => return tell(&incoming, reason).await,
+        End::Closed(reason) => {
+            tell(&incoming, reason).await;
+            return read_to_end(&mut stream).await;
+        }
         End::Close(close) => close,
         End::Reject(cause, close) => {
             gateway.recorder.rejected(cause);
@@ -108,7 +114,7 @@ async fn read(stream: &mut Stream, incoming: &mpsc::Sender<Incoming>, gateway: &
             Message::Text(text) => Frame::Text(text.to_string()),
             Message::Binary(bytes) => Frame::Binary(bytes.into()),
             Message::Ping(_) | Message::Pong(_) => continue,
-            Message::Close(frame) => return End::Gone(closed_by_client(frame)),
+            Message::Close(frame) => return End::Closed(closed_by_client(frame)),
         };
         gateway.recorder.received(frame_bytes(&frame));
         if incoming.send(Incoming::Frame(frame)).await.is_err() {
@@ -189,18 +195,24 @@ fn session_lost() -> End {
     End::Close(Close::new(close::INTERNAL, "internal error"))
 }
 
-/// Closes with a handshake: whoever closes a TCP connection with unread data on it resets it, and
-/// the client might lose the close frame.
+/// Closes with a handshake.
 async fn hang_up(sink: &mut Sink, stream: &mut Stream, close: Close) {
     let frame = CloseFrame {
         code: close.code,
         reason: close.reason.into(),
     };
-    // A client that does not answer in time is disconnected without it.
+    let sent = tokio::time::timeout(CLOSE_TIME, sink.send(Message::Close(Some(frame)))).await;
+    if matches!(sent, Ok(Ok(()))) {
+        read_to_end(stream).await;
+    }
+}
+
+/// Reads until the connection ends, which also sends the answer to a close frame. Whoever closes a
+/// TCP connection with unread data on it resets it, and the client might lose the close frame.
+async fn read_to_end(stream: &mut Stream) {
+    // A client that does not close in time is disconnected.
     let _ = tokio::time::timeout(CLOSE_TIME, async {
-        if sink.send(Message::Close(Some(frame))).await.is_ok() {
-            while let Some(Ok(_)) = stream.next().await {}
-        }
+        while let Some(Ok(_)) = stream.next().await {}
     })
     .await;
 }

@@ -232,28 +232,38 @@ fn local_address(listener: &TcpListener) -> Result<SocketAddr, RunError> {
     })
 }
 
-/// Starts every worker; if one fails, those that run are told to stop.
+/// Starts every worker; if one fails, the others are ended.
 fn start_workers(config: &Config, registry: &Registry) -> Result<Vec<Worker>, RunError> {
-    let settings = settings::workers(config)?;
-    let mut starting = Vec::with_capacity(settings.len());
-    for settings in settings {
+    let mut starting = Vec::new();
+    let mut failed = None;
+    for settings in settings::workers(config)? {
         let recorder = registry.worker(
             u16::from(settings.id.0),
             &worker::TURN_MICROS,
             &worker::BATCH_DATAGRAMS,
         );
-        starting.push(worker::start(settings, recorder).map_err(start_error)?);
+        match worker::start(settings, recorder) {
+            Ok(worker) => starting.push(worker),
+            Err(error) => failed = Some(start_error(error)),
+        }
     }
-    // One after the other they report, so the error of the first that failed is the one shown.
     let mut workers = Vec::with_capacity(starting.len());
     for worker in starting {
-        workers.push(
-            worker
-                .ready()
-                .map_err(|e| settings::start_error(config, e))?,
-        );
+        match worker.ready() {
+            Ok(worker) => workers.push(worker),
+            // The first one says it best: the others often fail for the same reason.
+            Err(error) => {
+                failed.get_or_insert(settings::start_error(config, error));
+            }
+        }
     }
-    Ok(workers)
+    match failed {
+        None => Ok(workers),
+        Some(error) => {
+            workers.into_iter().for_each(Worker::end);
+            Err(error)
+        }
+    }
 }
 
 fn start_error(error: worker::StartError) -> RunError {

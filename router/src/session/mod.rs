@@ -25,6 +25,7 @@ use rillway_plugin_sdk::types::{Denial, Grant};
 use tokio::sync::{mpsc, watch};
 
 use crate::directory::Directory;
+use crate::rate::Bucket;
 use crate::telemetry::metrics::{GatewayRecorder, Reject};
 use crate::worker::ToWorker;
 
@@ -46,6 +47,9 @@ const COMMANDS_MAX: usize = 4_096;
 const CHAIN_MAX: u8 = 16;
 /// Shortest tick, milliseconds (part of the ABI).
 const TICK_MS_MIN: u32 = 100;
+/// Publishing offers and ICE restarts a client may ask for per second, and at once. Each costs its
+/// worker about a millisecond, which others in the same core would feel.
+const NEGOTIATIONS_PER_SECOND: u32 = 10;
 /// Time a worker has to answer a join.
 pub(crate) const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time the authentication policy has; then the answer is no.
@@ -131,6 +135,7 @@ pub(crate) async fn run(
         tick: None,
         phase,
         draining_told: false,
+        negotiations: Bucket::new(NEGOTIATIONS_PER_SECOND, Instant::now()),
     };
     session.run().await;
 }
@@ -154,6 +159,7 @@ struct Session {
     tick: Option<tokio::time::Interval>,
     phase: watch::Receiver<Phase>,
     draining_told: bool,
+    negotiations: Bucket,
 }
 
 /// Why a session stops handing inputs to its plugin.
@@ -468,6 +474,12 @@ impl Session {
             let message = "not in a room";
             return Some(failed(reference, FailureCode::WrongState, message));
         };
+        if matches!(action, Action::AcceptOffer { .. } | Action::RestartIce)
+            && !self.negotiations.take(Instant::now())
+        {
+            let message = "too many offers per second";
+            return Some(failed(reference, FailureCode::LimitExceeded, message));
+        }
         let action = translate::action(action)?;
         member
             .request(Reference(reference), action)

@@ -354,6 +354,29 @@ async fn what_exceeds_a_bound_does_not_reach_the_worker() {
 }
 
 #[tokio::test]
+async fn offers_are_rationed_because_they_cost_the_worker_most() {
+    let mut stage = Stage::new(&Setup::default(), |input| match input {
+        Input::Message(Frame::Text(text)) if text == "offers" => (0..15)
+            .map(|_| Action::AcceptOffer {
+                sdp: "v=0".to_owned(),
+                sources: Vec::new(),
+            })
+            .collect(),
+        other => polite(other),
+    });
+    stage.enter().await;
+    stage.say("offers").await;
+    let inputs = stage.inputs();
+    assert_eq!(
+        inputs.iter().filter_map(failure).collect::<Vec<_>>(),
+        [FailureCode::LimitExceeded; 5]
+    );
+    assert_eq!(stage.requests().len(), 10);
+    stage.say("subscribe").await;
+    assert_eq!(stage.requests().len(), 1, "other commands are not rationed");
+}
+
+#[tokio::test]
 async fn a_plugin_that_answers_in_circles_costs_its_client() {
     let mut stage = Stage::new(&Setup::default(), |input| match input {
         Input::Message(_) | Input::Failed { .. } => vec![Action::RestartIce],

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 
 /// Sockets one driver takes at most.
 const ADDRESSES_MAX: usize = 64;
@@ -19,7 +19,7 @@ pub(crate) fn enumerate() -> io::Result<Vec<IpAddr>> {
         .into_iter()
         .filter(if_addrs::Interface::is_oper_up)
         .map(|interface| interface.ip());
-    let chosen = choose(addresses);
+    let chosen = choose(addresses.filter(|&address| is_bindable(address)));
     if chosen.is_empty() {
         return Err(io::Error::new(
             io::ErrorKind::AddrNotAvailable,
@@ -39,6 +39,16 @@ fn choose(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
         .map(|(_, _, address)| address)
         .take(ADDRESSES_MAX)
         .collect()
+}
+
+/// Whether a socket can have it: an IPv6 address whose uniqueness is still being checked (RFC 4862)
+/// is listed and cannot be bound, which shall not keep the router from starting.
+fn is_bindable(address: IpAddr) -> bool {
+    let bound = UdpSocket::bind((address, 0));
+    if let (Err(error), true) = (&bound, is_usable(address)) {
+        tracing::warn!(%address, %error, "address left out of media candidates");
+    }
+    bound.is_ok()
 }
 
 fn is_usable(address: IpAddr) -> bool {
@@ -95,6 +105,12 @@ mod tests {
     fn sockets_are_bounded() {
         let many = (0..300_u16).map(|i| IpAddr::from([10, 0, (i >> 8) as u8, i as u8]));
         assert_eq!(choose(many).len(), ADDRESSES_MAX);
+    }
+
+    #[test]
+    fn an_address_of_nobody_is_left_out() {
+        assert!(!is_bindable("203.0.113.77".parse().unwrap()));
+        assert!(is_bindable("127.0.0.1".parse().unwrap()));
     }
 
     #[test]

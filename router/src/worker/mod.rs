@@ -117,6 +117,15 @@ pub(crate) struct Starting {
     thread: JoinHandle<()>,
 }
 
+impl Worker {
+    /// Ends it and waits until it has let go of its ports. For starts that are given up.
+    pub(crate) fn end(self) {
+        drop(self.requests);
+        // A panic of the thread has been logged by itself.
+        let _ = self.thread.join();
+    }
+}
+
 struct Ready {
     addresses: Vec<SocketAddr>,
     advertised: Vec<SocketAddr>,

@@ -1,10 +1,10 @@
-//! Token bucket for a client's messages.
+//! Token bucket for what a client may do so often.
 
 use std::time::Instant;
 
 /// Allows `per_second` on average and as many at once.
 #[derive(Debug, Clone)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     per_second: f64,
     tokens: f64,
     at: Instant,
@@ -12,7 +12,7 @@ pub(super) struct Bucket {
 
 impl Bucket {
     /// A full bucket.
-    pub(super) fn new(per_second: u32, now: Instant) -> Self {
+    pub(crate) fn new(per_second: u32, now: Instant) -> Self {
         Bucket {
             per_second: f64::from(per_second),
             tokens: f64::from(per_second),
@@ -21,7 +21,7 @@ impl Bucket {
     }
 
     /// Takes one token, if there is one.
-    pub(super) fn take(&mut self, now: Instant) -> bool {
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
         let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
         self.tokens = (self.tokens + elapsed * self.per_second).min(self.per_second);
         self.at = now;
