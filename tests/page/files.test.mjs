@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Files, MAX_FILE_BYTES } from '../../router/src/gateway/page/files.js';
-import { encodeJson } from '../../router/src/gateway/page/wire.js';
+import { Files } from '../../router/src/gateway/page/files.js';
+import { encodeJson, MAX_FILE_BYTES } from '../../router/src/gateway/page/wire.js';
 
 /** Participants whose messages reach each other, but for those that `drop` names. */
 class Room {

@@ -34,9 +34,11 @@ export class Collab extends Emitter {
     });
     channels.on("message", ({ from, payload }) => this.#receive(from, payload));
     channels.on("open", (label) => {
-      if (label === "reliable") this.chat.flush();
+      if (label !== "reliable") return;
+      this.chat.flush();
+      this.files.rejoined();
     });
-    session.on("joined", ({ again }) => this.#joined(again));
+    session.on("joined", () => this.#joined());
     session.on("arrived", () => this.board.greet(performance.now()));
     session.on("gone", ({ id }) => this.files.participantLeft(id));
     session.on("change", () => this.#learnNames());
@@ -77,13 +79,11 @@ export class Collab extends Emitter {
     return stroke !== null;
   }
 
-  /** @param {boolean} again */
-  #joined(again) {
+  #joined() {
     const { me } = this.#session;
     if (!me) return;
     this.#learnNames();
     this.board.join(me.id, () => [...(this.#session.me ? [this.#session.me] : []), ...this.#session.participants.values()]);
-    if (again) this.files.rejoined();
   }
 
   /**

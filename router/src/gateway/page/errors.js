@@ -40,7 +40,7 @@ export function plainClose(code, reason) {
     case 4001:
       return reason ? `The server did not let you in: ${reason}` : BY_CODE.unauthenticated;
     case 4003:
-      return reason ? `You were removed from the room: ${reason}` : "You were removed from the room.";
+      return removed(reason);
     case 4008:
       return "The server closed the connection because too much was sent at once.";
     case 4009:
@@ -54,17 +54,22 @@ export function plainClose(code, reason) {
   }
 }
 
+/** @param {unknown} reason */
+export function removed(reason) {
+  return typeof reason === "string" && reason !== "" ? sentence(`you were removed: ${reason}`) : "You were removed from the room.";
+}
+
 /** @param {string} text */
 function sentence(text) {
   const start = text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?]$/.test(start) ? start : `${start}.`;
 }
 
-const WHAT = { camera: "camera", microphone: "microphone", screen: "screen" };
+const WHAT = { camera: "camera", microphone: "microphone", devices: "camera and microphone", screen: "screen" };
 
 /**
  * Why a device could not be used.
- * @param {"camera" | "microphone" | "screen"} source
+ * @param {"camera" | "microphone" | "devices" | "screen"} source
  * @param {unknown} error of getUserMedia or getDisplayMedia
  * @returns {string}
  */
@@ -76,18 +81,18 @@ export function plainMedia(source, error) {
     case "SecurityError":
       return source === "screen"
         ? "The screen is not shared: the browser or the system did not allow it."
-        : `This page may not use the ${what}. Allow it with the sign in the address bar, then switch it on again.`;
+        : `This page may not use the ${what}. Allow it with the sign beside the address, then switch it on.`;
     case "NotFoundError":
     case "DevicesNotFoundError":
-      return `No ${what} was found. Plug one in, or take part without.`;
+      return `No ${what} was found. You can take part without.`;
     case "NotReadableError":
     case "AbortError":
-      return `The ${what} does not start. Perhaps another program is using it: close that and try again.`;
+      return `The browser could not start your ${what}. Perhaps another program has it: close that, then try again.`;
     case "NotSupportedError":
       return `This browser cannot share the ${what}.`;
     case "InsecureContextError":
       return `Browsers give the ${what} only to pages opened over https or on this computer (127.0.0.1).`;
     default:
-      return `The ${what} cannot be used (${name || "unknown reason"}).`;
+      return `Your ${what} cannot be used (${name || "unknown reason"}).`;
   }
 }

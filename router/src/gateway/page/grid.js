@@ -8,7 +8,7 @@ import { Tile } from "./tile.js";
 
 /** @typedef {import("./tile.js").TileData} TileData */
 /** @typedef {import("./layout.js").Rect} Rect */
-/** @typedef {{width: number, height: number, paused: boolean}} Wish */
+/** @typedef {{width: number, height: number, priority: number, paused: boolean}} Wish */
 
 /** Sizes settle before the router is told. */
 const WISH_DELAY_MS = 250;
@@ -182,14 +182,17 @@ export class Grid {
     const away = this.#hiddenSince > 0 && performance.now() - this.#hiddenSince >= HIDDEN_DELAY_MS - 100;
     /** @type {Set<string>} */
     const seen = new Set();
-    for (const { data, element } of this.tiles.values()) {
+    for (const tile of this.tiles.values()) {
+      const { data, element } = tile;
       if (!data.track || data.stale) continue;
       seen.add(data.track);
       const paused = element.hidden === true || away;
       // Steps of 16 pixels: small movements of the window are no news.
       const round = (/** @type {number} */ pixels) => Math.max(16, Math.ceil((pixels * scale) / 16) * 16);
-      const wish = { width: round(element.offsetWidth), height: round(element.offsetHeight), paused };
-      const text = paused ? "paused" : `${wish.width}x${wish.height}`;
+      const { width, height } = tile.shown;
+      const priority = element.classList.contains("on-stage") ? 200 : 100;
+      const wish = { width: round(width), height: round(height), priority, paused };
+      const text = paused ? "paused" : `${wish.width}x${wish.height}/${priority}`;
       if (this.#told.get(data.track) === text) continue;
       this.#told.set(data.track, text);
       this.#wish(data.track, paused ? { ...wish, width: 0, height: 0 } : wish);

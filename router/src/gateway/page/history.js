@@ -111,7 +111,7 @@ export class History extends Emitter {
     course.resolution = track.frameWidth ? `${track.frameWidth}×${track.frameHeight}` : "";
     const spatial = track.layer?.spatial ?? null;
     course.layer = track.layer ? (spatial === null ? "paused" : `S${spatial} T${track.layer.temporal ?? 0}`) : "";
-    course.remark = track.freezeCount > 0 ? `${track.freezeCount} freezes` : "";
+    course.remark = track.freezeCount > 0 ? `frozen ${track.freezeCount}×` : "";
     const received = track.packetsReceived - (old?.packetsReceived ?? 0);
     const lost = Math.max(0, track.packetsLost - (old?.packetsLost ?? 0));
     push(course.series.bitrate, rate(track.bytesReceived, old?.bytesReceived, seconds));

@@ -56,6 +56,8 @@ function showPreview(local) {
   const microphone = byId("preview-microphone", HTMLButtonElement);
   const camera = byId("preview-camera", HTMLButtonElement);
   const problem = byId("lobby-problem", HTMLElement);
+  /** @type {Map<string, string>} */
+  const problems = new Map();
   let stopMeter = () => {};
   /** @type {MediaStreamTrack | null} */
   let metered = null;
@@ -63,6 +65,8 @@ function showPreview(local) {
   camera.onclick = () => void local.toggle("camera");
 
   const show = () => {
+    problem.hidden = problems.size === 0;
+    problem.textContent = [...problems.values()].join(" ");
     const picture = local.sending("camera");
     play(video, picture);
     video.hidden = picture === null;
@@ -79,13 +83,13 @@ function showPreview(local) {
     }
   };
   const off = [
-    local.on("change", () => {
-      problem.hidden = true;
+    local.on("change", (source) => {
+      if (local.isOn(source)) problems.delete(source);
       show();
     }),
-    local.on("problem", ({ text }) => {
-      problem.textContent = text;
-      problem.hidden = false;
+    local.on("problem", ({ source, text }) => {
+      problems.set(source, text);
+      show();
     }),
   ];
   show();

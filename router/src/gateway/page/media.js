@@ -86,8 +86,19 @@ export class LocalMedia extends Emitter {
         // One of the two failed; find out which, and use the other.
       }
     }
-    if (wanted.microphone) await this.turnOn("microphone");
-    if (wanted.camera) await this.turnOn("camera");
+    /** @type {Map<Device, unknown>} */
+    const errors = new Map();
+    for (const device of /** @type {Device[]} */ (["microphone", "camera"])) {
+      if (!wanted[device]) continue;
+      const error = await this.#tryOn(device);
+      if (error) errors.set(device, error);
+    }
+    const names = new Set([...errors.values()].map((error) => (error instanceof Error ? error.name : "")));
+    if (errors.size === 2 && names.size === 1) {
+      this.emit("problem", { source: "camera", text: plainMedia("devices", errors.get("camera")) });
+    } else {
+      for (const [source, error] of errors) this.emit("problem", { source, text: plainMedia(source, error) });
+    }
   }
 
   /**
@@ -95,21 +106,9 @@ export class LocalMedia extends Emitter {
    * @returns {Promise<boolean>} whether it is on now
    */
   async turnOn(device) {
-    const open = this.#tracks[device];
-    if (open?.readyState === "live") {
-      this.#on[device] = true;
-      this.emit("change", device);
-      return true;
-    }
-    try {
-      this.#take(device, await this.#open(device));
-      return true;
-    } catch (error) {
-      this.#on[device] = false;
-      this.emit("change", device);
-      this.emit("problem", { source: device, text: plainMedia(device, error) });
-      return false;
-    }
+    const error = await this.#tryOn(device);
+    if (error) this.emit("problem", { source: device, text: plainMedia(device, error) });
+    return !error;
   }
 
   /**
@@ -205,6 +204,26 @@ export class LocalMedia extends Emitter {
   stop() {
     this.#on.camera = this.#on.microphone = false;
     for (const source of /** @type {Source[]} */ (Object.keys(this.#tracks))) this.#release(source);
+  }
+
+  /**
+   * @param {Device} device
+   * @returns {Promise<unknown>} why it could not be switched on
+   */
+  async #tryOn(device) {
+    if (this.#tracks[device]?.readyState === "live") {
+      this.#on[device] = true;
+      this.emit("change", device);
+      return null;
+    }
+    try {
+      this.#take(device, await this.#open(device));
+      return null;
+    } catch (error) {
+      this.#on[device] = false;
+      this.emit("change", device);
+      return error;
+    }
   }
 
   /** @param {Device} device */

@@ -21,6 +21,7 @@ import { Sound } from "./sound.js";
 import { StatsView } from "./statsview.js";
 import { remember } from "./store.js";
 import { announce, dismiss, toast } from "./toast.js";
+import { keepAwake } from "./wake.js";
 import { Whiteboard } from "./whiteboard.js";
 
 /** @typedef {import("./session.js").Session} Session */
@@ -89,7 +90,7 @@ export class Meeting {
     showConnection(session);
     showEnd(session, () => location.reload());
     byId("meeting", HTMLElement).hidden = false;
-    document.title = `${settings.room} · Rillway`;
+    keepAwake(() => session.state.phase !== "ended");
   }
 
   get boardOpen() {
@@ -178,6 +179,8 @@ export class Meeting {
   #show() {
     const session = this.#session;
     if (session.state.phase === "ended") return;
+    const title = `${this.#settings.room} · Rillway`;
+    document.title = this.#unread > 0 ? `(${this.#unread}) ${title}` : title;
     this.#grid.update(tilesOf(session, this.#local, this.#spokeAt));
     this.#sound.update(soundsOf(session));
     const people = peopleOf(session, this.#local);
@@ -197,7 +200,7 @@ export class Meeting {
     this.#grid.forgetWishes();
     const count = this.#session.participants.size;
     if (again) toast("You are connected again.");
-    else announce(count === 0 ? "You joined. Nobody else is here yet." : `You joined. ${count} others are here.`);
+    else announce(count === 0 ? "You joined. Nobody else is here yet." : `You joined. ${count === 1 ? "One other is" : `${count} others are`} here.`);
   }
 
   #spoke() {

@@ -27,14 +27,18 @@ const LAYERS = [
   { rid: "h", scaleResolutionDownBy: 2, maxBitrate: 500_000 },
   { rid: "f", scaleResolutionDownBy: 1, maxBitrate: 1_700_000 },
 ];
+/** Of a camera that sends a single layer, and of a screen. */
+const CAMERA_BPS = 2_000_000;
 const SCREEN_BPS = 2_500_000;
 
 /** @extends {Emitter<{state: RTCPeerConnectionState, published: void, problem: unknown, lost: void}>} */
 export class Publisher extends Emitter {
   /** @type {Map<Source, Slot>} */
   slots = new Map();
+  wasConnected = false;
   #signal;
   #settings;
+  #maxBps;
   #ice;
   #dirty = false;
   #restart = false;
@@ -48,15 +52,19 @@ export class Publisher extends Emitter {
    * @param {RTCIceServer[]} options.iceServers
    * @param {import("./datachannel.js").DataChannels} options.channels
    * @param {{simulcast: boolean, codec: string | null}} options.settings
+   * @param {number | null} options.maxBps what we may send in all
    */
-  constructor({ signal, iceServers, channels, settings }) {
+  constructor({ signal, iceServers, channels, settings, maxBps }) {
     super();
     this.#signal = signal;
     this.#settings = settings;
+    this.#maxBps = maxBps;
     this.connection = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
     channels.attach(this.connection);
     this.connection.addEventListener("connectionstatechange", () => {
-      this.emit("state", this.connection.connectionState);
+      const state = this.connection.connectionState;
+      this.wasConnected ||= state === "connected";
+      this.emit("state", state);
     });
     this.#ice = watchIce(this.connection, {
       restart: () => this.restartIce(),
@@ -153,7 +161,7 @@ export class Publisher extends Emitter {
     /** @type {RTCRtpTransceiverInit} */
     const init = { direction: "sendonly", streams: [new MediaStream([track])] };
     if (source === "camera" && this.#settings.simulcast) {
-      const layers = cameraLayers(track.getSettings());
+      const layers = cameraLayers(track.getSettings(), this.#maxBps);
       // Without a scalability mode, Chromium makes one scalable stream of several VP9 or AV1 layers.
       const mode = ["VP9", "AV1"].includes(this.#settings.codec ?? "") ? { scalabilityMode: "L1T3" } : {};
       try {
@@ -163,7 +171,10 @@ export class Publisher extends Emitter {
         return this.connection.addTransceiver(track, { ...init, sendEncodings: layers });
       }
     }
-    if (source === "screen") init.sendEncodings = [{ maxBitrate: SCREEN_BPS }];
+    if (track.kind === "video") {
+      const most = source === "screen" ? SCREEN_BPS : CAMERA_BPS;
+      init.sendEncodings = [{ maxBitrate: Math.round(Math.min(most, (this.#maxBps ?? Infinity) * 0.75)) }];
+    }
     return this.connection.addTransceiver(track, init);
   }
 
@@ -218,10 +229,13 @@ export class Publisher extends Emitter {
 
 /**
  * @param {{width?: number, height?: number}} picture
+ * @param {number | null} maxBps of all that we send; the camera gets at most three quarters of it
  * @returns {RTCRtpEncodingParameters[]}
  */
-export function cameraLayers({ width = 1280, height = 720 }) {
-  const share = Math.max(0.15, (width * height) / (1280 * 720));
+export function cameraLayers({ width = 1280, height = 720 }, maxBps) {
+  const all = LAYERS.reduce((sum, layer) => sum + layer.maxBitrate, 0);
+  const allowed = maxBps === null ? Infinity : (maxBps * 0.75) / all;
+  const share = Math.min(allowed, Math.max(0.15, (width * height) / (1280 * 720)));
   return LAYERS.map((layer) => ({ ...layer, active: true, maxBitrate: Math.round(layer.maxBitrate * share) }));
 }
 

@@ -4,7 +4,7 @@
 
 import { DataChannels } from "./datachannel.js";
 import { Emitter } from "./emitter.js";
-import { plain, plainClose } from "./errors.js";
+import { plain, plainClose, removed } from "./errors.js";
 import { Connection, ProtocolError } from "./protocol.js";
 import { Publisher } from "./publish.js";
 import { Subscriber } from "./subscribe.js";
@@ -115,7 +115,7 @@ export class Session extends Emitter {
   /**
    * Tells the router how large a track is shown.
    * @param {string} track
-   * @param {{width?: number, height?: number, paused: boolean}} wish
+   * @param {{width: number, height: number, priority: number, paused: boolean}} wish
    */
   wish(track, wish) {
     this.signal.notify("wish", { track, ...wish });
@@ -170,14 +170,20 @@ export class Session extends Emitter {
     this.publisher?.close();
     this.subscriber?.close();
     const signal = this.signal;
-    const publisher = new Publisher({ signal, iceServers, channels: this.channels, settings: this.#settings });
+    const maxBps = this.grant?.maxPublishBps ?? null;
+    const publisher = new Publisher({ signal, iceServers, channels: this.channels, settings: this.#settings, maxBps });
     const subscriber = new Subscriber({ signal, iceServers });
     this.publisher = publisher;
     this.subscriber = subscriber;
     const problem = (/** @type {unknown} */ error) => this.#problem(error);
     // With the usual delay, for if this happens it may happen again.
     const lost = () => {
-      if (this.state.phase === "joined") this.signal.fail("The media connection was lost.");
+      if (this.state.phase !== "joined") return;
+      if (!publisher.wasConnected) {
+        const text = "Sound and pictures do not get through. Perhaps this network blocks UDP: try another one.";
+        this.emit("notice", { level: "error", text });
+      }
+      this.signal.fail("The media connection was lost.");
     };
     publisher.on("problem", problem);
     publisher.on("lost", lost);
@@ -265,7 +271,7 @@ export class Session extends Emitter {
         break;
       }
       case "removed":
-        this.#setState("ended", removedText(message.reason), null, "removed");
+        this.#setState("ended", removed(message.reason), null, "removed");
         this.#end();
         break;
       case "error":
@@ -362,9 +368,4 @@ export class Session extends Emitter {
     this.state = { phase, text, retryAtMs, ended };
     this.emit("state", this.state);
   }
-}
-
-/** @param {unknown} reason */
-function removedText(reason) {
-  return typeof reason === "string" && reason !== "" ? `You were removed: ${reason}` : "You were removed from the room.";
 }

@@ -88,9 +88,14 @@ export class Tile {
     this.#showPicture();
   }
 
-  /** Pixels of the picture as it arrives; 0 while there is none. */
-  get picture() {
-    return { width: this.#video.videoWidth, height: this.#video.videoHeight };
+  /** Size of the picture on the page, CSS pixels: with what is cut off, without what is left empty. */
+  get shown() {
+    const { offsetWidth: width, offsetHeight: height } = this.element;
+    const { videoWidth, videoHeight } = this.#video;
+    const shape = videoWidth > 0 && videoHeight > 0 ? videoWidth / videoHeight : 16 / 9;
+    const wide = width > height * shape;
+    const whole = this.element.classList.contains("whole");
+    return wide === whole ? { width: height * shape, height } : { width, height: width / shape };
   }
 
   /**

@@ -16,6 +16,8 @@ export const STROKE_WANTED = 5;
 
 /** Bytes before the bytes of the file in a piece. */
 export const PIECE_HEADER_BYTES = 9;
+/** Files are held in the memory of every participant's browser. */
+export const MAX_FILE_BYTES = 64 * 1024 * 1024;
 /** Bytes the router puts before every message: the sender's participant id. */
 export const SENDER_BYTES = 8;
 
