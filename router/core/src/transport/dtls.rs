@@ -77,8 +77,8 @@ fn config(mtu: Option<usize>) -> Result<Arc<dimpl::Config>, CryptoError> {
 
 /// One handshake under way.
 struct Handshake {
-    /// Random of the ClientHello it answers; none until one came.
-    random: Option<[u8; 32]>,
+    /// The ClientHello it answers; none until one came.
+    hello: Option<Hello>,
     /// The peer sent more than ClientHellos.
     progressed: bool,
     /// A packet of the peer's waits for its answer; else what comes out is a repetition.
@@ -140,10 +140,10 @@ impl Association {
         association
     }
 
-    fn begin(&mut self, random: Option<[u8; 32]>) -> Handshake {
+    fn begin(&mut self, hello: Option<Hello>) -> Handshake {
         self.begun = self.begun.saturating_add(1);
         Handshake {
-            random,
+            hello,
             progressed: false,
             asked: false,
             repetition: Vec::new(),
@@ -164,18 +164,14 @@ impl Association {
         }
     }
 
-    /// The handshake that shall see a ClientHello with this random; `None`: over a bound.
-    fn handshake_for(&mut self, random: [u8; 32]) -> Option<usize> {
-        if let Some(known) = self
-            .handshakes
-            .iter()
-            .position(|h| h.random == Some(random))
-        {
+    /// The handshake that shall see this ClientHello; `None`: over a bound.
+    fn handshake_for(&mut self, hello: Hello) -> Option<usize> {
+        if let Some(known) = self.handshakes.iter().position(|h| h.hello == Some(hello)) {
             return Some(known);
         }
-        if let Some(blank) = self.handshakes.iter().position(|h| h.random.is_none()) {
+        if let Some(blank) = self.handshakes.iter().position(|h| h.hello.is_none()) {
             if let Some(handshake) = self.handshakes.get_mut(blank) {
-                handshake.random = Some(random);
+                handshake.hello = Some(hello);
             }
             return Some(blank);
         }
@@ -187,7 +183,7 @@ impl Association {
             let stale = self.handshakes.iter().position(|h| !h.progressed)?;
             self.handshakes.remove(stale);
         }
-        let mut fresh = self.begin(Some(random));
+        let mut fresh = self.begin(Some(hello));
         fresh.dtls.set_active(false);
         fresh.dtls.handle_timeout(self.now).ok()?;
         self.handshakes.push(fresh);
@@ -198,23 +194,35 @@ impl Association {
         let Some(packet) = sift(packet, self.active) else {
             return;
         };
-        if !self.active
-            && let Some(random) = client_hello_random(&packet)
-        {
-            if let Some(index) = self.handshake_for(random)
-                && let Some(handshake) = self.handshakes.get_mut(index)
-            {
-                handshake.asked = true;
-                if handshake.dtls.handle_packet(&packet).is_err() {
-                    self.handshakes.remove(index);
+        match client_hello(&packet).filter(|_| !self.active) {
+            Some(ClientHello::Begins(hello)) => {
+                if let Some(index) = self.handshake_for(hello)
+                    && let Some(handshake) = self.handshakes.get_mut(index)
+                {
+                    handshake.asked = true;
+                    if handshake.dtls.handle_packet(&packet).is_err() {
+                        self.handshakes.remove(index);
+                    }
                 }
             }
-        } else {
-            self.handshakes.retain_mut(|handshake| {
-                handshake.progressed = true;
-                handshake.asked = true;
-                handshake.dtls.handle_packet(&packet).is_ok()
-            });
+            // Only where its beginning is known: anywhere else it would stand in the way of a genuine
+            // one. A fragment that overtook its beginning is sent again.
+            Some(ClientHello::Continues(length)) => self.handshakes.retain_mut(|handshake| {
+                let same = handshake.hello.is_some_and(|hello| hello.length == length);
+                handshake.asked |= same;
+                !same || handshake.dtls.handle_packet(&packet).is_ok()
+            }),
+            None => {
+                let active = self.active;
+                self.handshakes.retain_mut(|handshake| {
+                    if !active && handshake.hello.is_none() {
+                        return true;
+                    }
+                    handshake.progressed = true;
+                    handshake.asked = true;
+                    handshake.dtls.handle_packet(&packet).is_ok()
+                });
+            }
         }
         if self.handshakes.is_empty() {
             self.begin_again();
@@ -391,7 +399,7 @@ impl DtlsInstance for Association {
 
 const RECORD_HEADER: usize = 13;
 const HANDSHAKE_HEADER: usize = 12;
-const CONTENT_ALERT: u8 = 21;
+const CONTENT_CHANGE_CIPHER_SPEC: u8 = 20;
 const CONTENT_HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 
@@ -405,15 +413,16 @@ fn is_plain(record: &[u8]) -> bool {
     record.get(3..5) == Some(&[0, 0])
 }
 
-/// Handshake messages that only the other role sends (RFC 5246 §7.4, RFC 6347 §4.2.2).
-fn is_foreign(message: u8, active: bool) -> bool {
+/// Handshake messages that come before encryption, from the peer (RFC 5246 §7.4, RFC 6347 §4.2.2).
+/// HelloRequest is to be ignored during a handshake; session tickets and OCSP are not asked for.
+fn is_expected(message: u8, active: bool) -> bool {
     if active {
-        // ClientHello, ClientKeyExchange, CertificateVerify.
-        matches!(message, 1 | 15 | 16)
+        // ServerHello, HelloVerifyRequest, Certificate, ServerKeyExchange, CertificateRequest,
+        // ServerHelloDone.
+        matches!(message, 2 | 3 | 11 | 12 | 13 | 14)
     } else {
-        // HelloRequest, ServerHello, HelloVerifyRequest, NewSessionTicket, EncryptedExtensions,
-        // ServerKeyExchange, CertificateRequest, ServerHelloDone.
-        matches!(message, 0 | 2 | 3 | 4 | 8 | 12 | 13 | 14)
+        // ClientHello, Certificate, CertificateVerify, ClientKeyExchange.
+        matches!(message, CLIENT_HELLO | 11 | 15 | 16)
     }
 }
 
@@ -422,49 +431,73 @@ fn keeps(record: &[u8], active: bool) -> bool {
         return true;
     }
     match record.first() {
-        Some(&CONTENT_ALERT) => false,
+        Some(&CONTENT_CHANGE_CIPHER_SPEC) => true,
         Some(&CONTENT_HANDSHAKE) => record
             .get(RECORD_HEADER)
-            .is_some_and(|message| !is_foreign(*message, active)),
-        _ => true,
+            .is_some_and(|message| is_expected(*message, active)),
+        _ => false,
     }
 }
 
-/// The datagram without plain-text alerts and messages of the wrong role; `None` if nothing is left.
+/// The datagram without what a handshake has no use for: plain-text alerts and data, messages that the
+/// peer does not send, a torn record at the end; `None` if nothing is left.
 fn sift(packet: &[u8], active: bool) -> Option<std::borrow::Cow<'_, [u8]>> {
     let mut kept = Vec::new();
-    let mut dropped = false;
     let mut rest = packet;
     while let Some((record, after)) = split_record(rest) {
         if keeps(record, active) {
             kept.extend_from_slice(record);
-        } else {
-            dropped = true;
         }
         rest = after;
     }
-    if !dropped {
-        return Some(packet.into());
+    if kept.is_empty() {
+        return None;
     }
-    (!kept.is_empty()).then(|| kept.into())
+    // Nearly always all of it.
+    Some(if kept.len() == packet.len() {
+        packet.into()
+    } else {
+        kept.into()
+    })
 }
 
-/// The random of a ClientHello that begins in this datagram's first record.
-fn client_hello_random(packet: &[u8]) -> Option<[u8; 32]> {
+/// Tells one ClientHello from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Hello {
+    random: [u8; 32],
+    /// Of the whole message.
+    length: [u8; 3],
+}
+
+/// A fragment of a ClientHello.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ClientHello {
+    /// The first.
+    Begins(Hello),
+    /// A later one, of a message of this length.
+    Continues([u8; 3]),
+}
+
+/// The fragment of a ClientHello in this datagram's first record.
+fn client_hello(packet: &[u8]) -> Option<ClientHello> {
     let (record, _) = split_record(packet)?;
     if record.first() != Some(&CONTENT_HANDSHAKE) || !is_plain(record) {
         return None;
     }
     let message = record.get(RECORD_HEADER..)?;
-    let first_fragment = message.get(6..9) == Some(&[0, 0, 0]);
-    if message.first() != Some(&CLIENT_HELLO) || !first_fragment {
+    if message.first() != Some(&CLIENT_HELLO) {
         return None;
     }
-    // client_version precedes it.
-    message
-        .get(HANDSHAKE_HEADER + 2..HANDSHAKE_HEADER + 34)?
-        .try_into()
-        .ok()
+    let length = message.get(1..4)?.try_into().ok()?;
+    if message.get(6..9)? != [0, 0, 0] {
+        return Some(ClientHello::Continues(length));
+    }
+    // client_version precedes the random. A first fragment without it is of no use.
+    let random = message.get(HANDSHAKE_HEADER + 2..HANDSHAKE_HEADER + 34);
+    Some(match random.and_then(|random| random.try_into().ok()) {
+        Some(random) => ClientHello::Begins(Hello { random, length }),
+        None => ClientHello::Continues(length),
+    })
 }
 
 #[cfg(test)]
