@@ -6,8 +6,11 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod forge;
 pub mod inbound;
+pub mod live;
 pub mod media;
 pub mod payload;
 pub mod peer;
+pub mod wire;
 pub mod world;

@@ -13,6 +13,8 @@ pub struct LayerSpec {
     pub packets_per_frame: u16,
     /// Bytes of each payload.
     pub payload_bytes: usize,
+    /// Width and height, pixels, of video.
+    pub size: (u16, u16),
 }
 
 /// A track to publish.
@@ -43,6 +45,7 @@ impl TrackSpec {
                 rid: None,
                 packets_per_frame: 1,
                 payload_bytes: 120,
+                size: (0, 0),
             }],
             level: -30,
             keyframe_every: 0,
@@ -59,18 +62,20 @@ impl TrackSpec {
                 rid: None,
                 packets_per_frame,
                 payload_bytes: 1_100,
+                size: (1_280, 720),
             }],
             level: 0,
             keyframe_every: 0,
         }
     }
 
-    /// A camera with three simulcast layers of 1, 2 and 4 packets a frame.
+    /// A camera with three simulcast layers of 1, 2 and 4 packets a frame: 320x180, 640x360, 1280x720.
     pub fn simulcast() -> Self {
-        let layer = |rid, packets_per_frame| LayerSpec {
+        let layer = |rid, packets_per_frame: u16| LayerSpec {
             rid: Some(rid),
             packets_per_frame,
             payload_bytes: 1_000,
+            size: (320 * packets_per_frame, 180 * packets_per_frame),
         };
         TrackSpec {
             layers: vec![layer("q", 1), layer("h", 2), layer("f", 4)],

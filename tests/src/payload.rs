@@ -176,9 +176,9 @@ pub struct Vp8 {
     pub start: bool,
 }
 
-/// Appends a VP8 payload: descriptor, frame header where a frame starts, body. `bytes` is the length
-/// of the whole payload.
-pub fn write_video(out: &mut Vec<u8>, body: &Body, bytes: usize) {
+/// Appends a VP8 payload: descriptor, frame header where a frame starts, body. `size` in
+/// pixels is told in key frames; `bytes` is the length of the whole payload.
+pub fn write_video(out: &mut Vec<u8>, body: &Body, size: (u16, u16), bytes: usize) {
     let start = body.index == 0;
     let picture = (body.frame & 0x7fff) | 0x8000;
     let [_, _, high, low] = picture.to_be_bytes();
@@ -191,20 +191,22 @@ pub fn write_video(out: &mut Vec<u8>, body: &Body, bytes: usize) {
     out.push(0x20);
     let mut used = VP8_DESCRIPTOR_BYTES;
     if start {
-        used += write_frame_header(out, body.keyframe);
+        used += write_frame_header(out, body.keyframe, size);
     }
     write_body(out, body, bytes.saturating_sub(used));
 }
 
 /// RFC 6386 §9.1: a frame tag, and for a key frame the start code and the size.
-fn write_frame_header(out: &mut Vec<u8>, keyframe: bool) -> usize {
+fn write_frame_header(out: &mut Vec<u8>, keyframe: bool, (width, height): (u16, u16)) -> usize {
     // show_frame set, first partition of one byte; the lowest bit is the inverse key frame flag.
     let tag: u8 = 0x10 | u8::from(!keyframe);
     out.extend_from_slice(&[tag, 1, 0]);
     if !keyframe {
         return VP8_DELTA_HEADER_BYTES;
     }
-    out.extend_from_slice(&[0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01]);
+    out.extend_from_slice(&[0x9d, 0x01, 0x2a]);
+    out.extend_from_slice(&width.to_le_bytes());
+    out.extend_from_slice(&height.to_le_bytes());
     VP8_KEY_HEADER_BYTES
 }
 
@@ -295,7 +297,7 @@ mod tests {
                 ..body()
             };
             let mut data = Vec::new();
-            write_video(&mut data, &body, 1_000);
+            write_video(&mut data, &body, (640, 360), 1_000);
             assert_eq!(data.len(), 1_000);
             let (vp8, read) = read_video(&data).expect("readable");
             assert_eq!(read, body);

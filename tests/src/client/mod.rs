@@ -1,7 +1,7 @@
 //! A participant: two peer connections, the requests and events of the core, media to send, and
 //! checks on everything received. No clock, no socket: driven by `(now, input)`.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -45,6 +45,8 @@ pub struct ClientConfig {
     pub auto_publish: bool,
     /// Subscribes by itself to every track it hears of.
     pub auto_subscribe: bool,
+    /// Is the DTLS server; browsers are the client in both directions.
+    pub dtls_passive: bool,
     /// Number of the world, part of what payloads carry.
     pub world: u64,
     /// Instant that payload times count from.
@@ -63,6 +65,7 @@ impl ClientConfig {
             channels: false,
             auto_publish: true,
             auto_subscribe: true,
+            dtls_passive: false,
             world: 1,
             epoch,
         }
@@ -168,6 +171,9 @@ pub struct Client {
     pub hold_offers: bool,
     /// Offers kept.
     pub held_offers: Vec<(u64, String, Vec<MidTrack>)>,
+    /// Requests that no answer came for yet.
+    pub unanswered: BTreeSet<Reference>,
+    joining: Option<Reference>,
     requests: VecDeque<(Reference, Action)>,
     next_reference: u64,
     pending: Option<(Reference, SdpPendingOffer)>,
@@ -200,6 +206,8 @@ impl Client {
             rtc_factory: None,
             hold_offers: false,
             held_offers: Vec::new(),
+            unanswered: BTreeSet::new(),
+            joining: None,
             requests: VecDeque::new(),
             next_reference: 1,
             pending: None,
@@ -214,6 +222,17 @@ impl Client {
     pub fn request(&mut self, action: Action) -> Reference {
         let reference = Reference(self.next_reference);
         self.next_reference += 1;
+        match action {
+            // A leave may go unanswered, and ends what came before it.
+            Action::Leave => self.unanswered.clear(),
+            Action::Join { .. } => {
+                self.joining = Some(reference);
+                self.unanswered.insert(reference);
+            }
+            _ => {
+                self.unanswered.insert(reference);
+            }
+        }
         self.requests.push_back((reference, action));
         reference
     }
@@ -320,6 +339,7 @@ impl Client {
     /// The router said something.
     pub fn handle_event(&mut self, now: Instant, event: EventKind) {
         self.events.push(event.clone());
+        self.check_answer(&event);
         match event {
             EventKind::Joined {
                 me,
@@ -372,6 +392,22 @@ impl Client {
         }
     }
 
+    /// Each request is answered exactly once.
+    fn check_answer(&mut self, event: &EventKind) {
+        let reference = match event {
+            EventKind::Joined { .. } => self.joining.take(),
+            EventKind::Answer { reference, .. }
+            | EventKind::Done { reference }
+            | EventKind::Failed { reference, .. } => Some(*reference),
+            _ => return,
+        };
+        let expected = reference.is_some_and(|r| self.unanswered.remove(&r));
+        let was_leave = self.me.is_none() && matches!(event, EventKind::Done { .. });
+        if !expected && !was_leave {
+            self.violation(format!("answer without a question: {event:?}"));
+        }
+    }
+
     fn drop_peer(&mut self, direction: Direction) {
         match direction {
             Direction::Publish => {
@@ -419,3 +455,6 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,7 +73,11 @@ impl Client {
             .map(|p| (p.mid.to_string(), p.spec.source))
             .collect();
         peer.handle_timeout(now);
-        let sdp = self.filtered(Direction::Publish, offer.to_sdp_string());
+        let mut sdp = offer.to_sdp_string();
+        if self.config.dtls_passive {
+            sdp = sdp.replace("a=setup:actpass", "a=setup:passive");
+        }
+        let sdp = self.filtered(Direction::Publish, sdp);
         let reference = self.request(Action::AcceptOffer { sdp, sources });
         self.pending = Some((reference, pending));
         Some(reference)
@@ -125,7 +129,14 @@ impl Client {
         let Some(peer) = &mut self.subscriber else {
             return;
         };
-        let answer = SdpOffer::from_sdp_string(sdp)
+        // str0m answers `actpass` with `passive`; browsers with `active` (RFC 8842 §5.3).
+        let role = if self.config.dtls_passive {
+            "a=setup:active"
+        } else {
+            "a=setup:passive"
+        };
+        let sdp = sdp.replace("a=setup:actpass", role);
+        let answer = SdpOffer::from_sdp_string(&sdp)
             .map_err(|e| e.to_string())
             .and_then(|offer| {
                 let api = peer.rtc.sdp_api();

@@ -132,7 +132,7 @@ impl Frame {
             body.sequence = state.sequence;
             scratch.clear();
             if is_video {
-                payload::write_video(scratch, body, layer.payload_bytes);
+                payload::write_video(scratch, body, layer.size, layer.payload_bytes);
             } else {
                 payload::write_body(scratch, body, layer.payload_bytes);
             }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use rillway_core::api::{Event, EventKind, Request};
+use rillway_core::api::{Direction, Event, EventKind, Request};
 use rillway_core::id::{ClientId, SocketId, WorkerId};
 use rillway_core::limits::Limits;
 use rillway_core::stats::ShardStats;
@@ -17,6 +17,7 @@ use str0m_netem::NetemConfig;
 
 use crate::client::{Client, ClientConfig};
 
+pub mod checks;
 mod network;
 
 pub use network::{Account, Ledger, Link, Packet};
@@ -115,6 +116,7 @@ pub struct World {
     link: NetemConfig,
     seed: u64,
     order: u64,
+    turns_here: u32,
     heap: BinaryHeap<Reverse<Entry>>,
     shards: Vec<ShardHost>,
     clients: Vec<ClientHost>,
@@ -139,6 +141,7 @@ impl World {
             link: NetemConfig::new().latency(Duration::from_millis(1)),
             seed,
             order: 0,
+            turns_here: 0,
             heap: BinaryHeap::new(),
             shards: Vec::new(),
             clients: Vec::new(),
@@ -253,6 +256,11 @@ impl World {
         self.shards[shard].shard.stats()
     }
 
+    /// Sizes of a shard's tables, as text.
+    pub fn table_sizes(&self, shard: usize) -> String {
+        format!("{:?}", self.shards[shard].shard.table_sizes())
+    }
+
     /// When a shard next wants to run.
     pub fn shard_timeout(&self, shard: usize) -> Option<Instant> {
         self.shards[shard].shard.poll_timeout()
@@ -294,6 +302,17 @@ impl World {
         self.flush_shard(shard);
     }
 
+    /// The next work on one of a client's transports panics.
+    ///
+    /// # Panics
+    /// If the client has not joined.
+    pub fn provoke_panic(&mut self, who: Who, direction: Direction) {
+        let host = &self.clients[who.0];
+        let me = host.client.me.expect("joined");
+        let shard = &mut self.shards[host.shard];
+        shard.shard.inject_panic(me, direction);
+    }
+
     /// Runs for some virtual time.
     pub fn run_for(&mut self, time: Duration) {
         let end = self.now + time;
@@ -314,35 +333,58 @@ impl World {
         true
     }
 
-    fn run_to(&mut self, end: Instant) {
-        let mut turns = 0;
-        while let Some(Reverse(entry)) = self.heap.peek() {
-            let at = entry.at.max(self.now);
-            if at > end {
-                break;
-            }
-            turns = if at == self.now { turns + 1 } else { 0 };
-            assert!(
-                turns < TURNS_AT_ONE_INSTANT_MAX,
-                "time stands still at {:?}",
-                self.now - self.epoch
-            );
-            self.now = at;
-            while let Some(Reverse(entry)) = self.heap.peek() {
-                if entry.at > at {
-                    break;
-                }
-                if let Some(Reverse(entry)) = self.heap.pop() {
-                    self.happen(entry.what);
-                }
-            }
-            for index in 0..self.shards.len() {
-                if self.shards[index].dirty {
-                    self.flush_shard(index);
-                }
+    /// Like [`World::run_until`], but asks after every instant at which something happens.
+    pub fn run_closely(&mut self, limit: Duration, mut done: impl FnMut(&World) -> bool) -> bool {
+        let end = self.now + limit;
+        while !done(self) {
+            if !self.turn(end) {
+                self.now = end;
+                return false;
             }
         }
+        true
+    }
+
+    fn run_to(&mut self, end: Instant) {
+        while self.turn(end) {}
         self.now = end;
+    }
+
+    /// Moves on to the next instant at which something happens, and lets it happen. False if there is
+    /// none up to `end`.
+    fn turn(&mut self, end: Instant) -> bool {
+        let Some(Reverse(entry)) = self.heap.peek() else {
+            return false;
+        };
+        let at = entry.at.max(self.now);
+        if at > end {
+            return false;
+        }
+        self.turns_here = if at == self.now {
+            self.turns_here + 1
+        } else {
+            0
+        };
+        assert!(
+            self.turns_here < TURNS_AT_ONE_INSTANT_MAX,
+            "time stands still at {:?}",
+            self.now - self.epoch
+        );
+        self.now = at;
+        while let Some(Reverse(entry)) = self.heap.peek() {
+            if entry.at > at {
+                break;
+            }
+            if let Some(Reverse(entry)) = self.heap.pop() {
+                self.happen(entry.what);
+            }
+        }
+        for index in 0..self.shards.len() {
+            if self.shards[index].dirty {
+                self.flush_shard(index);
+            }
+        }
+        true
     }
 
     fn schedule(&mut self, at: Instant, what: Happening) {

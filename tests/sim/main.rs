@@ -1,0 +1,10 @@
+//! The core in virtual time: many in-memory clients, no socket, no clock.
+
+mod data;
+mod faults;
+mod grants;
+mod ice;
+mod isolation;
+mod negotiation;
+mod rooms;
+mod simulcast;
