@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::sync::RwLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
@@ -47,6 +48,17 @@ pub(crate) fn alone() -> DriverConfig {
     let last = NEXT.fetch_add(1, Ordering::Relaxed);
     let middle = (std::process::id() % 250) as u8;
     DriverConfig::new([SocketAddr::from(([127, 77, middle, last], 0))])
+}
+
+/// Write: a process is being started. Until it has replaced itself it holds copies of all our sockets,
+/// and with them their ports.
+pub(crate) static STARTING_PROCESS: RwLock<()> = RwLock::new(());
+
+/// Drops a driver and opens another at once: nothing may still hold the port.
+pub(crate) fn replace(net: &Net, driver: Driver, config: &DriverConfig) -> Driver {
+    let _undisturbed = STARTING_PROCESS.read().unwrap();
+    drop(driver);
+    net.open(config).expect("the port is free at once")
 }
 
 /// Runs a case in the runtime of its driver.

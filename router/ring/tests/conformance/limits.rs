@@ -2,7 +2,7 @@
 
 use rillway_ring::{DriverConfig, DriverKind, OpenError};
 
-use crate::harness::{Net, address, alone, any};
+use crate::harness::{Net, address, alone, any, replace};
 
 pub(crate) async fn a_port_in_use(net: Net) {
     let first = net.open(&alone()).unwrap();
@@ -11,9 +11,7 @@ pub(crate) async fn a_port_in_use(net: Net) {
     let error = net.open(&config).expect_err("two drivers on one port");
     assert!(error.is_address_in_use(), "{error}");
     assert!(error.to_string().contains(&taken.to_string()), "{error}");
-    drop(first);
-    let open = net.open(&config).expect("free again");
-    drop(open);
+    drop(replace(&net, first, &config));
 }
 
 pub(crate) async fn an_address_of_nobody(net: Net) {

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use rillway_ring::{Driver, DriverConfig, DriverKind};
 
-use crate::harness::{Net, any, is_root};
+use crate::harness::{Net, STARTING_PROCESS, any, is_root};
 
 /// A driver that sends over an interface of MTU 1500 at 64 kbit/s, and an address behind it. `None`
 /// (and a line that says so) where that takes root. Moves this thread into a new namespace for good,
@@ -40,6 +40,7 @@ pub(crate) fn narrow_driver(net: &Net, send_socket_bytes: usize) -> Option<(Driv
     ];
     let shaping = "tc qdisc add dev v0 root tbf rate 64kbit burst 64kb limit 10mb";
     let shaping = (send_socket_bytes < 64 << 10).then_some(shaping);
+    let _alone = STARTING_PROCESS.write().unwrap();
     for step in steps.into_iter().chain(shaping) {
         let mut words = step.split(' ');
         let status = Command::new(words.next().unwrap()).args(words).status();

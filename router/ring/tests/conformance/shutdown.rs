@@ -2,7 +2,7 @@
 
 use rillway_ring::{Driver, DriverConfig, SendError, UdpDriver};
 
-use crate::harness::{Inbox, Net, address, alone, collect, pattern, run_to, send_now};
+use crate::harness::{Inbox, Net, address, alone, collect, pattern, replace, run_to, send_now};
 
 /// A driver with datagrams in completed buffers, more waiting in the kernel, and unflushed sends.
 fn loaded(net: &Net) -> (Driver, Driver) {
@@ -26,8 +26,9 @@ fn loaded(net: &Net) -> (Driver, Driver) {
 }
 
 /// The port is free and works: nothing of the old driver holds the socket.
-async fn rebind(net: &Net, sender: &mut Driver, config: &DriverConfig) {
-    let mut again = net.open(config).expect("the port is free at once");
+async fn rebind(net: &Net, sender: &mut Driver, receiver: Driver) {
+    let config = DriverConfig::new([address(&receiver)]);
+    let mut again = replace(net, receiver, &config);
     send_now(sender, address(&again), 5, b"again");
     let mut inbox = Inbox::default();
     collect(&mut again, &mut inbox, 1).await;
@@ -40,23 +41,19 @@ async fn rebind(net: &Net, sender: &mut Driver, config: &DriverConfig) {
 
 pub(crate) async fn with_buffers_in_flight(net: Net) {
     let (mut sender, mut receiver) = loaded(&net);
-    let config = DriverConfig::new([address(&receiver)]);
     let start = std::time::Instant::now();
     receiver.shutdown();
     assert!(
         start.elapsed() < std::time::Duration::from_millis(900),
         "cancelled, not timed out"
     );
-    drop(receiver);
-    rebind(&net, &mut sender, &config).await;
+    rebind(&net, &mut sender, receiver).await;
 }
 
 pub(crate) async fn by_drop(net: Net) {
     for _ in 0..10 {
         let (mut sender, receiver) = loaded(&net);
-        let config = DriverConfig::new([address(&receiver)]);
-        drop(receiver);
-        rebind(&net, &mut sender, &config).await;
+        rebind(&net, &mut sender, receiver).await;
     }
 }
 
