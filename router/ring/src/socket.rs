@@ -4,12 +4,17 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::bookkeeping::control::{SOL_UDP, UDP_GRO, UDP_SEGMENT};
 use crate::config::DriverConfig;
 use crate::open::OpenError;
+
+/// How long a port in use is waited for, see [`bind_patiently`].
+const BIND_PATIENCE: Duration = Duration::from_secs(2);
+const BIND_PAUSE: Duration = Duration::from_millis(20);
 
 /// A bound socket.
 #[derive(Debug)]
@@ -62,9 +67,7 @@ fn bind(
     size_buffers(&socket, address, config).map_err(at("SO_RCVBUF"))?;
     // No SO_REUSEADDR and no SO_REUSEPORT: a second worker on the same port would silently share its
     // datagrams, where an error at start is wanted.
-    socket
-        .bind(&SockAddr::from(address))
-        .map_err(|source| OpenError::Bind { address, source })?;
+    bind_patiently(&socket, address).map_err(|source| OpenError::Bind { address, source })?;
     let bound = socket.local_addr().map_err(at("getsockname"))?;
     // GRO and GSO are absent before Linux 5.0 and in some sandboxes (gVisor): slower, not wrong. And a
     // buffer that cannot hold the longest train must not be offered one.
@@ -77,6 +80,21 @@ fn bind(
         address: bound.as_socket().unwrap_or(address),
         segmentation,
     })
+}
+
+/// Binds, and waits a little for a port in use: the kernel closes the sockets of a killed process's rings
+/// only after the process is gone (50 ms later on an idle machine, a second on a busy one), and who
+/// restarts it at once must not be told that the port is taken.
+fn bind_patiently(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    let patience = Instant::now() + BIND_PATIENCE;
+    loop {
+        match socket.bind(&SockAddr::from(address)) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < patience => {
+                std::thread::sleep(BIND_PAUSE);
+            }
+            result => return result,
+        }
+    }
 }
 
 /// DF set and the kernel's path MTU cache ignored (`IP_PMTUDISC_PROBE`). WebRTC packets stay below
@@ -171,4 +189,32 @@ pub(crate) fn is_driver_fault(error: &io::Error) -> bool {
         error.raw_os_error(),
         Some(libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::EOPNOTSUPP | libc::ENOSYS)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn socket() -> Socket {
+        Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).unwrap()
+    }
+
+    #[test]
+    fn a_port_about_to_be_free_is_waited_for() {
+        let holder = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = holder.local_addr().unwrap();
+        let leaving = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            drop(holder);
+        });
+        bind_patiently(&socket(), address).unwrap();
+        leaving.join().unwrap();
+    }
+
+    #[test]
+    fn a_port_that_stays_in_use_is_an_error() {
+        let holder = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let error = bind_patiently(&socket(), holder.local_addr().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
 }
