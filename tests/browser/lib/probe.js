@@ -13,6 +13,15 @@
   });
   window.RTCPeerConnection = Watched;
 
+  // The page's policy forbids fetching blob: URLs, rightly; what is behind a link is kept here instead.
+  const blobs = new Map();
+  const createObjectURL = URL.createObjectURL.bind(URL);
+  URL.createObjectURL = (object) => {
+    const url = createObjectURL(object);
+    blobs.set(url, object);
+    return url;
+  };
+
   const pick = (from, ...keys) =>
     Object.fromEntries(keys.filter((key) => from[key] !== undefined).map((key) => [key, from[key]]));
 
@@ -40,7 +49,7 @@
         out.outbound.push({
           ...pick(s, 'kind', 'mid', 'rid', 'ssrc', 'active', 'packetsSent', 'bytesSent', 'framesEncoded',
             'frameWidth', 'frameHeight', 'targetBitrate', 'nackCount', 'pliCount', 'retransmittedPacketsSent',
-            'qualityLimitationReason'),
+            'qualityLimitationReason', 'headerBytesSent', 'retransmittedBytesSent'),
           codec: stats.get(s.codecId)?.mimeType,
         });
       } else if (s.type === 'candidate-pair' && (s.nominated || s.selected) && s.state === 'succeeded') {
@@ -58,6 +67,7 @@
 
   window.__probe = {
     connections,
+    blobs,
     /** Raw statistics of every connection that is not closed. */
     async read() {
       const all = await Promise.all(connections.map(read));
