@@ -1,8 +1,6 @@
 //! `rillway`: arguments → configuration → run → exit code.
 #![forbid(unsafe_code)]
 
-#![forbid(unsafe_code)]
-
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 

@@ -80,9 +80,8 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     }
     let (phase, phase_seen) = watch::channel(Phase::Serving);
     let alive = Arc::new(AtomicUsize::new(workers.len()));
-    let directory = MemoryDirectory::new(workers.iter().map(|w| w.id));
     let control = Rc::new(Control {
-        directory: Box::new(directory),
+        directory: Box::new(MemoryDirectory::new(workers.iter().map(|w| w.id))),
         workers: workers.iter().map(|w| w.requests.clone()).collect(),
         clients: Clients::default(),
         authenticator: authenticator(config.authentication.policy),
