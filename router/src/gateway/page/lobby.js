@@ -113,7 +113,6 @@ function showLevel(level) {
  */
 function toggleLook(button, what, on) {
   const off = what === "camera" ? "cameraOff" : "microphoneOff";
-  const label = what === "camera" ? "Camera" : "Microphone";
-  dress(button, { icon: on ? what : off, label: `${label} ${on ? "on" : "off"}`, pressed: on });
+  dress(button, { icon: on ? what : off, label: `Switch the ${what} ${on ? "off" : "on"}` });
   button.classList.toggle("off", !on);
 }

@@ -106,9 +106,8 @@ export class Publisher extends Emitter {
     slot.track = null;
     slot.transceiver.direction = "inactive";
     await slot.transceiver.sender.replaceTrack(null);
-    const track = slot.trackId;
     slot.trackId = null;
-    if (track) await this.#signal.request("unpublish", { track }).catch((error) => this.emit("problem", error));
+    slot.toldMuted = false;
     this.negotiate();
   }
 

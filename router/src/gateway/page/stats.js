@@ -72,6 +72,7 @@ async function collectSent(publisher) {
   const result = { connectionState: "closed", roundTripMs: null, bytesSent: 0, packetsSent: 0, tracks: [] };
   if (!publisher) return result;
   result.connectionState = publisher.connection.connectionState;
+  if (result.connectionState === "closed") return result;
   const report = reportOf(await publisher.connection.getStats());
   result.roundTripMs = pathRoundTrip(report);
   for (const stats of report.values()) {
@@ -134,7 +135,7 @@ async function collectReceived(session) {
   const connection = subscriber?.connection;
   /** @type {SubscribeStats} */
   const result = { connectionState: connection?.connectionState ?? "new", roundTripMs: null, tracks: [] };
-  if (!subscriber || !connection) return result;
+  if (!subscriber || !connection || result.connectionState === "closed") return result;
   const report = reportOf(await connection.getStats());
   result.roundTripMs = pathRoundTrip(report);
   const inbound = [...report.values()].filter((stats) => stats.type === "inbound-rtp");

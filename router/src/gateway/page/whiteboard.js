@@ -17,7 +17,7 @@ const WIDTHS = [[4, "Thin"], [9, "Medium"], [20, "Thick"]];
 const KEY_STEP = 0.01;
 
 export class Whiteboard {
-  #canvas = el("canvas", { tabindex: 0, role: "img" });
+  #canvas = el("canvas", { tabindex: 0, role: "application", "aria-roledescription": "drawing area" });
   #cursor = el("div", { class: "board-cursor", hidden: true, "aria-hidden": "true" });
   #paper = el("div", { class: "paper" }, this.#canvas, this.#cursor);
   #colour = 0;
