@@ -20,7 +20,7 @@ use crate::session::{
     self, Authenticator, Clients, Control, NativeFactory, Open, Phase, SignalingFactory,
 };
 use crate::telemetry;
-use crate::telemetry::metrics::Registry;
+use crate::telemetry::metrics::{GatewayRecorder, Registry};
 use crate::worker::Worker;
 
 use super::drain::{self, Drain};
@@ -80,29 +80,22 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     }
     let (phase, phase_seen) = watch::channel(Phase::Serving);
     let alive = Arc::new(AtomicUsize::new(workers.len()));
-    let control = Rc::new(Control {
-        directory: Box::new(MemoryDirectory::new(workers.iter().map(|w| w.id))),
-        workers: workers.iter().map(|w| w.requests.clone()).collect(),
-        clients: Clients::default(),
-        authenticator: authenticator(config.authentication.policy),
-        facts: settings::join_facts(&config),
-        phase: phase_seen.clone(),
-        join_timeout: session::JOIN_TIMEOUT,
-        recorder: recorder.clone(),
-    });
+    let control = Rc::new(control(&config, &workers, phase_seen.clone(), &recorder));
     let all_ended = Rc::new(Notify::new());
-    let watched = |worker: Worker| {
-        let watch = WorkerWatch {
-            id: worker.id,
-            control: control.clone(),
-            alive: alive.clone(),
-            all_ended: all_ended.clone(),
-            phase: phase_seen.clone(),
-        };
-        tokio::task::spawn_local(dispatch(watch, worker.events));
-        worker.thread
+    let watch = |id| WorkerWatch {
+        id,
+        control: control.clone(),
+        alive: alive.clone(),
+        all_ended: all_ended.clone(),
+        phase: phase_seen.clone(),
     };
-    let threads = workers.into_iter().map(watched).collect();
+    let threads = workers
+        .into_iter()
+        .map(|worker| {
+            tokio::task::spawn_local(dispatch(watch(worker.id), worker.events));
+            worker.thread
+        })
+        .collect();
     let factories: Rc<[Box<dyn SignalingFactory>]> =
         Rc::from([Box::new(NativeFactory::rooms()) as Box<dyn SignalingFactory>]);
     let (accepted, to_accept) = mpsc::channel(ACCEPTED_MAX);
@@ -128,6 +121,24 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
         all_ended,
     })
     .await
+}
+
+fn control(
+    config: &Config,
+    workers: &[Worker],
+    phase: watch::Receiver<Phase>,
+    recorder: &GatewayRecorder,
+) -> Control {
+    Control {
+        directory: Box::new(MemoryDirectory::new(workers.iter().map(|w| w.id))),
+        workers: workers.iter().map(|w| w.requests.clone()).collect(),
+        clients: Clients::default(),
+        authenticator: authenticator(config.authentication.policy),
+        facts: settings::join_facts(config),
+        phase,
+        join_timeout: session::JOIN_TIMEOUT,
+        recorder: recorder.clone(),
+    }
 }
 
 fn start(source: io::Error) -> RunError {

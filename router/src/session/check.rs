@@ -47,73 +47,75 @@ const fn invalid(message: &'static str) -> Refusal {
 /// # Errors
 /// [`Refusal`].
 pub(super) fn check(action: &Action, limits: &Limits) -> Result<(), Refusal> {
-    let bounds: &[(bool, Refusal)] = match action {
-        Action::Send(frame) => &[(fits(frame), too_long("the frame is above 1 MiB"))],
+    let sdp_fits = |sdp: &str| sdp.len() <= limits.sdp_bytes as usize;
+    match action {
+        Action::Send(frame) => need(fits(frame), too_long("the frame is above 1 MiB")),
         Action::Authenticate {
             scheme,
             credentials,
             room,
             name,
-        } => &[
-            (
-                matches!(scheme.as_str(), "token" | "none"),
-                invalid("the scheme is token or none"),
-            ),
-            (
-                credentials.len() <= CREDENTIALS_BYTES_MAX,
-                too_long("the credentials are above 16 KiB"),
-            ),
-            (
-                (1..=NAME_BYTES_MAX).contains(&room.len()),
-                invalid("a room's name has 1 to 128 bytes"),
-            ),
-            (
-                name.as_ref().is_none_or(|n| n.len() <= NAME_BYTES_MAX),
-                invalid("a name has at most 128 bytes"),
-            ),
-        ],
-        Action::AcceptOffer { sdp, sources } => &[
-            (sdp_fits(sdp, limits), too_long("the SDP is too long")),
-            (
+        } => check_credentials(scheme, credentials, room, name.as_deref()),
+        Action::AcceptOffer { sdp, sources } => {
+            need(sdp_fits(sdp), too_long("the SDP is too long"))?;
+            need(
                 sources.len() <= SOURCES_MAX,
                 too_long("too many sections are named"),
-            ),
-            (
+            )?;
+            need(
                 sources.iter().all(|s| s.mid.len() <= MID_BYTES_MAX),
                 invalid("a mid has at most 64 bytes"),
-            ),
-        ],
-        Action::AcceptAnswer { sdp, .. } => {
-            &[(sdp_fits(sdp, limits), too_long("the SDP is too long"))]
+            )
         }
-        Action::AddCandidate(_, line) => &[(
+        Action::AcceptAnswer { sdp, .. } => need(sdp_fits(sdp), too_long("the SDP is too long")),
+        Action::AddCandidate(_, line) => need(
             line.len() <= CANDIDATE_BYTES_MAX,
             too_long("the candidate is above 1 KiB"),
-        )],
-        Action::SendData { to, label, payload } => &[
-            (
+        ),
+        Action::SendData { to, label, payload } => {
+            need(
                 payload.len() <= limits.data_message_bytes as usize,
                 too_long("the data message is too long"),
-            ),
-            (
+            )?;
+            need(
                 label.len() <= LABEL_BYTES_MAX,
                 too_long("the label is above 128 bytes"),
-            ),
-            (
+            )?;
+            need(
                 to.len() <= RECEIVERS_MAX,
                 too_long("more than 1,000 receivers are named"),
-            ),
-        ],
-        _ => &[],
-    };
-    match bounds.iter().find(|(holds, _)| !holds) {
-        Some((_, refusal)) => Err(*refusal),
-        None => Ok(()),
+            )
+        }
+        _ => Ok(()),
     }
 }
 
-fn sdp_fits(sdp: &str, limits: &Limits) -> bool {
-    sdp.len() <= limits.sdp_bytes as usize
+fn check_credentials(
+    scheme: &str,
+    credentials: &[u8],
+    room: &str,
+    name: Option<&str>,
+) -> Result<(), Refusal> {
+    need(
+        matches!(scheme, "token" | "none"),
+        invalid("the scheme is token or none"),
+    )?;
+    need(
+        credentials.len() <= CREDENTIALS_BYTES_MAX,
+        too_long("the credentials are above 16 KiB"),
+    )?;
+    need(
+        (1..=NAME_BYTES_MAX).contains(&room.len()),
+        invalid("a room's name has 1 to 128 bytes"),
+    )?;
+    need(
+        name.is_none_or(|name| name.len() <= NAME_BYTES_MAX),
+        invalid("a name has at most 128 bytes"),
+    )
+}
+
+fn need(holds: bool, refusal: Refusal) -> Result<(), Refusal> {
+    if holds { Ok(()) } else { Err(refusal) }
 }
 
 fn fits(frame: &Frame) -> bool {

@@ -97,7 +97,7 @@ pub(super) fn input(kind: core::EventKind, facts: &JoinFacts) -> Input {
         } => Input::Answer {
             reference: reference.0,
             sdp,
-            tracks: tracks.into_iter().map(mid_track).collect(),
+            tracks: mid_tracks(tracks),
         },
         E::Offer {
             offer_id,
@@ -106,15 +106,10 @@ pub(super) fn input(kind: core::EventKind, facts: &JoinFacts) -> Input {
         } => Input::Offer {
             offer_id,
             sdp,
-            tracks: tracks.into_iter().map(mid_track).collect(),
+            tracks: mid_tracks(tracks),
         },
         E::TransportState(d, s) => Input::TransportState(direction_out(d), state(s)),
-        E::Speakers(speakers) => Input::Speakers(
-            speakers
-                .into_iter()
-                .map(|(id, level)| (types::ParticipantId(id.0), level))
-                .collect(),
-        ),
+        E::Speakers(speakers) => Input::Speakers(levels(speakers)),
         E::Layer {
             track,
             spatial,
@@ -195,11 +190,19 @@ fn layer(info: core::LayerInfo) -> types::Layer {
     }
 }
 
-fn mid_track(section: core::MidTrack) -> signaling::MidTrack {
-    signaling::MidTrack {
+fn mid_tracks(sections: Vec<core::MidTrack>) -> Vec<signaling::MidTrack> {
+    let section = |section: core::MidTrack| signaling::MidTrack {
         mid: section.mid,
         track: section.track.map(|id| types::TrackId(id.0)),
-    }
+    };
+    sections.into_iter().map(section).collect()
+}
+
+fn levels(speakers: Vec<(id::ParticipantId, u8)>) -> Vec<(types::ParticipantId, u8)> {
+    speakers
+        .into_iter()
+        .map(|(id, level)| (types::ParticipantId(id.0), level))
+        .collect()
 }
 
 fn state(state: core::TransportState) -> signaling::TransportState {
