@@ -76,12 +76,7 @@ fn advice(error: &io::Error, config: &DriverConfig) -> String {
             memlock_limit(),
             memlock_bytes(config).div_ceil(1024),
         ),
-        Some(libc::EINVAL | libc::EOPNOTSUPP) => {
-            format!(
-                "Linux {} is too old: 6.0 or newer is needed",
-                kernel_release()
-            )
-        }
+        Some(libc::EINVAL | libc::EOPNOTSUPP) => old_kernel(&kernel_release()),
         Some(libc::EMFILE | libc::ENFILE) => {
             "too few file descriptors: raise RLIMIT_NOFILE".to_owned()
         }
@@ -99,6 +94,18 @@ fn denied() -> String {
         _ => "forbidden by a seccomp filter (container runtimes do by default) or a security module: \
               allow io_uring_setup, io_uring_enter and io_uring_register in the profile"
             .to_owned(),
+    }
+}
+
+/// Advice where an operation or a flag is unknown. What the ring driver needs came with Linux 6.0.
+fn old_kernel(release: &str) -> String {
+    let major = release
+        .split('.')
+        .next()
+        .and_then(|major| major.parse::<u32>().ok());
+    match major {
+        Some(major) if major >= 6 => String::new(),
+        _ => format!("Linux {release} is too old: 6.0 or newer is needed"),
     }
 }
 
@@ -231,5 +238,41 @@ fn round_trip(core: &mut RingCore) -> io::Result<Duration> {
             return Err(io::ErrorKind::TimedOut.into());
         };
         core.wait(left)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_fits_the_error() {
+        let config = DriverConfig::new(["127.0.0.1:0".parse().unwrap()]);
+        let said = |errno| {
+            let error = io::Error::from_raw_os_error(errno);
+            RingFault::new("io_uring_setup", error, &config).to_string()
+        };
+        assert!(said(libc::EPERM).contains("io_uring_setup: Operation not permitted"));
+        assert!(said(libc::ENOSYS).contains("no io_uring"));
+        assert!(said(libc::ENOMEM).contains("RLIMIT_MEMLOCK is"));
+        assert!(said(libc::EMFILE).contains("RLIMIT_NOFILE"));
+        assert!(
+            said(libc::EIO).ends_with("(os error 5)"),
+            "no advice where none is known"
+        );
+        assert_eq!(old_kernel("6.18.44"), "");
+        for old in ["5.15.0-91-generic", "4.18.0"] {
+            assert!(old_kernel(old).contains("6.0 or newer"));
+        }
+    }
+
+    #[test]
+    fn the_memory_needed_grows_with_the_rings() {
+        let mut config = DriverConfig::new(["127.0.0.1:0".parse().unwrap()]);
+        let usual = memlock_bytes(&config);
+        assert_eq!(usual, 100 << 10, "docs/drivers.md says so");
+        config.send_slots = 4096;
+        config.receive_buffers = 1 << 15;
+        assert!(memlock_bytes(&config) > 10 * usual);
     }
 }

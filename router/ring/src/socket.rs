@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -137,7 +138,10 @@ fn size_buffers(socket: &Socket, address: SocketAddr, config: &DriverConfig) -> 
     // The kernel reports twice what was asked: its own bookkeeping included.
     let got_receive = socket.recv_buffer_size()? / 2;
     let got_send = socket.send_buffer_size()? / 2;
-    if got_receive < receive || got_send < send {
+    let short = got_receive < receive || got_send < send;
+    // Once for all workers and addresses: they share the limit and the remedy.
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if short && !SAID.swap(true, Ordering::Relaxed) {
         tracing::warn!(
             %address,
             receive_bytes = got_receive,

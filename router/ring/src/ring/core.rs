@@ -271,6 +271,10 @@ impl RingCore {
                 "io_uring did not give back its receive buffers in time: leaking them"
             );
             std::mem::forget(self.buffers.take());
+            std::mem::forget(std::mem::replace(
+                &mut self.template,
+                Box::new(empty_header()),
+            ));
         }
         self.buffers = None;
         self.filled.clear();
