@@ -1,7 +1,7 @@
 //! Two drivers on one network, and a receiver that keeps what it gets.
 
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -15,6 +15,9 @@ use rillway_ring::{
 
 /// Longest wait for anything; generous, because the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Longest run of a case.
+const CASE_PATIENCE: Duration = Duration::from_secs(120);
 
 /// The network that a case's drivers share.
 #[derive(Clone)]
@@ -54,10 +57,17 @@ pub(crate) fn alone() -> DriverConfig {
 /// and with them their ports.
 pub(crate) static STARTING_PROCESS: RwLock<()> = RwLock::new(());
 
-/// Drops a driver and opens another at once: nothing may still hold the port.
+/// Drops a driver and opens another at once: nothing may still hold its ports. Asks the kernel itself,
+/// because opening a driver waits for a port that a killed process has not yet let go of.
 pub(crate) fn replace(net: &Net, driver: Driver, config: &DriverConfig) -> Driver {
     let _undisturbed = STARTING_PROCESS.read().unwrap();
+    let held = driver.local_addresses().to_vec();
     drop(driver);
+    if net.kind != DriverKind::Sim {
+        for address in held {
+            UdpSocket::bind(address).expect("the port is free at once");
+        }
+    }
     net.open(config).expect("the port is free at once")
 }
 
@@ -79,7 +89,10 @@ pub(crate) fn run<F: Future<Output = ()>>(kind: DriverKind, case: impl FnOnce(Ne
         kind,
         sim: SimNetwork::new(),
     };
-    Runtime::new(kind).unwrap().block_on(case(net));
+    let ended = Runtime::new(kind)
+        .unwrap()
+        .block_on(async { tokio::time::timeout(CASE_PATIENCE, case(net)).await });
+    assert!(ended.is_ok(), "the case does not end");
 }
 
 /// Received datagrams, in order.
