@@ -1,5 +1,6 @@
 //! Real sockets, the real gateway, the real binary.
 
+mod calls;
 mod http;
 mod limits;
 mod process;

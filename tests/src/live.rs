@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use rillway_core::api::EventKind;
+use rillway_core::id::ClientId;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -97,6 +98,41 @@ impl LiveClient {
             auto_subscribe,
             buffer: vec![0; 2_048],
         })
+    }
+
+    /// Runs several at once until `done` holds for all, or until `limit` has passed; says whether it
+    /// held.
+    ///
+    /// # Errors
+    /// [`LiveError`] of the first that failed.
+    pub async fn run_all(
+        clients: &mut [LiveClient],
+        limit: Duration,
+        done: impl Fn(&LiveClient) -> bool,
+    ) -> Result<bool, LiveError> {
+        let end = Instant::now() + limit;
+        while !clients.iter().all(&done) {
+            if Instant::now() >= end {
+                return Ok(false);
+            }
+            let step = Duration::from_millis(50);
+            let runs = clients.iter_mut().map(|c| c.run_for(step));
+            futures_util::future::try_join_all(runs).await?;
+        }
+        Ok(true)
+    }
+
+    /// Whether something was received of `tracks` tracks.
+    pub fn hears(&self, tracks: usize) -> bool {
+        let inbound = self.client.inbound.values();
+        inbound.filter(|i| i.packets > 0).count() >= tracks
+    }
+
+    /// Stops or resumes its media.
+    pub fn set_running(&mut self, running: bool) {
+        for published in &mut self.client.published {
+            published.running = running;
+        }
     }
 
     /// Runs for some time.
@@ -227,6 +263,12 @@ impl LiveClient {
         }
         Ok(())
     }
+}
+
+/// A client of a room, for [`LiveClient::connect`], which fills in its addresses.
+pub fn member(number: u64, room: &str, epoch: Instant) -> ClientConfig {
+    let unknown: SocketAddr = ([127, 0, 0, 1], 9).into();
+    ClientConfig::new(ClientId(number), room, [unknown; 2], epoch)
 }
 
 fn bind() -> io::Result<UdpSocket> {

@@ -18,7 +18,7 @@ use str0m::media::Mid;
 use crate::inbound::Inbound;
 use crate::media::{Beat, LayerState, TrackSpec};
 use crate::payload;
-use crate::peer::{Datagram, Peer};
+use crate::peer::{Datagram, Peer, default_config};
 
 mod negotiation;
 mod receiving;
@@ -47,6 +47,8 @@ pub struct ClientConfig {
     pub auto_subscribe: bool,
     /// Is the DTLS server; browsers are the client in both directions.
     pub dtls_passive: bool,
+    /// Makes the configuration of its peer connections.
+    pub rtc_factory: RtcFactory,
     /// Number of the world, part of what payloads carry.
     pub world: u64,
     /// Instant that payload times count from.
@@ -66,6 +68,7 @@ impl ClientConfig {
             auto_publish: true,
             auto_subscribe: true,
             dtls_passive: false,
+            rtc_factory: default_config,
             world: 1,
             epoch,
         }
@@ -131,7 +134,7 @@ struct Section {
 pub type SdpFilter = Box<dyn FnMut(Direction, String) -> String + Send>;
 
 /// Makes the configuration of a peer connection.
-pub type RtcFactory = Box<dyn FnMut(Direction) -> RtcConfig + Send>;
+pub type RtcFactory = fn() -> RtcConfig;
 
 /// A participant.
 pub struct Client {
@@ -163,10 +166,11 @@ pub struct Client {
     pub violations: Vec<String>,
     /// Packets that no known section or no body could be found for.
     pub unknown_packets: u64,
+    /// Retransmission requests sent, if the peer connections count them
+    /// ([`RtcConfig::set_stats_interval`]).
+    pub nacks: u64,
     /// Applied to each SDP it sends.
     pub sdp_filter: Option<SdpFilter>,
-    /// Makes peer connections; `None` = [`peer::default_config`].
-    pub rtc_factory: Option<RtcFactory>,
     /// Offers are kept instead of answered.
     pub hold_offers: bool,
     /// Offers kept.
@@ -174,6 +178,7 @@ pub struct Client {
     /// Requests that no answer came for yet.
     pub unanswered: BTreeSet<Reference>,
     joining: Option<Reference>,
+    nacks_of: HashMap<Mid, u64>,
     requests: VecDeque<(Reference, Action)>,
     next_reference: u64,
     pending: Option<(Reference, SdpPendingOffer)>,
@@ -202,12 +207,13 @@ impl Client {
             states: HashMap::new(),
             violations: Vec::new(),
             unknown_packets: 0,
+            nacks: 0,
             sdp_filter: None,
-            rtc_factory: None,
             hold_offers: false,
             held_offers: Vec::new(),
             unanswered: BTreeSet::new(),
             joining: None,
+            nacks_of: HashMap::new(),
             requests: VecDeque::new(),
             next_reference: 1,
             pending: None,

@@ -11,7 +11,7 @@ use str0m::media::{Mid, Simulcast, SimulcastLayer};
 use super::{Client, Published, Section};
 use crate::inbound::Inbound;
 use crate::media::{Beat, LayerState, TrackSpec};
-use crate::peer::{self, Peer};
+use crate::peer::Peer;
 
 /// How long packets of a track may still arrive on a section that was given to another one.
 const REMAP_GRACE: Duration = Duration::from_millis(500);
@@ -183,11 +183,8 @@ impl Client {
         }
     }
 
-    pub(super) fn new_peer(&mut self, now: Instant, direction: Direction) -> Peer {
-        let config = match &mut self.rtc_factory {
-            Some(factory) => factory(direction),
-            None => peer::default_config(),
-        };
+    pub(super) fn new_peer(&self, now: Instant, direction: Direction) -> Peer {
+        let config = (self.config.rtc_factory)();
         let local = match direction {
             Direction::Publish => self.config.publish_address,
             Direction::Subscribe => self.config.subscribe_address,

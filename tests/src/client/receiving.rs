@@ -29,8 +29,14 @@ impl Client {
             }
         }
         while let Some(event) = self.subscriber.as_mut().and_then(Peer::poll_event) {
-            if let Event::RtpPacket(packet) = event {
-                self.received(now, &packet);
+            match event {
+                Event::RtpPacket(packet) => self.received(now, &packet),
+                // Counted from the start of each stream.
+                Event::MediaIngressStats(stats) => {
+                    self.nacks_of.insert(stats.mid, stats.nacks);
+                    self.nacks = self.nacks_of.values().sum();
+                }
+                _ => {}
             }
         }
     }

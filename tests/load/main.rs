@@ -1,0 +1,220 @@
+//! Load on one machine: run alone, on a quiet machine (`tests/run load`).
+//!
+//! The router is `$RILLWAY_BIN` if that is set (a release build), else it runs in this process. All clients
+//! share one thread, so that the router has a core to itself.
+
+mod router;
+
+use std::time::{Duration, Instant};
+
+use rillway_core::api::MediaKind;
+use rillway_tests::client::ClientConfig;
+use rillway_tests::inbound::Delays;
+use rillway_tests::live::{LiveClient, member};
+use rillway_tests::media::TrackSpec;
+use rillway_tests::peer::default_config;
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+use router::Router;
+
+const SUBSCRIBERS: u64 = 200;
+
+/// Of the measured part; joining comes before.
+const SECONDS: u64 = 30;
+
+/// In which all must have joined and hear the publisher.
+const JOIN_TIME: Duration = Duration::from_secs(60);
+
+/// What the test is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Joining,
+    Measuring,
+    Ended,
+}
+
+/// A camera of 1.3 Mb/s in 150 packets a second, and a microphone of 50.
+fn tracks() -> Vec<TrackSpec> {
+    vec![TrackSpec::audio(), TrackSpec::video(6)]
+}
+
+/// Counts NACKs, so that a packet lost and sent again does not pass for one never lost.
+fn counted(config: &mut ClientConfig) {
+    config.rtc_factory = || default_config().set_stats_interval(Some(Duration::from_secs(1)));
+}
+
+async fn publish(
+    gateway: std::net::SocketAddr,
+    epoch: Instant,
+    mut phase: watch::Receiver<Phase>,
+) -> LiveClient {
+    let mut config = member(1, "stage", epoch);
+    config.tracks = tracks();
+    let client = LiveClient::connect(gateway, config).await;
+    let mut client = client.expect("the gateway listens");
+    let ended = |phase: &watch::Receiver<Phase>| *phase.borrow() == Phase::Ended;
+    let limit = JOIN_TIME + Duration::from_secs(SECONDS * 2);
+    let end = client.run_until(limit, |_| ended(&phase)).await;
+    assert!(end.expect("sockets work"), "the test does not end");
+    phase.mark_unchanged();
+    client.set_running(false);
+    client
+        .run_for(Duration::from_secs(2))
+        .await
+        .expect("sockets work");
+    client
+}
+
+async fn subscribe(
+    gateway: std::net::SocketAddr,
+    epoch: Instant,
+    number: u64,
+    phase: watch::Receiver<Phase>,
+    ready: watch::Sender<u64>,
+) -> LiveClient {
+    tokio::time::sleep(Duration::from_millis(25 * number)).await;
+    let mut config = member(number + 2, "stage", epoch);
+    counted(&mut config);
+    let client = LiveClient::connect(gateway, config).await;
+    let mut client = client.expect("the gateway listens");
+    let heard = client.run_until(JOIN_TIME, |c| c.hears(2)).await;
+    assert!(
+        heard.expect("sockets work"),
+        "subscriber {number} hears nothing"
+    );
+    ready.send_modify(|n| *n += 1);
+    let limit = JOIN_TIME + Duration::from_secs(SECONDS * 2);
+    let measuring = client
+        .run_until(limit, |_| *phase.borrow() >= Phase::Measuring)
+        .await;
+    assert!(
+        measuring.expect("sockets work"),
+        "the measurement does not begin"
+    );
+    client
+        .client
+        .inbound
+        .values_mut()
+        .for_each(|i| i.delays = Delays::default());
+    let end = client
+        .run_until(limit, |_| *phase.borrow() == Phase::Ended)
+        .await;
+    assert!(end.expect("sockets work"), "the test does not end");
+    client
+        .run_for(Duration::from_secs(2))
+        .await
+        .expect("sockets work");
+    client
+}
+
+/// The whole run: 200 subscribers on one publisher for 30 s.
+fn crowd(driver: &str) {
+    let router = Router::start(driver);
+    let gateway = router.gateway();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let local = LocalSet::new();
+    let (publisher, subscribers, busy) = local.block_on(&runtime, async {
+        let epoch = Instant::now();
+        let (phase, of_phase) = watch::channel(Phase::Joining);
+        let (ready, mut of_ready) = watch::channel(0);
+        let publisher = tokio::task::spawn_local(publish(gateway, epoch, of_phase.clone()));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let subscribers: Vec<_> = (0..SUBSCRIBERS)
+            .map(|number| {
+                let (phase, ready) = (of_phase.clone(), ready.clone());
+                tokio::task::spawn_local(subscribe(gateway, epoch, number, phase, ready))
+            })
+            .collect();
+        let joined = of_ready.wait_for(|n| *n == SUBSCRIBERS);
+        let joined = tokio::time::timeout(JOIN_TIME, joined).await;
+        assert!(
+            joined.is_ok(),
+            "{} of {SUBSCRIBERS} joined",
+            *ready.borrow()
+        );
+        println!("all joined after {:?}", epoch.elapsed());
+        // The waves of the last handshakes are over.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let cpu = (router.cpu_seconds(), Instant::now());
+        phase.send_replace(Phase::Measuring);
+        tokio::time::sleep(Duration::from_secs(SECONDS)).await;
+        let busy = (router.cpu_seconds() - cpu.0) / cpu.1.elapsed().as_secs_f64();
+        phase.send_replace(Phase::Ended);
+        let mut done = Vec::new();
+        for subscriber in subscribers {
+            done.push(subscriber.await.expect("a subscriber failed"));
+        }
+        (publisher.await.expect("the publisher failed"), done, busy)
+    });
+    report(driver, &publisher, &subscribers, busy);
+}
+
+/// Prints what was measured and fails if a single packet was lost.
+fn report(driver: &str, publisher: &LiveClient, subscribers: &[LiveClient], busy: f64) {
+    let mut delays = Delays::default();
+    let (mut packets, mut bytes, mut missing, mut nacks, mut gaps) = (0, 0, 0, 0, 0);
+    let mut worst = Vec::new();
+    for (number, subscriber) in subscribers.iter().enumerate() {
+        let client = &subscriber.client;
+        assert_eq!(
+            client.violations,
+            Vec::<String>::new(),
+            "subscriber {number}"
+        );
+        assert_eq!(client.unknown_packets, 0, "subscriber {number}");
+        assert_eq!(client.inbound.len(), 2, "subscriber {number}");
+        nacks += client.nacks;
+        for published in &publisher.client.published {
+            let inbound = &client.inbound[&published.track.expect("published")];
+            let lost = inbound.missing(0, published.layers[0].sequence).len();
+            if lost > 0 && worst.len() < 10 {
+                worst.push((number, published.spec.kind, lost));
+            }
+            missing += lost;
+            gaps += inbound.rtp_gaps();
+            packets += inbound.packets;
+            bytes += inbound.bytes;
+            delays.merge(&inbound.delays);
+            let least = published.spec.packets_per_second() * SECONDS as f64;
+            assert!(
+                inbound.packets as f64 >= least,
+                "subscriber {number}: {}",
+                inbound.packets
+            );
+        }
+        let kinds = client.inbound.values().map(|i| i.info.kind);
+        assert_eq!(kinds.filter(|k| *k == MediaKind::Audio).count(), 1);
+    }
+    let rate = delays.count() as f64 / SECONDS as f64;
+    println!(
+        "driver {driver}: {SUBSCRIBERS} subscribers, {rate:.0} packets/s, {:.0} Mb/s, {packets} packets in all",
+        rate * bytes as f64 / packets as f64 * 8.0 / 1e6
+    );
+    println!("lost {missing}, retransmission requests {nacks}, gaps {gaps}, worst {worst:?}");
+    println!(
+        "from write to read, ms: p50 {:.1}, p90 {:.1}, p99 {:.1}, p99.9 {:.1}, worst {:.1}",
+        delays.percentile_ms(0.5),
+        delays.percentile_ms(0.9),
+        delays.percentile_ms(0.99),
+        delays.percentile_ms(0.999),
+        delays.percentile_ms(1.0),
+    );
+    println!("router: {:.0} % of a core", busy * 100.0);
+    assert_eq!((missing, nacks, gaps), (0, 0, 0), "packets were lost");
+}
+
+#[test]
+#[ignore = "needs a quiet machine: tests/run load"]
+fn two_hundred_subscribers_lose_nothing_by_the_ring_driver() {
+    crowd("ring");
+}
+
+#[test]
+#[ignore = "needs a quiet machine: tests/run load"]
+fn two_hundred_subscribers_lose_nothing_by_the_mmsg_driver() {
+    crowd("mmsg");
+}
