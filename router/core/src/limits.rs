@@ -91,6 +91,10 @@ pub const RESTART_OVERLAP: Duration = Duration::from_secs(30);
 /// participant that forges it. Equal to the ICE agent's own patience.
 pub const ADDRESS_LIFETIME: Duration = Duration::from_secs(15);
 
+/// Silence after which a path is left for a livelier one. A client sends something on its path more
+/// often: feedback at least once a second while it receives media.
+pub const PATH_SILENCE: Duration = Duration::from_millis(1_500);
+
 /// Failed STUN verifications per second that one transport pays for; legitimate clients cause none
 /// but around an ICE restart.
 pub const STUN_FAILURES_PER_TRANSPORT: u32 = 20;

@@ -19,6 +19,8 @@ pub(crate) struct Layer {
     /// a keyframe on, as if it were another source.
     pub(crate) epoch: u32,
     pub(crate) last_packet: Option<Instant>,
+    /// Highest extended sequence number since the epoch began.
+    newest: Option<u64>,
     meter: Meter,
     /// Pixels, from the last keyframe of a codec that tells.
     pub(crate) size: Option<(u16, u16)>,
@@ -52,7 +54,13 @@ impl Meter {
         let elapsed = now.saturating_duration_since(began);
         if elapsed >= Duration::from_secs(1) {
             let bps = self.bytes.saturating_mul(8_000_000) / elapsed.as_micros().max(1) as u64;
-            self.bps = u32::try_from(bps).unwrap_or(u32::MAX);
+            // What was counted before a long silence says nothing about the last second.
+            let silent = elapsed >= Duration::from_secs(2);
+            self.bps = if silent {
+                0
+            } else {
+                u32::try_from(bps).unwrap_or(u32::MAX)
+            };
             self.bytes = 0;
             self.began = Some(now);
         }
@@ -74,6 +82,7 @@ impl Layer {
             ssrc: None,
             epoch: 0,
             last_packet: None,
+            newest: None,
             meter: Meter::default(),
             size: None,
             keyframe: KeyframeRequests::default(),
@@ -81,20 +90,32 @@ impl Layer {
         }
     }
 
-    /// A packet arrived.
-    pub(crate) fn on_packet(&mut self, now: Instant, ssrc: u32, bytes: usize) {
+    /// A packet arrived. False: later ones arrived before it.
+    pub(crate) fn on_packet(
+        &mut self,
+        now: Instant,
+        ssrc: u32,
+        sequence: u64,
+        bytes: usize,
+    ) -> bool {
         if self.ssrc != Some(ssrc) {
             self.ssrc = Some(ssrc);
-            self.epoch = self.epoch.wrapping_add(1);
+            self.interrupt();
             self.report = None;
         }
         self.last_packet = Some(now);
         self.meter.add(now, bytes);
+        let in_order = self.newest.is_none_or(|newest| newest < sequence);
+        if in_order {
+            self.newest = Some(sequence);
+        }
+        in_order
     }
 
     /// Continuity is broken on purpose.
     pub(crate) fn interrupt(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
+        self.newest = None;
     }
 
     /// Whether packets arrived lately.

@@ -21,6 +21,8 @@ pub(crate) struct Participant {
     pub(crate) subscribe: Option<TransportKey>,
     pub(crate) subscriptions: Vec<(TrackKey, SubscriptionKey)>,
     pub(crate) offers: Offers,
+    /// Bytes of media it may send, if its grant bounds them.
+    pub(crate) media: Option<Bucket>,
     /// Its wall clock against ours.
     pub(crate) clock: PublisherClock,
     pub(crate) data: DataAccount,

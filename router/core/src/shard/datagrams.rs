@@ -126,8 +126,9 @@ impl Shard {
             .ok_or(DropCause::UnvalidatedSource)?;
         let transport = self
             .transports
-            .get(key)
+            .get_mut(key)
             .ok_or(DropCause::UnvalidatedSource)?;
+        transport.touch(socket, source, now);
         if class == Class::Media && !transport.secured {
             return Err(DropCause::Refused);
         }
@@ -212,7 +213,7 @@ impl Shard {
             let reply = stun_reply(&message, source, password, sha1);
             return self.answer_previous(now, key, socket, source, reply);
         }
-        self.claim(now, key, socket, source)?;
+        self.claim(now, key, socket, source, message.use_candidate())?;
         self.give(now, key, socket, source, contents)
     }
 
@@ -258,6 +259,7 @@ impl Shard {
         key: TransportKey,
         socket: SocketId,
         source: SocketAddr,
+        chooses: bool,
     ) -> Result<(), DropCause> {
         let owner = self.demux.transport(socket, source);
         if let Some(owner) = owner.filter(|owner| *owner != key)
@@ -270,7 +272,7 @@ impl Shard {
             .transports
             .get_mut(key)
             .ok_or(DropCause::StunUnknownUfrag)?;
-        match transport.validate(socket, source, now) {
+        match transport.validate(socket, source, chooses, now) {
             Validated::Known => {}
             Validated::Refused => return Err(DropCause::RateLimited),
             Validated::New { forgotten } => {
@@ -319,7 +321,7 @@ impl Shard {
             .transports
             .get_mut(key)
             .ok_or(DropCause::StunUnknownUfrag)?;
-        transport.validate(socket, source, now);
+        transport.touch(socket, source, now);
         let reply = reply.ok_or(DropCause::Malformed)?;
         transport.outgoing.push(Outgoing {
             socket,

@@ -8,7 +8,7 @@ use str0m::{Event, IceConnectionState};
 use super::Shard;
 use super::slab::TransportKey;
 use crate::api::{Direction, TransportState};
-use crate::limits::{CHANNELS_PER_TRANSPORT, DISCONNECT_TIMEOUT};
+use crate::limits::DISCONNECT_TIMEOUT;
 use crate::transport::channels::Label;
 
 impl Shard {
@@ -157,19 +157,19 @@ impl Shard {
         let Some(transport) = self.transports.get_mut(key) else {
             return;
         };
-        match Label::parse(label) {
+        let surplus = match Label::parse(label) {
             Some(label) if transport.direction == Direction::Publish => {
-                transport.channels.open(id, label);
+                transport.channels.open(id, label)
             }
-            _ => {
-                transport.channels.strangers += 1;
-                if transport.channels.strangers > CHANNELS_PER_TRANSPORT {
-                    let closed = transport.guard(|rtc| rtc.direct_api().close_data_channel(id));
-                    if closed.is_ok() {
-                        self.mark(key);
-                    }
-                }
-            }
+            _ if transport.channels.admit_stranger(id) => None,
+            _ => Some(id),
+        };
+        if let Some(surplus) = surplus
+            && transport
+                .guard(|rtc| rtc.direct_api().close_data_channel(surplus))
+                .is_ok()
+        {
+            self.mark(key);
         }
     }
 }

@@ -51,6 +51,9 @@ impl Shard {
         if packet.payload.is_empty() {
             return;
         }
+        if !self.may_publish_media(now, key, packet.payload.len()) {
+            return self.count_drop(DropCause::RateLimited);
+        }
         let Some(destination) = self.destination(now, key, packet) else {
             return;
         };
@@ -74,6 +77,19 @@ impl Shard {
         for (transport, fault) in faults {
             self.fail_transport(now, transport, &fault);
         }
+    }
+
+    /// Whether the grant's bound on the bit rate lets a packet through.
+    fn may_publish_media(&mut self, now: Instant, key: TransportKey, bytes: usize) -> bool {
+        let owner = self
+            .transports
+            .get(key)
+            .map(|transport| transport.participant);
+        let bucket = owner
+            .and_then(|owner| self.participants.get_mut(owner))
+            .and_then(|participant| participant.media.as_mut());
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        bucket.is_none_or(|bucket| bucket.take(now, bytes))
     }
 
     /// Which layer of which track a packet belongs to.
@@ -119,20 +135,30 @@ impl Shard {
         packet: &'a RtpPacket,
     ) -> Option<Incoming<'a>> {
         let track = self.tracks.get_mut(destination.track)?;
-        let video = track.kind == MediaKind::Video;
         let payload_type = packet.header.payload_type;
         let format = match track.format {
             Some(format) if format.payload_type == payload_type => format,
             _ => {
                 let format = look_up(self.transports.get(key)?, payload_type)?;
-                track.codec = format.codec.to_string();
-                *track.format.insert(format)
+                let changed = std::mem::replace(&mut track.codec, format.codec) != format.codec;
+                track.format = Some(format);
+                if changed {
+                    for subscription in track.subscriptions.clone() {
+                        self.relocate(subscription);
+                    }
+                }
+                format
             }
         };
+        let track = self.tracks.get_mut(destination.track)?;
+        let video = track.kind == MediaKind::Video;
         let layer = track.layers.get_mut(usize::from(destination.layer))?;
         let resumes = !layer.is_active(now);
-        layer.on_packet(now, *packet.header.ssrc, packet.payload.len());
-        let starts = video && keyframe::begins(format.codec, &packet.payload);
+        let (ssrc, sequence) = (*packet.header.ssrc, *packet.seq_no);
+        let in_order = layer.on_packet(now, ssrc, sequence, packet.payload.len());
+        // A keyframe whose beginning comes late (retransmitted) is no place to switch at: what came
+        // before it was not forwarded.
+        let starts = video && in_order && keyframe::begins(format.codec, &packet.payload);
         if starts {
             layer.on_keyframe();
             if let Some(size) = keyframe::size(format.codec, &packet.payload) {

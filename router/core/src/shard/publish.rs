@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use str0m::change::SdpOffer;
-use str0m::media::{Mid, Rid};
+use str0m::format::Codec;
+use str0m::media::{Mid, Pt, Rid};
 
 use super::lifecycle::engine_kind;
 use super::slab::{ParticipantKey, TrackKey, TransportKey};
@@ -13,7 +14,7 @@ use crate::id::{Reference, TrackId};
 use crate::limits::SDP_SECTIONS_SPARE;
 use crate::track::{NewTrack, Track};
 use crate::transport::credentials;
-use crate::transport::sdp::{self, Description, SdpBounds, Section, SectionKind};
+use crate::transport::sdp::{self, Description, SdpBounds, Section, SectionExport, SectionKind};
 
 impl Shard {
     pub(super) fn accept_offer(
@@ -156,6 +157,10 @@ impl Shard {
     ) -> Result<String, RequestError> {
         let gone = || RequestError::Internal("transport is gone".into());
         let transport = self.transports.get_mut(key).ok_or_else(gone)?;
+        let most_bps = self
+            .participants
+            .get(transport.participant)
+            .and_then(|participant| participant.grant.max_publish_bps);
         let before = transport
             .lines
             .remote_ufrag
@@ -180,7 +185,9 @@ impl Shard {
             }
         };
         let text = answer.to_sdp_string();
-        Ok(sdp::export(&text, transport.credentials(), &|_| None))
+        Ok(sdp::export(&text, transport.credentials(), &|mid| {
+            answer_section(description, mid, most_bps)
+        }))
     }
 
     /// Starts and ends tracks as the sections say. Returns the new ones.
@@ -229,7 +236,8 @@ impl Shard {
     ) -> Option<TrackKey> {
         let participant = self.participants.get(owner)?;
         let (owner_id, room) = (participant.id, participant.room);
-        let codec = self.first_codec(key, mid).unwrap_or_default();
+        let codec = self.first_codec(key, mid, section);
+        let codec = codec.unwrap_or(Codec::Unknown);
         let rids = section
             .simulcast
             .iter()
@@ -255,16 +263,14 @@ impl Shard {
         Some(track)
     }
 
-    /// The codec a section most likely carries: the first both sides accept.
-    fn first_codec(&self, key: TransportKey, mid: Mid) -> Option<String> {
+    /// The codec a section most likely carries: the client's first choice of those accepted.
+    fn first_codec(&self, key: TransportKey, mid: Mid, section: &Section) -> Option<Codec> {
         let rtc = self.transports.get(key)?.rtc();
         let accepted = rtc.media(mid)?.remote_pts();
-        let params = rtc
-            .codec_config()
-            .params()
-            .iter()
-            .find(|params| accepted.contains(&params.pt()))?;
-        Some(params.spec().codec.to_string())
+        let mut offered = section.payload_types.iter().map(|of| Pt::from(*of));
+        let first = offered.find(|of| accepted.contains(of))?;
+        let mut params = rtc.codec_config().params().iter();
+        Some(params.find(|params| params.pt() == first)?.spec().codec)
     }
 
     /// What each audio and video section carries.
@@ -284,6 +290,22 @@ impl Shard {
                     .and_then(|track| Some(self.tracks.get(track)?.id)),
             })
             .collect()
+    }
+}
+
+/// What the answer says of a section: the client's order of codecs, and its share of the bit rate.
+fn answer_section(description: &Description, mid: &str, most_bps: Option<u64>) -> SectionExport {
+    let Some(section) = description.sections.iter().find(|s| s.mid == mid) else {
+        return SectionExport::default();
+    };
+    let video = |section: &&Section| section.kind == SectionKind::Video && section.sends();
+    let shares = description.sections.iter().filter(video).count() as u64;
+    SectionExport {
+        prefer: section.payload_types.clone(),
+        most_bps: most_bps
+            .filter(|_| video(&section))
+            .map(|bps| bps / shares.max(1)),
+        ..SectionExport::default()
     }
 }
 

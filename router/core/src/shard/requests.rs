@@ -326,6 +326,7 @@ fn new_participant(
             attributes: grant.attributes.clone(),
             joined_at_ms,
         },
+        media: grant.max_publish_bps.map(|bps| media_bucket(bps, now)),
         grant,
         publish: None,
         subscribe: None,
@@ -340,6 +341,12 @@ fn new_participant(
         },
         timer: None,
     }
+}
+
+/// A quarter above the bound, so that a client that keeps to it on average is never caught.
+fn media_bucket(bps: u64, now: Instant) -> Bucket {
+    let bytes = bps / 8 * 5 / 4;
+    Bucket::new(u32::try_from(bytes).unwrap_or(u32::MAX), now)
 }
 
 /// A trickled candidate is only looked at: an ICE-lite agent learns addresses from checks.

@@ -15,7 +15,7 @@ use crate::layers::rewrite::Rewriter;
 use crate::limits::{RTX_AGE, RTX_PACKETS, RTX_RATIO, SDP_SECTIONS_SPARE};
 use crate::subscription::{Outlet, Subscription};
 use crate::transport::lines::{Line, LineState, Outstanding};
-use crate::transport::sdp::{self, Description, SdpBounds};
+use crate::transport::sdp::{self, Description, SdpBounds, SectionExport};
 use crate::transport::{TransportFault, credentials};
 
 impl Shard {
@@ -192,10 +192,12 @@ impl Shard {
             .clone()
             .unwrap_or_else(|| transport.credentials().clone());
         let text = offer.to_sdp_string();
-        let msids = self.msids(transport_key);
+        let sections = self.section_exports(transport_key);
         let text = sdp::export(&text, &creds, &|mid| {
-            let (_, stream, track) = msids.iter().find(|(known, ..)| known == mid)?;
-            Some((stream.clone(), track.clone()))
+            let section = sections.iter().find(|(known, _)| known == mid);
+            section
+                .map(|(_, change)| change.clone())
+                .unwrap_or_default()
         });
         let Some(transport) = self.transports.get_mut(transport_key) else {
             return Ok(());
@@ -211,6 +213,7 @@ impl Shard {
             offer_id,
             pending,
             restart,
+            bytes: text.len(),
             mids: mids.collect(),
         });
         self.announce_offer(now, key, transport_key, offer_id, text);
@@ -268,12 +271,11 @@ impl Shard {
             if taken {
                 continue;
             }
-            let kind = engine_kind(if subscription.video {
-                MediaKind::Video
-            } else {
-                MediaKind::Audio
-            });
-            if let Some(line) = lines.idle(kind) {
+            let Some(track) = self.tracks.get(subscription.track) else {
+                continue;
+            };
+            let (kind, codec) = (engine_kind(track.kind), track.codec);
+            if let Some(line) = lines.idle(kind, codec) {
                 line.state = LineState::Starting;
                 line.subscription = Some(*subscription_key);
             } else if lines.lines.len() < most + SDP_SECTIONS_SPARE {
@@ -281,6 +283,7 @@ impl Shard {
                     // Named by the engine when the offer is made.
                     mid: Mid::from_array([b' '; 16]),
                     kind,
+                    codec,
                     state: LineState::Starting,
                     subscription: Some(*subscription_key),
                     rewriter: None,
@@ -291,18 +294,31 @@ impl Shard {
         Ok(())
     }
 
-    /// Stream and track names of sections that carry something.
-    fn msids(&self, transport_key: TransportKey) -> Vec<(String, String, String)> {
+    /// What an offer says of the sections that carry something: the track, and its codec alone.
+    fn section_exports(&self, transport_key: TransportKey) -> Vec<(String, SectionExport)> {
         let Some(transport) = self.transports.get(transport_key) else {
             return Vec::new();
         };
+        let params = transport.rtc().codec_config().params();
         let lines = transport.lines.lines.iter();
         lines
             .filter_map(|line| {
                 let subscription = self.subscriptions.get(line.subscription?)?;
                 let track = self.tracks.get(subscription.track)?;
+                let same = params.iter().filter(|p| p.spec().codec == line.codec);
+                let keep: Vec<u8> = same
+                    .flat_map(|params| [Some(params.pt()), params.resend()])
+                    .flatten()
+                    .map(|of| *of)
+                    .collect();
                 let stream = format!("{:x}", track.owner_id.0);
-                Some((line.mid.to_string(), stream, format!("{:x}", track.id.0)))
+                let change = SectionExport {
+                    msid: Some((stream, format!("{:x}", track.id.0))),
+                    // Of a codec that is not offered at all the client may refuse the section.
+                    keep: (!keep.is_empty()).then_some(keep),
+                    ..SectionExport::default()
+                };
+                Some((line.mid.to_string(), change))
             })
             .collect()
     }
@@ -338,15 +354,17 @@ impl Shard {
             .and_then(|participant| participant.subscribe)
             .ok_or_else(none)?;
         let limits = self.config.limits;
-        let bounds = SdpBounds {
-            bytes: limits.sdp_bytes as usize,
-            sections: usize::from(limits.subscriptions_per_participant) + SDP_SECTIONS_SPARE,
-        };
         let transport = self.transports.get_mut(transport_key).ok_or_else(none)?;
         let outstanding = transport.lines.outstanding.as_ref().ok_or_else(none)?;
         if outstanding.offer_id != offer_id {
             return Err(none());
         }
+        // An answer to an offer of ours may be about as long as that is.
+        let bytes = outstanding.bytes + outstanding.bytes / 2;
+        let bounds = SdpBounds {
+            bytes: bytes.max(limits.sdp_bytes as usize),
+            sections: usize::from(limits.subscriptions_per_participant) + SDP_SECTIONS_SPARE,
+        };
         let description = sdp::scan(text, bounds)?;
         check_answer(
             &description,
@@ -378,6 +396,20 @@ impl Shard {
         self.apply_lines(now, key, transport_key);
         self.mark(transport_key);
         Ok(())
+    }
+
+    /// The track's codec changed: its section was negotiated for another.
+    pub(super) fn relocate(&mut self, key: SubscriptionKey) {
+        let Some(subscription) = self.subscriptions.get_mut(key) else {
+            return;
+        };
+        let subscriber = subscription.subscriber;
+        let rewriter = subscription.close().map(|(_, rewriter)| rewriter);
+        let transport = self.participants.get(subscriber).and_then(|p| p.subscribe);
+        if let Some(transport) = transport.and_then(|key| self.transports.get_mut(key)) {
+            transport.lines.release(key, rewriter);
+            self.want_offer(subscriber);
+        }
     }
 
     /// An answer has come into force: sections start and stop.

@@ -33,8 +33,8 @@ pub(crate) struct Track {
     pub(crate) mid: Mid,
     pub(crate) kind: MediaKind,
     pub(crate) source: Source,
-    /// As in SDP.
-    pub(crate) codec: String,
+    /// The codec of the last packet; before the first, the client's first choice.
+    pub(crate) codec: Codec,
     pub(crate) muted: bool,
     /// As declared: the order of `a=simulcast`.
     pub(crate) layers: Vec<Layer>,
@@ -56,7 +56,7 @@ pub(crate) struct NewTrack {
     pub(crate) mid: Mid,
     pub(crate) kind: MediaKind,
     pub(crate) source: Source,
-    pub(crate) codec: String,
+    pub(crate) codec: Codec,
     pub(crate) rids: Vec<Rid>,
 }
 
@@ -190,10 +190,18 @@ impl Track {
             owner: self.owner_id,
             kind: self.kind,
             source: self.source,
-            codec: self.codec.clone(),
+            codec: codec_name(self.codec),
             muted: self.muted,
             layers,
         }
+    }
+}
+
+/// As in SDP; empty when none was negotiated.
+fn codec_name(codec: Codec) -> String {
+    match codec {
+        Codec::Unknown => String::new(),
+        codec => codec.to_string(),
     }
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use str0m::Rtc;
 use str0m::channel::ChannelId;
 
-use crate::limits::{SCTP_BUFFER_BYTES, SCTP_RELIABLE_BYTES, UNRELIABLE_QUEUE_BYTES};
+use crate::limits::{
+    CHANNELS_PER_TRANSPORT, SCTP_BUFFER_BYTES, SCTP_RELIABLE_BYTES, UNRELIABLE_QUEUE_BYTES,
+};
 
 /// The two channels that mean something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,12 +58,14 @@ pub(crate) enum Sent {
 pub(crate) struct Channels {
     open: Vec<Channel>,
     /// Open channels of other labels, whose data goes nowhere.
-    pub(crate) strangers: usize,
+    strangers: Vec<ChannelId>,
 }
 
 impl Channels {
-    /// A channel was opened; of two with one label the newer counts.
-    pub(crate) fn open(&mut self, id: ChannelId, label: Label) {
+    /// A channel was opened; of two with one label the newer counts. Returns the other.
+    pub(crate) fn open(&mut self, id: ChannelId, label: Label) -> Option<ChannelId> {
+        let replaced = self.open.iter().find(|channel| channel.label == label);
+        let replaced = replaced.map(|channel| channel.id);
         self.open.retain(|channel| channel.label != label);
         self.open.push(Channel {
             id,
@@ -69,15 +73,22 @@ impl Channels {
             queue: VecDeque::new(),
             queued_bytes: 0,
         });
+        replaced
     }
 
     /// A channel was closed.
     pub(crate) fn close(&mut self, id: ChannelId) {
-        let before = self.open.len();
         self.open.retain(|channel| channel.id != id);
-        if self.open.len() == before {
-            self.strangers = self.strangers.saturating_sub(1);
+        self.strangers.retain(|known| *known != id);
+    }
+
+    /// A channel of no meaning was opened. False: too many of them.
+    pub(crate) fn admit_stranger(&mut self, id: ChannelId) -> bool {
+        if self.strangers.len() >= CHANNELS_PER_TRANSPORT {
+            return false;
         }
+        self.strangers.push(id);
+        true
     }
 
     /// The label of a channel that means something.

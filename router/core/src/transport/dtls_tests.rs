@@ -96,3 +96,10 @@ fn nothing_that_comes_before_a_client_hello_takes_its_place() {
     }
     assert!(association.begun <= HANDSHAKES_TOTAL);
 }
+
+#[test]
+fn the_configuration_is_made_once() {
+    let first = config(None).expect("a configuration");
+    let second = config(None).expect("a configuration");
+    assert!(Arc::ptr_eq(&first, &second));
+}

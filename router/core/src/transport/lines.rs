@@ -2,6 +2,7 @@
 
 use str0m::IceCreds;
 use str0m::change::SdpPendingOffer;
+use str0m::format::Codec;
 use str0m::media::{MediaKind, Mid};
 
 use crate::layers::rewrite::Rewriter;
@@ -27,6 +28,8 @@ pub(crate) enum LineState {
 pub(crate) struct Line {
     pub(crate) mid: Mid,
     pub(crate) kind: MediaKind,
+    /// The codec it is negotiated for.
+    pub(crate) codec: Codec,
     pub(crate) state: LineState,
     /// What it carries, or shall carry.
     pub(crate) subscription: Option<SubscriptionKey>,
@@ -41,6 +44,8 @@ pub(crate) struct Outstanding {
     pub(crate) pending: SdpPendingOffer,
     /// Credentials that an ICE restart in it brings into force.
     pub(crate) restart: Option<IceCreds>,
+    /// Its length.
+    pub(crate) bytes: usize,
     /// Its sections, in order: the answer must have the same.
     pub(crate) mids: Vec<String>,
 }
@@ -60,11 +65,11 @@ impl Lines {
         self.lines.iter_mut().find(|line| line.mid == mid)
     }
 
-    /// A free line of this kind.
-    pub(crate) fn idle(&mut self, kind: MediaKind) -> Option<&mut Line> {
+    /// A free line of this kind and codec.
+    pub(crate) fn idle(&mut self, kind: MediaKind, codec: Codec) -> Option<&mut Line> {
         self.lines
             .iter_mut()
-            .find(|line| line.kind == kind && line.state == LineState::Idle)
+            .find(|line| line.state == LineState::Idle && line.kind == kind && line.codec == codec)
     }
 
     /// A subscription has ended: its line carries nothing any more.

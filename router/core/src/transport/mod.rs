@@ -15,13 +15,14 @@ use std::time::Instant;
 
 use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::net::{DatagramSend, Protocol, Receive};
+use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{Candidate, Event, IceCreds, Input, Output, Rtc, RtcConfig, RtcError};
 
 use crate::api::{Direction, TransportState};
 use crate::id::SocketId;
 use crate::limits::{
     ADDRESS_LIFETIME, ADDRESSES_PER_SESSION, ADDRESSES_PER_TRANSPORT, DATAGRAMS_PER_TURN,
-    ENGINE_ERRORS, Limits, RESTART_OVERLAP, RTX_PACKETS, SCTP_BUFFER_BYTES,
+    ENGINE_ERRORS, Limits, PATH_SILENCE, RESTART_OVERLAP, RTX_PACKETS, SCTP_BUFFER_BYTES,
     STUN_FAILURES_PER_TRANSPORT,
 };
 use crate::shard::Hasher;
@@ -45,7 +46,10 @@ pub(crate) struct TransportFactory {
 pub(crate) struct Address {
     pub(crate) socket: SocketId,
     pub(crate) remote: SocketAddr,
+    /// The last datagram from it.
     pub(crate) seen: Instant,
+    /// The last verified check from it that chose it (USE-CANDIDATE).
+    pub(crate) chosen: Option<Instant>,
 }
 
 /// A datagram waiting for the end of the turn.
@@ -114,6 +118,8 @@ pub(crate) struct Transport {
     pub(crate) outgoing: Vec<Outgoing>,
     errors: u32,
     panic_next: bool,
+    /// The last time heard of.
+    now: Instant,
     /// The client said goodbye (DTLS close_notify).
     pub(crate) closed_by_client: bool,
     /// `sess-id` of the client's descriptions.
@@ -135,7 +141,7 @@ impl Transport {
         hasher: Hasher,
         now: Instant,
     ) -> Self {
-        let rtc = build(factory, credentials.clone(), now);
+        let rtc = build(factory, direction, credentials.clone(), now);
         Transport {
             participant,
             direction,
@@ -156,6 +162,7 @@ impl Transport {
             outgoing: Vec::new(),
             errors: 0,
             panic_next: false,
+            now,
             closed_by_client: false,
             session: String::new(),
             streams: Streams::new(hasher),
@@ -229,11 +236,12 @@ impl Transport {
         Ok(())
     }
 
-    /// Notes a verified check from an address. False: over a bound, the datagram must be dropped.
+    /// Notes a verified check from an address; `chooses`: it nominates it.
     pub(crate) fn validate(
         &mut self,
         socket: SocketId,
         remote: SocketAddr,
+        chooses: bool,
         now: Instant,
     ) -> Validated {
         let known = self
@@ -242,6 +250,9 @@ impl Transport {
             .find(|address| address.socket == socket && address.remote == remote);
         if let Some(address) = known {
             address.seen = now;
+            if chooses {
+                address.chosen = Some(now);
+            }
             return Validated::Known;
         }
         if self.addresses_validated >= ADDRESSES_PER_SESSION {
@@ -270,8 +281,43 @@ impl Transport {
             socket,
             remote,
             seen: now,
+            chosen: chooses.then_some(now),
         });
         Validated::New { forgotten }
+    }
+
+    /// Notes a datagram from a validated address.
+    pub(crate) fn touch(&mut self, socket: SocketId, remote: SocketAddr, now: Instant) {
+        let mut addresses = self.addresses.iter_mut();
+        if let Some(address) = addresses.find(|a| a.remote == remote && a.socket == socket) {
+            address.seen = now;
+        }
+    }
+
+    /// Where to send what the engine addresses to `remote`. The engine stays with a path for as long
+    /// as it may still be alive (15 s); a client whose NAT gave it another port is heard from there at
+    /// once, so a path that fell silent is left for the one the client chose last.
+    fn path(&self, socket: SocketId, remote: SocketAddr) -> (SocketId, SocketAddr) {
+        if self.addresses.len() < 2 {
+            return (socket, remote);
+        }
+        self.liveliest(socket, remote).unwrap_or((socket, remote))
+    }
+
+    fn liveliest(&self, socket: SocketId, remote: SocketAddr) -> Option<(SocketId, SocketAddr)> {
+        let now = self.now;
+        let age = |at: Instant| now.saturating_duration_since(at);
+        let mut addresses = self.addresses.iter();
+        let present = addresses.find(|a| a.remote == remote && a.socket == socket)?;
+        if age(present.seen) < PATH_SILENCE {
+            return None;
+        }
+        let lively = self.addresses.iter().filter(|a| {
+            let chosen = a.chosen.is_some_and(|at| age(at) < ADDRESS_LIFETIME);
+            chosen && age(a.seen) < PATH_SILENCE
+        });
+        let best = lively.max_by_key(|a| a.seen)?;
+        Some((best.socket, best.remote))
     }
 
     /// Hands a datagram to the engine. The outputs must be polled next.
@@ -286,6 +332,7 @@ impl Transport {
         contents: &[u8],
     ) -> Result<bool, TransportFault> {
         let secured = self.secured;
+        self.now = now;
         self.guard(|rtc| {
             let Ok(received) = Receive::new(Protocol::Udp, remote, local, contents) else {
                 return Ok(false);
@@ -303,6 +350,7 @@ impl Transport {
 
     /// Tells the engine the time. The outputs must be polled next.
     pub(crate) fn tick(&mut self, now: Instant) -> Result<(), TransportFault> {
+        self.now = now;
         let result = self.guard(|rtc| rtc.handle_input(Input::Timeout(now)))?;
         self.tolerate(result)
     }
@@ -314,13 +362,18 @@ impl Transport {
             Ok(Output::Event(event)) => Ok(Step::Event(event)),
             Ok(Output::Transmit(transmit)) => {
                 let socket = factory.socket_of(transmit.source);
-                // Without consent nothing but answers to checks leaves (RFC 7675 §5.1).
-                let consent = self.disconnected_since.is_none()
-                    || transmit.contents.first().is_some_and(|byte| *byte < 4);
+                // Answers to checks go back where these came from, and need no consent.
+                let check = transmit.contents.first().is_some_and(|byte| *byte < 4);
+                let consent = check || self.disconnected_since.is_none();
+                let (socket, destination) = if check {
+                    (socket, transmit.destination)
+                } else {
+                    self.path(socket, transmit.destination)
+                };
                 if consent && self.outgoing.len() < DATAGRAMS_PER_TURN {
                     self.outgoing.push(Outgoing {
                         socket,
-                        destination: transmit.destination,
+                        destination,
                         contents: transmit.contents,
                     });
                 }
@@ -389,13 +442,19 @@ impl TransportFactory {
     }
 }
 
-fn build(factory: &TransportFactory, credentials: IceCreds, now: Instant) -> Rtc {
+fn build(
+    factory: &TransportFactory,
+    direction: Direction,
+    credentials: IceCreds,
+    now: Instant,
+) -> Rtc {
     let mut rtc = RtcConfig::new()
         .set_rtp_mode(true)
         .set_ice_lite(true)
         .set_crypto_provider(factory.crypto.clone())
         .set_dtls_cert(factory.certificate.clone())
         .set_local_ice_credentials(credentials)
+        .set_extension_map(extensions(direction))
         .set_send_buffer_video(RTX_PACKETS)
         .set_sctp_max_message_size(factory.limits.data_message_bytes)
         .set_sctp_max_buffered_amount(SCTP_BUFFER_BYTES)
@@ -409,4 +468,22 @@ fn build(factory: &TransportFactory, credentials: IceCreds, now: Instant) -> Rtc
         }
     }
     rtc
+}
+
+/// Header extensions (RFC 8285): what belongs to a transport, and what is handed through.
+fn extensions(direction: Direction) -> ExtensionMap {
+    let mut map = ExtensionMap::empty();
+    map.set(1, Extension::AudioLevel);
+    map.set(2, Extension::AbsoluteSendTime);
+    map.set(3, Extension::TransportSequenceNumber);
+    map.set(4, Extension::RtpMid);
+    map.set(6, Extension::VideoContentType);
+    map.set(7, Extension::AbsoluteCaptureTime);
+    map.set(13, Extension::VideoOrientation);
+    if direction == Direction::Publish {
+        // Nothing toward subscribers is simulcast.
+        map.set(10, Extension::RtpStreamId);
+        map.set(11, Extension::RepairedRtpStreamId);
+    }
+    map
 }

@@ -7,10 +7,10 @@
 //! - clients' `sendrecv` becomes `sendonly`, `recvonly` becomes `inactive`: a publishing transport
 //!   never sends media;
 //! - outgoing ICE credentials are replaced by ours (the engine's own come from a weak generator), and
-//!   `msid` by what a section carries now (the engine fixes it for the section's lifetime).
+//!   `msid` by what a section carries now (the engine fixes it for the section's lifetime);
+//! - an answer keeps the client's order of codecs, and an offer names only the codec its track uses.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use str0m::IceCreds;
 
@@ -73,6 +73,8 @@ pub(crate) struct Section {
     pub(crate) direction: SdpDirection,
     /// Rids the author sends, in the order of `a=simulcast` (RFC 8853 §5.1).
     pub(crate) simulcast: Vec<String>,
+    /// In the author's order of preference.
+    pub(crate) payload_types: Vec<u8>,
 }
 
 impl Section {
@@ -119,6 +121,7 @@ struct Draft<'a> {
     mid: Option<&'a str>,
     direction: SdpDirection,
     simulcast: Vec<String>,
+    payload_types: Vec<u8>,
     candidates: usize,
 }
 
@@ -185,6 +188,7 @@ fn media_line<'a>(media: &str) -> Result<Draft<'a>, SdpError> {
         mid: None,
         direction: SdpDirection::SendReceive,
         simulcast: Vec::new(),
+        payload_types: words.filter_map(|word| word.parse().ok()).collect(),
         candidates: 0,
     })
 }
@@ -249,6 +253,7 @@ impl<'a> Scan<'a> {
                 rejected,
                 direction: draft.direction,
                 simulcast: draft.simulcast,
+                payload_types: draft.payload_types,
             });
         }
         Ok(Description {
@@ -403,31 +408,90 @@ fn push(out: &mut String, line: &str) {
     out.push_str("\r\n");
 }
 
-/// A description of the engine's as the client shall see it: our credentials, and for each section
-/// that `msid` names, the stream and track it carries.
+/// What is changed in one section of a description on its way out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct SectionExport {
+    /// Stream and track it carries.
+    pub(crate) msid: Option<(String, String)>,
+    /// Payload types to keep; the others are left out, to keep descriptions of large rooms small.
+    pub(crate) keep: Option<Vec<u8>>,
+    /// Payload types in the order of preference; those not named come last.
+    pub(crate) prefer: Vec<u8>,
+    /// Bits per second the client may send in it.
+    pub(crate) most_bps: Option<u64>,
+}
+
+/// A description of the engine's as the client shall see it: with our credentials, and what `section`
+/// says for each mid.
 pub(crate) fn export(
     text: &str,
     creds: &IceCreds,
-    msid: &dyn Fn(&str) -> Option<(String, String)>,
+    section: &dyn Fn(&str) -> SectionExport,
 ) -> String {
     let mut out = String::with_capacity(text.len() + 256);
-    let mut carried: Option<(String, String)> = None;
-    for line in text.lines() {
-        if line.starts_with("m=") {
-            carried = None;
-        } else if let Some(mid) = line.strip_prefix("a=mid:") {
-            carried = msid(mid);
+    let lines: Vec<&str> = text.lines().collect();
+    let is_start = |line: &&str| line.starts_with("m=");
+    let mut rest = lines.as_slice();
+    while !rest.is_empty() {
+        let skip = usize::from(rest.first().is_some_and(is_start));
+        let length = rest.iter().skip(skip).position(is_start);
+        let (part, after) = rest.split_at(length.map_or(rest.len(), |length| length + skip));
+        let mid = part.iter().find_map(|line| line.strip_prefix("a=mid:"));
+        let change = mid.map(section).unwrap_or_default();
+        for line in part {
+            export_line(&mut out, line, creds, &change);
         }
-        push(&mut out, &export_line(line, creds, carried.as_ref()));
+        rest = after;
     }
     out
 }
 
-fn export_line<'a>(
-    line: &'a str,
-    creds: &IceCreds,
-    carried: Option<&(String, String)>,
-) -> Cow<'a, str> {
+fn export_line(out: &mut String, line: &str, creds: &IceCreds, change: &SectionExport) {
+    if let Some(of) = payload_type_of(line)
+        && change.keep.as_ref().is_some_and(|keep| !keep.contains(&of))
+    {
+        return;
+    }
+    if line.starts_with("m=") {
+        return push(out, &media_line_with(line, change));
+    }
+    push(out, &replaced(line, creds, change));
+    // b= follows c= (RFC 8866 §5); TIAS (RFC 3890) is what all browsers read.
+    if line.starts_with("c=")
+        && let Some(bps) = change.most_bps
+    {
+        push(out, &format!("b=TIAS:{bps}"));
+    }
+}
+
+/// The payload type an attribute is about.
+fn payload_type_of(line: &str) -> Option<u8> {
+    let names = ["a=rtpmap:", "a=fmtp:", "a=rtcp-fb:"];
+    let value = names.iter().find_map(|name| line.strip_prefix(name))?;
+    value.split(' ').next()?.parse().ok()
+}
+
+fn media_line_with(line: &str, change: &SectionExport) -> String {
+    let mut words: Vec<&str> = line.split(' ').collect();
+    if words.len() <= 3 || line.starts_with("m=application") {
+        return line.to_owned();
+    }
+    let mut formats = words.split_off(3);
+    let number = |word: &str| word.parse::<u8>().ok();
+    if let Some(keep) = &change.keep {
+        formats.retain(|word| number(word).is_none_or(|of| keep.contains(&of)));
+    }
+    let rank = |word: &&str| {
+        let of = number(word);
+        let preferred = change.prefer.iter().position(|known| Some(*known) == of);
+        preferred.unwrap_or(usize::MAX)
+    };
+    formats.sort_by_key(rank);
+    words.append(&mut formats);
+    words.join(" ")
+}
+
+fn replaced<'a>(line: &'a str, creds: &IceCreds, change: &SectionExport) -> Cow<'a, str> {
     if line.starts_with("a=ice-ufrag:") {
         return format!("a=ice-ufrag:{}", creds.ufrag).into();
     }
@@ -442,7 +506,7 @@ fn export_line<'a>(
     if line.starts_with("a=msid-semantic:") {
         return "a=msid-semantic: WMS *".into();
     }
-    let Some((stream, track)) = carried else {
+    let Some((stream, track)) = &change.msid else {
         return line.into();
     };
     if line.starts_with("a=msid:") {
@@ -451,9 +515,7 @@ fn export_line<'a>(
     if line.starts_with("a=ssrc:")
         && let Some((ssrc, _)) = line.split_once(" msid:")
     {
-        let mut replaced = ssrc.to_owned();
-        let _ = write!(replaced, " msid:{stream} {track}");
-        return replaced.into();
+        return format!("{ssrc} msid:{stream} {track}").into();
     }
     line.into()
 }

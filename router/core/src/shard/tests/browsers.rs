@@ -139,3 +139,54 @@ fn a_changed_camera_section_of_chrome_is_followed() {
     assert!(matches!(refused, RequestError::Invalid(_)));
     assert_eq!(bench.shard.table_sizes().tracks, 1);
 }
+
+#[test]
+fn the_clients_order_of_codecs_is_kept() {
+    let mut bench = Bench::new();
+    let bob = bench.join("room");
+    let alice = bench.join("room");
+    let chrome = offer(include_str!("chrome_offer.sdp"));
+    // VP9 first, as `setCodecPreferences` puts it.
+    let preferring = chrome
+        .replace("SAVPF 96 97 103 ", "SAVPF 98 99 96 97 103 ")
+        .replace(" 98 99 100 ", " 100 ");
+    assert_ne!(preferring, chrome);
+    let (answer, _) = answer_to(&mut bench, alice, preferring);
+    let video = section(&answer, 1);
+    assert!(
+        video.starts_with("video 9 UDP/TLS/RTP/SAVPF 98 99 96 97 "),
+        "{video}"
+    );
+    let codec = bench.clients[bob]
+        .events
+        .iter()
+        .find_map(|event| match event {
+            EventKind::TrackPublished(info) if info.kind == MediaKind::Video => {
+                Some(info.codec.clone())
+            }
+            _ => None,
+        });
+    assert_eq!(codec.as_deref(), Some("VP9"));
+}
+
+#[test]
+fn descriptions_of_a_large_meeting_stay_small() {
+    let mut bench = Bench::new();
+    let bob = bench.join("room");
+    for _ in 0..32 {
+        let (talker, _) = bench.talker("room");
+        let tracks = [
+            bench.clients[talker].track(0),
+            bench.clients[talker].track(1),
+        ];
+        for track in tracks {
+            bench.ok(bob, Action::Subscribe(track));
+        }
+    }
+    bench.run(Duration::from_secs(1));
+    let (_, sdp, lines) = bench.clients[bob].last_offer();
+    assert_eq!(lines.iter().filter(|line| line.track.is_some()).count(), 64);
+    assert!(sdp.len() < 100_000, "{} bytes", sdp.len());
+    assert_eq!(bench.clients[bob].failures(), []);
+    assert!(bench.clients[bob].subscribe().connected);
+}

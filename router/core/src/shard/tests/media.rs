@@ -281,3 +281,158 @@ fn speakers_are_told_on_change_only() {
         "who is muted does not speak"
     );
 }
+
+#[test]
+fn what_a_publisher_lost_is_asked_for_again() {
+    let mut bench = Bench::new();
+    let (alice, mids) = bench.talker("room");
+    let bob = bench.join("room");
+    let track = bench.clients[alice].track(1);
+    bench.watch(bob, &[track]);
+    let mid = bench.clients[bob].mid_of(track);
+    let mut feed = Feed::video(mids[1], None);
+    for frame in 0..100 {
+        bench.run(FRAME);
+        let lose = frame % 9 == 4;
+        bench.filter = lose.then(|| Box::new(|bytes: &[u8]| !is_rtp(bytes)) as Filter);
+        bench.send(alice, &feed.next(frame == 0, 1));
+        bench.filter = None;
+    }
+    bench.run(Duration::from_secs(1));
+    assert_eq!(bench.count(bob, 1), 100);
+    bench.assert_continuous(bob, mid);
+}
+
+#[test]
+fn a_keyframe_whose_beginning_came_late_is_no_place_to_switch() {
+    let mut bench = Bench::new();
+    let (alice, mids) = bench.talker("room");
+    let bob = bench.join("room");
+    let track = bench.clients[alice].track(1);
+    bench.watch(bob, &[track]);
+    let mut feed = Feed::video(mids[1], None);
+    bench.send(alice, &feed.next(false, 1));
+    bench.run(FRAME);
+    let beginning = feed.next(true, 1);
+    let rest = feed.next(false, 1);
+    bench.send(alice, &rest);
+    bench.send(alice, &beginning);
+    for _ in 0..10 {
+        bench.run(FRAME);
+        bench.send(alice, &feed.next(false, 1));
+    }
+    assert_eq!(bench.count(bob, 1), 0, "a picture with a hole helps nobody");
+    bench.run(Duration::from_secs(1));
+    assert!(!bench.clients[alice].publish().keyframe_requests.is_empty());
+    bench.send(alice, &feed.next(true, 1));
+    assert_eq!(bench.count(bob, 1), 1);
+}
+
+#[test]
+fn a_client_whose_nat_gave_it_another_port_is_followed() {
+    let mut bench = Bench::new();
+    let (alice, mids) = bench.talker("room");
+    let bob = bench.join("room");
+    let track = bench.clients[alice].track(0);
+    bench.watch(bob, &[track]);
+    let mut feed = Feed::audio(mids[0]);
+    let mut gap = Duration::ZERO;
+    let mut last = bench.now;
+    for packet in 0..500 {
+        bench.run(Duration::from_millis(20));
+        if packet == 100 {
+            bench.clients[bob].subscribe().mapped = Some("10.7.7.7:777".parse().unwrap());
+        }
+        let before = bench.count(bob, 1);
+        bench.send(alice, &feed.next(false, 1));
+        if bench.count(bob, 1) > before {
+            gap = gap.max(bench.now - last);
+            last = bench.now;
+        }
+    }
+    // The client checks its path every few seconds; before that nobody can know.
+    assert!(gap < Duration::from_secs(4), "{gap:?}");
+    assert!(last == bench.now, "media flows again");
+    assert_eq!(bench.shard.stats().transports, [0, 0, 2, 0]);
+}
+
+#[test]
+fn the_granted_bit_rate_is_announced_and_enforced() {
+    let mut bench = Bench::new();
+    let mut bounded = grant("room");
+    bounded.max_publish_bps = Some(800_000);
+    let alice = bench.join_with(bounded);
+    let mids = bench.publish(alice, &[AUDIO, VIDEO, VIDEO]);
+    bench.run(Duration::from_secs(1));
+    let answer = bench.clients[alice].events.iter().find_map(|e| match e {
+        EventKind::Answer { sdp, .. } => Some(sdp.clone()),
+        _ => None,
+    });
+    let answer = answer.unwrap();
+    assert_eq!(answer.matches("b=TIAS:400000\r\n").count(), 2, "{answer}");
+    let mut feed = Feed::video(mids[1], None);
+    let mut sent = 0;
+    // 1,000 bytes every 10 ms are the bound; 5,000 are not.
+    for (rate, dropped) in [(1, false), (5, true)] {
+        bench.run(Duration::from_secs(2));
+        let before = bench.drops(crate::stats::DropCause::RateLimited);
+        for _ in 0..200 {
+            bench.run(Duration::from_millis(10));
+            for _ in 0..rate {
+                let mut packet = feed.next(true, 1);
+                packet.payload.resize(1_000, 1);
+                bench.send(alice, &packet);
+                sent += 1;
+            }
+        }
+        let over = bench.drops(crate::stats::DropCause::RateLimited) - before;
+        assert_eq!(over > 0, dropped, "{over}");
+    }
+    assert_eq!(bench.shard.stats().rtp_received, sent);
+}
+
+#[test]
+fn a_publisher_that_changes_its_codec_is_negotiated_anew() {
+    let mut bench = Bench::new();
+    let (alice, mids) = bench.talker("room");
+    let bob = bench.join("room");
+    let track = bench.clients[alice].track(1);
+    bench.watch(bob, &[track]);
+    let (_, first, _) = bench.clients[bob].last_offer();
+    assert!(
+        first.contains("VP8/90000") && !first.contains("VP9/90000"),
+        "{first}"
+    );
+    let mut feed = Feed::video(mids[1], None);
+    for frame in 0..5 {
+        bench.run(FRAME);
+        bench.send(alice, &feed.next(frame == 0, 1));
+    }
+    assert_eq!(bench.count(bob, 1), 5);
+    let config = bench.clients[alice].publish().rtc.codec_config();
+    let vp9 = config.find(|p| p.spec().codec == str0m::format::Codec::Vp9);
+    let vp9 = vp9.unwrap().pt();
+    for frame in 0..60 {
+        bench.run(FRAME);
+        let mut packet = feed.next(false, 2);
+        packet.payload_type = Some(vp9);
+        // A picture id, begin and end of a frame; a keyframe now and then.
+        let inter = if frame % 20 == 19 { 0 } else { 0x40 };
+        packet.payload = [
+            &[0x8c | inter, 0x81, frame, 0x82, 0x49, 0x83, 0x42][..],
+            &[2; 40],
+        ]
+        .concat();
+        bench.send(alice, &packet);
+    }
+    let (_, second, lines) = bench.clients[bob].last_offer();
+    assert!(second.contains("VP9/90000"), "{second}");
+    assert_eq!(
+        lines
+            .iter()
+            .filter(|line| line.track == Some(track))
+            .count(),
+        1
+    );
+    assert!(bench.count(bob, 2) > 10, "{}", bench.count(bob, 2));
+}

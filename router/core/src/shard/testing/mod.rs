@@ -1,18 +1,19 @@
 //! Clients in memory for the shard's tests: each is a pair of full ICE agents of the same engine, on a
 //! network without delay and loss unless a test says otherwise.
 
-use std::collections::VecDeque;
+mod checks;
+mod end;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
-use str0m::channel::{ChannelConfig, ChannelId, Reliability};
+use str0m::change::{SdpAnswer, SdpOffer};
+use str0m::channel::{ChannelConfig, Reliability};
 use str0m::media::{
-    Direction as EngineDirection, MediaKind as Kind, Mid, Rid, Simulcast, SimulcastLayer,
+    Direction as EngineDirection, MediaKind as Kind, Mid, Simulcast, SimulcastLayer,
 };
-use str0m::net::{Protocol, Receive};
-use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
-use str0m::{Candidate, Event as EngineEvent, Input, Output, Rtc, RtcConfig};
+
+pub(crate) use end::{End, Feed, TestPacket, binding_request, vp8};
 
 use super::{Shard, ShardConfig, Transmit};
 use crate::api::*;
@@ -23,153 +24,6 @@ pub(crate) const ROUTER: &str = "10.0.0.1:40000";
 
 pub(crate) fn router() -> SocketAddr {
     ROUTER.parse().unwrap()
-}
-
-/// One of a client's two connection objects.
-pub(crate) struct End {
-    pub(crate) rtc: Rtc,
-    pub(crate) address: SocketAddr,
-    timeout: Instant,
-    pub(crate) pending: Option<SdpPendingOffer>,
-    pub(crate) received: Vec<RtpPacket>,
-    pub(crate) keyframe_requests: Vec<(Mid, Option<Rid>)>,
-    pub(crate) connected: bool,
-    pub(crate) closed: bool,
-    pub(crate) channels: Vec<(ChannelId, String)>,
-    pub(crate) data: Vec<(String, Vec<u8>)>,
-    sent: VecDeque<Vec<u8>>,
-}
-
-impl End {
-    pub(crate) fn new(address: SocketAddr, now: Instant) -> Self {
-        let mut rtc = RtcConfig::new().set_rtp_mode(true).build(now);
-        rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
-        End {
-            rtc,
-            address,
-            timeout: now,
-            pending: None,
-            received: Vec::new(),
-            keyframe_requests: Vec::new(),
-            connected: false,
-            closed: false,
-            channels: Vec::new(),
-            data: Vec::new(),
-            sent: VecDeque::new(),
-        }
-    }
-
-    pub(crate) fn drain(&mut self) {
-        loop {
-            match self.rtc.poll_output().unwrap() {
-                Output::Timeout(at) => {
-                    self.timeout = at;
-                    return;
-                }
-                Output::Transmit(t) => self.sent.push_back(t.contents.to_vec()),
-                Output::Event(event) => match event {
-                    EngineEvent::Connected => self.connected = true,
-                    EngineEvent::Closed => self.closed = true,
-                    EngineEvent::RtpPacket(packet) => self.received.push(packet),
-                    EngineEvent::KeyframeRequest(r) => self.keyframe_requests.push((r.mid, r.rid)),
-                    EngineEvent::ChannelOpen(id, label) => self.channels.push((id, label)),
-                    EngineEvent::ChannelData(data) => {
-                        let label = self.label(data.id);
-                        assert!(data.binary, "the router sends binary");
-                        self.data.push((label, data.data));
-                    }
-                    _ => {}
-                },
-            }
-        }
-    }
-
-    fn label(&self, id: ChannelId) -> String {
-        self.channels.iter().find(|c| c.0 == id).unwrap().1.clone()
-    }
-
-    pub(crate) fn receive(&mut self, now: Instant, bytes: &[u8]) {
-        let receive = Receive::new(Protocol::Udp, router(), self.address, bytes).unwrap();
-        self.rtc.handle_input(Input::Receive(now, receive)).unwrap();
-        self.drain();
-    }
-
-    fn tick(&mut self, now: Instant) {
-        if self.timeout <= now {
-            self.rtc.handle_input(Input::Timeout(now)).unwrap();
-            self.drain();
-        }
-    }
-
-    pub(crate) fn send_rtp(&mut self, now: Instant, packet: &TestPacket) {
-        let mid = packet.mid;
-        let payload_type = packet.payload_type.unwrap_or_else(|| {
-            let pts = self.rtc.media(mid).unwrap().remote_pts().to_vec();
-            let config = self.rtc.codec_config();
-            config
-                .params()
-                .iter()
-                .find(|p| pts.contains(&p.pt()))
-                .unwrap()
-                .pt()
-        });
-        let mut api = self.rtc.direct_api();
-        let stream = api.stream_tx_by_mid(mid, packet.rid).expect("a stream");
-        stream.write_rtp(
-            RtpWrite::new(
-                payload_type,
-                packet.sequence.into(),
-                packet.timestamp,
-                now,
-                packet.payload.as_slice(),
-            )
-            .marker(packet.marker)
-            .ext_vals(packet.extensions.clone())
-            .nackable(true),
-        );
-        self.rtc.handle_input(Input::Timeout(now)).unwrap();
-        self.drain();
-    }
-
-    pub(crate) fn write(&mut self, now: Instant, label: &str, data: &[u8]) -> bool {
-        let id = self
-            .channels
-            .iter()
-            .find(|c| c.1 == label)
-            .expect("an open channel")
-            .0;
-        let written = self.rtc.channel(id).unwrap().write(true, data).unwrap();
-        self.rtc.handle_input(Input::Timeout(now)).unwrap();
-        self.drain();
-        written
-    }
-}
-
-/// A packet a client sends.
-#[derive(Clone)]
-pub(crate) struct TestPacket {
-    pub(crate) mid: Mid,
-    pub(crate) rid: Option<Rid>,
-    pub(crate) payload_type: Option<str0m::media::Pt>,
-    pub(crate) sequence: u64,
-    pub(crate) timestamp: u32,
-    pub(crate) marker: bool,
-    pub(crate) payload: Vec<u8>,
-    pub(crate) extensions: ExtensionValues,
-}
-
-/// A VP8 payload with a 15-bit picture id and a TL0PICIDX.
-pub(crate) fn vp8(keyframe: bool, picture: u16, tl0: u8, tag: u8) -> Vec<u8> {
-    let [high, low] = (picture | 0x8000).to_be_bytes();
-    let mut payload = vec![0x90, 0xe0, high, low, tl0, 0x00];
-    if keyframe {
-        // 320 × 180.
-        payload.extend([0x10, 0, 0, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xb4, 0x00]);
-    } else {
-        payload.extend([0x11, 0, 0]);
-    }
-    payload.extend([tag; 40]);
-    payload
 }
 
 pub(crate) struct Client {
@@ -483,10 +337,10 @@ impl Bench {
                     end.tick(now);
                     while let Some(bytes) = end.sent.pop_front() {
                         moved = true;
-                        let heard = self.blackhole != Some(end.address);
+                        let heard = self.blackhole != Some(end.outside());
                         if heard && self.filter.as_mut().is_none_or(|filter| filter(&bytes)) {
                             self.shard
-                                .handle_datagram(now, SocketId(0), end.address, &bytes);
+                                .handle_datagram(now, SocketId(0), end.outside(), &bytes);
                         }
                     }
                 }
@@ -514,7 +368,7 @@ impl Bench {
         panic!("the exchange never ended");
     }
 
-    fn deliver(&mut self, destination: SocketAddr, bytes: &[u8]) {
+    pub(super) fn deliver(&mut self, destination: SocketAddr, bytes: &[u8]) {
         let now = self.now;
         if self.blackhole == Some(destination) {
             return;
@@ -528,7 +382,7 @@ impl Bench {
                 .into_iter()
                 .flatten()
             {
-                if end.address == destination {
+                if end.outside() == destination {
                     return end.receive(now, bytes);
                 }
             }
@@ -536,7 +390,7 @@ impl Bench {
         self.strays.push((destination, bytes.to_vec()));
     }
 
-    fn handle(&mut self, event: Event) {
+    pub(super) fn handle(&mut self, event: Event) {
         let index = self
             .clients
             .iter()
@@ -591,7 +445,7 @@ impl Bench {
     }
 }
 
-fn is_rtp(bytes: &[u8]) -> bool {
+pub(crate) fn is_rtp(bytes: &[u8]) -> bool {
     (128..192).contains(&bytes[0]) && !(64..96).contains(&(bytes[1] & 0x7f))
 }
 
@@ -628,261 +482,7 @@ fn channel_configs() -> [(&'static str, ChannelConfig); 2] {
     ]
 }
 
-/// A steady stream of one client's packets.
-pub(crate) struct Feed {
-    pub(crate) packet: TestPacket,
-    pub(crate) ticks: u32,
-    pub(crate) picture: u16,
-    pub(crate) video: bool,
-}
-
-impl Feed {
-    pub(crate) fn audio(mid: Mid) -> Self {
-        Self::new(mid, None, false, 960)
-    }
-
-    pub(crate) fn video(mid: Mid, rid: Option<&str>) -> Self {
-        Self::new(mid, rid, true, 3_000)
-    }
-
-    fn new(mid: Mid, rid: Option<&str>, video: bool, ticks: u32) -> Self {
-        Feed {
-            packet: TestPacket {
-                mid,
-                rid: rid.map(Rid::from),
-                payload_type: None,
-                sequence: 1_000,
-                timestamp: 77_000,
-                marker: true,
-                payload: Vec::new(),
-                extensions: ExtensionValues::default(),
-            },
-            ticks,
-            picture: 500,
-            video,
-        }
-    }
-
-    /// The next packet: one frame.
-    pub(crate) fn next(&mut self, keyframe: bool, tag: u8) -> TestPacket {
-        self.packet.sequence += 1;
-        self.packet.timestamp = self.packet.timestamp.wrapping_add(self.ticks);
-        self.picture = (self.picture + 1) & 0x7fff;
-        self.packet.payload = if self.video {
-            vp8(keyframe, self.picture, self.picture as u8, tag)
-        } else {
-            vec![tag; 60]
-        };
-        self.packet.clone()
-    }
-}
-
-impl Bench {
-    /// A client sends a frame; everything is exchanged.
-    pub(crate) fn send(&mut self, client: usize, packet: &TestPacket) {
-        let now = self.now;
-        self.clients[client].publish().send_rtp(now, packet);
-        self.settle();
-    }
-}
-
-impl Bench {
-    /// How many packets a subscriber got whose payload ends with this tag.
-    pub(crate) fn count(&mut self, client: usize, tag: u8) -> usize {
-        let received = &self.clients[client].subscribe().received;
-        received
-            .iter()
-            .filter(|packet| packet.payload.last() == Some(&tag))
-            .count()
-    }
-
-    /// The router's ICE credentials toward a publisher.
-    pub(crate) fn credentials(&self, client: usize) -> str0m::IceCreds {
-        let id = self.clients[client].id;
-        let key = self.shard.transport_of(id, Direction::Publish);
-        self.shard.credentials_of(key)
-    }
-
-    pub(crate) fn drops(&self, cause: crate::stats::DropCause) -> u64 {
-        self.shard.stats().dropped[cause as usize]
-    }
-
-    /// Packets of a section, in order of their sequence numbers.
-    fn stream(&mut self, client: usize, mid: Mid) -> Vec<&RtpPacket> {
-        let end = self.clients[client].subscribe.as_mut().unwrap();
-        let mut api = end.rtc.direct_api();
-        let ssrc = api.stream_rx_by_mid(mid, None).expect("a stream").ssrc();
-        let mut packets: Vec<&RtpPacket> = end
-            .received
-            .iter()
-            .filter(|packet| packet.header.ssrc == ssrc)
-            .collect();
-        packets.sort_by_key(|packet| packet.seq_no);
-        packets
-    }
-
-    /// Sequence numbers missing in a section's stream.
-    pub(crate) fn gaps(&mut self, client: usize, mid: Mid) -> u64 {
-        let packets = self.stream(client, mid);
-        let steps = packets
-            .windows(2)
-            .map(|pair| *pair[1].seq_no - *pair[0].seq_no);
-        steps.map(|step| step - 1).sum()
-    }
-
-    /// One SSRC, no gap, timestamps that grow with the frames, picture ids that go on.
-    pub(crate) fn assert_continuous(&mut self, client: usize, mid: Mid) {
-        let end = self.clients[client].subscribe.as_mut().unwrap();
-        let audio = end.rtc.media(mid).unwrap().kind() == Kind::Audio;
-        let packets = self.stream(client, mid);
-        assert!(packets.len() > 2);
-        for pair in packets.windows(2) {
-            let (a, b) = (pair[0], pair[1]);
-            assert_eq!(*a.seq_no + 1, *b.seq_no, "sequence");
-            let step = b.header.timestamp.wrapping_sub(a.header.timestamp);
-            assert!(step > 0 && step < 90_000 * 10, "timestamp step {step}");
-            if audio {
-                continue;
-            }
-            let ids = |p: &RtpPacket| {
-                let picture = u16::from_be_bytes([p.payload[2] & 0x7f, p.payload[3]]);
-                (picture, p.payload[4])
-            };
-            assert_eq!((ids(a).0 + 1) & 0x7fff, ids(b).0, "picture id");
-            assert_eq!(ids(a).1.wrapping_add(1), ids(b).1, "TL0PICIDX");
-        }
-        let total = self.clients[client].subscribe().received.len();
-        assert!(total > 0);
-    }
-}
-
-impl Bench {
-    /// A client that has not joined.
-    pub(crate) fn add_client(&mut self) -> usize {
-        let index = self.clients.len();
-        self.clients.push(Client {
-            id: ClientId(1_000 + index as u64),
-            publish: None,
-            subscribe: None,
-            events: Vec::new(),
-            answers: true,
-        });
-        index
-    }
-}
-
-impl End {
-    pub(crate) fn local_ufrag(&mut self) -> String {
-        self.rtc.direct_api().local_ice_credentials().ufrag
-    }
-
-    /// Moves to another network: the old address is gone.
-    pub(crate) fn move_to(&mut self, address: SocketAddr) {
-        let old = Candidate::host(self.address, "udp").unwrap();
-        self.rtc.direct_api().invalidate_candidate(&old);
-        self.address = address;
-        self.rtc
-            .add_local_candidate(Candidate::host(address, "udp").unwrap());
-    }
-}
-
-/// A STUN binding request as a client sends it (RFC 8445 §7.2.2).
-pub(crate) fn binding_request(router: &str, client: &str, password: &str) -> Vec<u8> {
-    use str0m::ice::{StunMessage, TransId};
-    let username = format!("{router}:{client}");
-    let message =
-        StunMessage::binding_request(&username, TransId::new(), true, 7, 1_845_501_695, true);
-    let mut buffer = vec![0; 512];
-    let hmac = str0m_aws_lc_rs::default_provider().sha1_hmac_provider;
-    let length = message
-        .to_bytes(Some(password.as_bytes()), &mut buffer, |key, parts| {
-            hmac.sha1_hmac(key, parts)
-        })
-        .unwrap();
-    buffer.truncate(length);
-    buffer
-}
-
-impl Shard {
-    pub(crate) fn transport_keys(&self) -> Vec<super::slab::TransportKey> {
-        let participants = self
-            .clients
-            .values()
-            .filter_map(|key| self.participants.get(*key));
-        participants
-            .flat_map(|p| [p.publish, p.subscribe])
-            .flatten()
-            .collect()
-    }
-}
-
 /// Seeds the engine's generator of mids and SSRCs for this thread.
 pub(crate) fn fastrand_seed(seed: u64) {
     fastrand::seed(seed);
-}
-
-impl End {
-    /// Takes what waits to be sent.
-    pub(crate) fn take_sent(&mut self) -> Vec<Vec<u8>> {
-        self.sent.drain(..).collect()
-    }
-}
-
-impl Bench {
-    /// Publishes without exchanging anything beyond the offer and answer.
-    pub(crate) fn publish_quietly(&mut self, client: usize, media: &[Publication]) {
-        self.filter = Some(Box::new(|_| false));
-        self.publish(client, media);
-        self.filter = None;
-    }
-
-    /// One exchange in which `before` sees every datagram of a client before the shard does.
-    pub(crate) fn step_with(&mut self, before: &mut dyn FnMut(&mut Shard, Instant, &[u8])) {
-        let now = self.now;
-        for _ in 0..20 {
-            let mut moved = false;
-            for client in &mut self.clients {
-                for end in [&mut client.publish, &mut client.subscribe]
-                    .into_iter()
-                    .flatten()
-                {
-                    end.tick(now);
-                    while let Some(bytes) = end.sent.pop_front() {
-                        moved = true;
-                        before(&mut self.shard, now, &bytes);
-                        self.shard
-                            .handle_datagram(now, SocketId(0), end.address, &bytes);
-                    }
-                }
-            }
-            self.shard.handle_timeout(now);
-            let mut sink = Sink::default();
-            self.shard.flush(now, &mut sink);
-            for (_, destination, bytes) in sink.0 {
-                moved = true;
-                self.deliver(destination, &bytes);
-            }
-            while let Some(event) = self.shard.poll_event() {
-                self.handle(event);
-            }
-            if !moved {
-                return;
-            }
-        }
-    }
-}
-
-impl Shard {
-    pub(crate) fn transport_of(
-        &self,
-        client: ClientId,
-        direction: Direction,
-    ) -> super::slab::TransportKey {
-        let participant = self.participants.get(self.clients[&client]).unwrap();
-        participant.transport(direction).unwrap()
-    }
-
-    pub(crate) fn credentials_of(&self, key: super::slab::TransportKey) -> str0m::IceCreds {
-        self.transports.get(key).unwrap().credentials().clone()
-    }
 }
