@@ -147,6 +147,18 @@ test('a quiet board sends little', () => {
   assert.ok(room.sent <= 15, `${room.sent} messages in a minute`);
 });
 
+test('what is drawn between two polls goes out together', () => {
+  const room = new Room();
+  const [a, b] = [room.join('1'), room.join('2')];
+  room.run(1_000);
+  room.sent = 0;
+  draw(a, room.now, 700);
+  draw(a, room.now, 5);
+  assert.ok(a.poll(room.now).filter(([kind]) => kind === 3).length <= 5);
+  room.run(10_000);
+  assert.deepEqual(drawing(b), drawing(a));
+});
+
 test('a stroke is bounded, and full boards say so', () => {
   const board = new BoardModel();
   board.join('1', () => []);

@@ -117,7 +117,13 @@ export class BoardModel {
     stroke.total += added.length / 2;
     stroke.known = stroke.total;
     this.#points += added.length / 2;
-    this.#send(stroke, Math.max(0, before - OVERLAP_POINTS), stroke.total);
+    const last = this.#outgoing.at(-1);
+    // What was drawn since the last poll goes out as one message, as far as it fits.
+    if (last?.stroke === stroke && last.end === before && stroke.total - last.first <= MAX_POINTS_PER_MESSAGE) {
+      last.end = stroke.total;
+    } else {
+      this.#send(stroke, Math.max(0, before - OVERLAP_POINTS), stroke.total);
+    }
     this.#changedMs = nowMs;
     return added.length === coordinates.length && stroke.total < MAX_STROKE_POINTS;
   }

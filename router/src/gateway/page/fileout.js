@@ -10,7 +10,9 @@ import { PIECE_HEADER_BYTES, encodeJson, encodePiece, sha256Hex } from "./wire.j
 const PIECE_BYTES = 32 * 1024;
 /** Bytes per second at first; what was lost halves it, what was not raises it. Leaves room for pictures and sound. */
 const START_RATE = 1024 * 1024;
+const MOST_RATE = 2 * START_RATE;
 const LEAST_RATE = 64 * 1024;
+const CATCH_UP_MS = 150;
 /** How long requests are served after the last piece. */
 const SERVE_MS = 60_000;
 /** Receivers that stay silent are reminded, so often and so many times. */
@@ -37,6 +39,8 @@ export class FileSender {
   #nextTransfer = 1;
   #nextKey = 1;
   #rate = START_RATE;
+  /** When the next piece of any file may be sent. */
+  #dueMs = 0;
   #carrier;
   #changed;
   #now;
@@ -136,12 +140,11 @@ export class FileSender {
       for (let index = sent.next(); index >= 0; index = sent.next()) {
         const start = index * pieceBytes;
         const piece = new Uint8Array(await blob.slice(start, start + pieceBytes).arrayBuffer());
-        const before = this.#now();
         await this.#carrier.sendPaced(encodePiece(transfer, index, piece));
         sent.add(index);
         entry.progress = sent.count / sent.size;
         this.#changed(entry);
-        await this.#slow(piece.length, before);
+        await this.#slow(piece.length);
       }
       // Requests may come from now on, even before the end has left.
       outgoing.pumping = false;
@@ -159,14 +162,14 @@ export class FileSender {
 
   /**
    * Keeps to our own rate, below what the router would allow, and carefully raises it.
-   * @param {number} bytes
-   * @param {number} sinceMs
+   * @param {number} bytes just sent
    */
-  async #slow(bytes, sinceMs) {
-    const dueMs = sinceMs + (bytes / this.#rate) * 1000;
-    this.#rate = Math.min(START_RATE * 2, this.#rate * 1.002);
-    const waitMs = dueMs - this.#now();
-    if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
+  async #slow(bytes) {
+    const now = this.#now();
+    // Timers are late: what they lose is made up for, but not more than a moment's worth.
+    this.#dueMs = Math.max(this.#dueMs, now - CATCH_UP_MS) + (bytes / this.#rate) * 1000;
+    this.#rate = Math.min(MOST_RATE, this.#rate * 1.003);
+    if (this.#dueMs > now) await new Promise((resolve) => setTimeout(resolve, this.#dueMs - now));
   }
 
   /**
