@@ -74,7 +74,7 @@ for (const loss of [0.1, 0.5, 0.8]) {
       draw(boards[i % 3], room.now, 20 + i * 31, i);
       room.run(100);
     }
-    room.run(loss > 0.6 ? 120_000 : 40_000);
+    room.run(loss > 0.6 ? 600_000 : 40_000);
     assert.equal(boards[0].strokes.size, 12);
     for (const board of boards) assert.deepEqual(drawing(board), drawing(boards[0]));
   });

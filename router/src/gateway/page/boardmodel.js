@@ -25,9 +25,11 @@ const DIGEST_SOON_MS = 700;
 const DIGEST_LATER_MS = 5_000;
 /** The same points are not sent again within this time, however many ask. */
 const REPEAT_MS = 300;
-/** Points that were asked for and did not come are asked for again, a few times. */
+/** Points that were asked for and did not come are asked for again: soon a few times, then now and then. */
 const ASK_AGAIN_MS = 700;
-const MAX_ASKS = 8;
+const ASK_LATER_MS = 2_000;
+const SOON_ASKS = 8;
+const MAX_ASKS = 60;
 /** Messages per call of `poll`, so that a large board does not go out in one burst. */
 const MAX_MESSAGES_PER_POLL = 12;
 
@@ -390,6 +392,7 @@ export class BoardModel {
   #encodeWanted(nowMs) {
     /** @type {Map<string, {number: number, first: number, end: number}[]>} */
     const byAuthor = new Map();
+    let again = ASK_LATER_MS;
     for (const [key, want] of this.#wanted) {
       const list = byAuthor.get(want.author) ?? [];
       if (list.length >= MAX_RANGES_PER_REQUEST) continue;
@@ -397,8 +400,9 @@ export class BoardModel {
       list.push(want);
       // What is still missing after that is noticed again by the next digest.
       if (++want.asked >= MAX_ASKS) this.#wanted.delete(key);
+      else if (want.asked < SOON_ASKS) again = ASK_AGAIN_MS;
     }
-    this.#wantDueMs = this.#wanted.size > 0 ? nowMs + ASK_AGAIN_MS * (0.75 + this.#random() / 2) : Infinity;
+    this.#wantDueMs = this.#wanted.size > 0 ? nowMs + again * (0.75 + this.#random() / 2) : Infinity;
     return [...byAuthor].map(([author, list]) => encodeWanted(this.epoch, author, list));
   }
 
