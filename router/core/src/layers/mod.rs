@@ -142,9 +142,10 @@ impl Layer {
         self.keyframe.wanted = true;
     }
 
-    /// A keyframe begins: whoever wanted one has it, unless they asked after this.
-    pub(crate) fn on_keyframe(&mut self) {
+    /// A keyframe of this size begins: whoever wanted one has it, unless they ask after this.
+    pub(crate) fn on_keyframe(&mut self, size: Option<(u16, u16)>) {
         self.keyframe.wanted = false;
+        self.size = size.or(self.size);
     }
 
     /// Whether a request is to be sent now; it counts as sent.

@@ -78,7 +78,7 @@ fn keyframe_requests_keep_their_distance() {
     assert!(layer.is_keyframe_wanted());
     assert!(layer.take_keyframe_request(now + Duration::from_secs(1)));
     layer.want_keyframe();
-    layer.on_keyframe();
+    layer.on_keyframe(None);
     assert!(!layer.take_keyframe_request(now + Duration::from_secs(9)));
 }
 

@@ -126,6 +126,31 @@ impl Shard {
         Some(destination)
     }
 
+    /// What a payload type of a track stands for. If that is another codec than before, the track's
+    /// subscriptions need other sections.
+    fn format_of(
+        &mut self,
+        key: TransportKey,
+        track_key: TrackKey,
+        payload_type: Pt,
+    ) -> Option<PayloadFormat> {
+        let track = self.tracks.get_mut(track_key)?;
+        if let Some(format) = track.format
+            && format.payload_type == payload_type
+        {
+            return Some(format);
+        }
+        let format = look_up(self.transports.get(key)?, payload_type)?;
+        track.format = Some(format);
+        let before = std::mem::replace(&mut track.codec, format.codec);
+        if before != format.codec {
+            for subscription in track.subscriptions.clone() {
+                self.relocate(subscription);
+            }
+        }
+        Some(format)
+    }
+
     /// Measures a packet and says what it is; `None`: it goes nowhere.
     fn examine<'a>(
         &mut self,
@@ -134,22 +159,7 @@ impl Shard {
         destination: Destination,
         packet: &'a RtpPacket,
     ) -> Option<Incoming<'a>> {
-        let track = self.tracks.get_mut(destination.track)?;
-        let payload_type = packet.header.payload_type;
-        let format = match track.format {
-            Some(format) if format.payload_type == payload_type => format,
-            _ => {
-                let format = look_up(self.transports.get(key)?, payload_type)?;
-                let changed = std::mem::replace(&mut track.codec, format.codec) != format.codec;
-                track.format = Some(format);
-                if changed {
-                    for subscription in track.subscriptions.clone() {
-                        self.relocate(subscription);
-                    }
-                }
-                format
-            }
-        };
+        let format = self.format_of(key, destination.track, packet.header.payload_type)?;
         let track = self.tracks.get_mut(destination.track)?;
         let video = track.kind == MediaKind::Video;
         let layer = track.layers.get_mut(usize::from(destination.layer))?;
@@ -160,10 +170,7 @@ impl Shard {
         // before it was not forwarded.
         let starts = video && in_order && keyframe::begins(format.codec, &packet.payload);
         if starts {
-            layer.on_keyframe();
-            if let Some(size) = keyframe::size(format.codec, &packet.payload) {
-                layer.size = Some(size);
-            }
+            layer.on_keyframe(keyframe::size(format.codec, &packet.payload));
         }
         let clock = &self.participants.get(track.owner)?.clock;
         let captured = layer.captured(
@@ -208,34 +215,33 @@ impl Shard {
         })
     }
 
-    /// Sends a packet to one subscriber, if it is due there.
-    fn forward(
+    /// Where and as what a packet leaves for a subscriber; `None`: it is not due there.
+    fn way_out(
         &mut self,
         key: SubscriptionKey,
         incoming: &Incoming<'_>,
-    ) -> Result<(), (TransportKey, TransportFault)> {
-        let Some(subscription) = self.subscriptions.get_mut(key) else {
-            return Ok(());
-        };
-        let Some(outlet) = subscription.outlet else {
-            return Ok(());
-        };
+    ) -> Option<(Outlet, Verdict, Pt)> {
+        let subscription = self.subscriptions.get(key)?;
+        let outlet = subscription.outlet?;
         let verdict = subscription.judge(incoming.layer, incoming.epoch, incoming.keyframe);
-        if verdict == Verdict::Skip {
-            return Ok(());
-        }
-        let Some(transport) = self.transports.get_mut(outlet.transport) else {
-            return Ok(());
-        };
-        if !transport.is_connected() {
-            return Ok(());
+        if verdict == Verdict::Skip || !self.transports.get(outlet.transport)?.is_connected() {
+            return None;
         }
         let from = incoming.format.payload_type;
         let payload_type = match subscription.payload_type(from) {
             Some(known) => known,
             None => self.choose_payload_type(key, outlet, from),
         };
-        let Some(payload_type) = payload_type else {
+        Some((outlet, verdict, payload_type?))
+    }
+
+    /// Sends a packet to one subscriber, if it is due there.
+    fn forward(
+        &mut self,
+        key: SubscriptionKey,
+        incoming: &Incoming<'_>,
+    ) -> Result<(), (TransportKey, TransportFault)> {
+        let Some((outlet, verdict, payload_type)) = self.way_out(key, incoming) else {
             return Ok(());
         };
         let Some(subscription) = self.subscriptions.get_mut(key) else {

@@ -92,14 +92,11 @@ impl Shard {
         check_grant(&grant)?;
         let limits = self.config.limits;
         let room = self.room_named(&grant.room)?;
-        let full = self
-            .rooms
-            .get(room)
-            .is_none_or(|room| room.participants.len() >= limits.participants_per_room as usize);
-        if full {
+        let most = limits.participants_per_room;
+        let present = self.rooms.get(room).map(|room| room.participants.len());
+        if present.is_none_or(|present| present >= most as usize) {
             return Err(RequestError::Limit(format!(
-                "{} participants in a room",
-                limits.participants_per_room
+                "{most} participants in a room"
             )));
         }
         let participants = self.participant_infos(room);

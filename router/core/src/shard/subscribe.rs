@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use rand_chacha::rand_core::Rng;
 use str0m::change::SdpAnswer;
-use str0m::media::{Direction as EngineDirection, Mid};
 
 use super::Shard;
 use super::lifecycle::engine_kind;
@@ -12,7 +11,7 @@ use super::slab::{ParticipantKey, SubscriptionKey, TransportKey};
 use crate::api::{Direction, EventKind, MediaKind, MidTrack, RequestError, Wish};
 use crate::id::TrackId;
 use crate::layers::rewrite::Rewriter;
-use crate::limits::{RTX_AGE, RTX_PACKETS, RTX_RATIO, SDP_SECTIONS_SPARE};
+use crate::limits::SDP_SECTIONS_SPARE;
 use crate::subscription::{Outlet, Subscription};
 use crate::transport::lines::{Line, LineState, Outstanding};
 use crate::transport::sdp::{self, Description, SdpBounds, SectionExport};
@@ -168,26 +167,9 @@ impl Shard {
         };
         let restart = std::mem::take(&mut participant.offers.restart)
             .then(|| credentials::generate(&mut self.rng, self.config.worker, transport_key));
-        let changes = line_changes(&transport.lines.lines);
-        let made = transport.guard(|rtc| {
-            let mut api = rtc.sdp_api();
-            for (mid, direction) in &changes.directions {
-                api.set_direction(*mid, *direction);
-            }
-            let added: Vec<Mid> = changes
-                .additions
-                .iter()
-                .map(|kind| api.add_media(*kind, EngineDirection::SendOnly, None, None, None))
-                .collect();
-            if restart.is_some() {
-                api.ice_restart(true);
-            }
-            (added, api.apply())
-        })?;
-        let (added, Some((offer, pending))) = made else {
+        let Some((offer, pending)) = transport.offer_lines(restart.is_some())? else {
             return Ok(());
         };
-        name_lines(&mut transport.lines.lines, &added);
         let creds = restart
             .clone()
             .unwrap_or_else(|| transport.credentials().clone());
@@ -279,15 +261,9 @@ impl Shard {
                 line.state = LineState::Starting;
                 line.subscription = Some(*subscription_key);
             } else if lines.lines.len() < most + SDP_SECTIONS_SPARE {
-                lines.lines.push(Line {
-                    // Named by the engine when the offer is made.
-                    mid: Mid::from_array([b' '; 16]),
-                    kind,
-                    codec,
-                    state: LineState::Starting,
-                    subscription: Some(*subscription_key),
-                    rewriter: None,
-                });
+                lines
+                    .lines
+                    .push(Line::unnamed(kind, codec, *subscription_key));
             }
             // Else a section becomes idle with this offer, and the next one uses it.
         }
@@ -393,7 +369,10 @@ impl Shard {
             self.fail_transport(now, transport_key, &fault);
             return Err(RequestError::Invalid(fault.to_string()));
         }
-        self.apply_lines(now, key, transport_key);
+        if let Err(fault) = self.apply_lines(now, key, transport_key) {
+            self.fail_transport(now, transport_key, &fault);
+            return Err(RequestError::Internal(fault.to_string()));
+        }
         self.mark(transport_key);
         Ok(())
     }
@@ -413,129 +392,53 @@ impl Shard {
     }
 
     /// An answer has come into force: sections start and stop.
-    fn apply_lines(&mut self, now: Instant, key: ParticipantKey, transport_key: TransportKey) {
+    fn apply_lines(
+        &mut self,
+        now: Instant,
+        key: ParticipantKey,
+        transport_key: TransportKey,
+    ) -> Result<(), TransportFault> {
         let Some(transport) = self.transports.get_mut(transport_key) else {
-            return;
+            return Ok(());
         };
-        let mut opened: Vec<(SubscriptionKey, Outlet, Rewriter)> = Vec::new();
         for index in 0..transport.lines.lines.len() {
-            let Some(line) = transport.lines.lines.get(index) else {
-                break;
+            let Some((opened, mid, ssrc, rewriter)) = transport.settle_line(index)? else {
+                continue;
             };
-            let (mid, state) = (line.mid, line.state);
-            let (sending, dead) = match transport.rtc().media(mid) {
-                Some(media) => (
-                    media.direction().is_sending() && !media.disabled(),
-                    media.stopped(),
-                ),
-                None => (false, true),
+            let Some(subscription) = self.subscriptions.get_mut(opened) else {
+                continue;
             };
-            let ssrc = (sending && state == LineState::Starting)
-                .then(|| prepare_stream(transport, mid))
-                .flatten();
-            let Some(line) = transport.lines.lines.get_mut(index) else {
-                break;
+            let rng = &mut self.rng;
+            let rewriter = rewriter.unwrap_or_else(|| Rewriter::new(first_sequence(rng)));
+            let outlet = Outlet {
+                transport: transport_key,
+                mid,
+                ssrc,
             };
-            line.state = match state {
-                _ if dead => LineState::Dead,
-                LineState::Stopping => LineState::Idle,
-                LineState::Starting => LineState::Sending,
-                other => other,
-            };
-            if let (Some(ssrc), Some(subscription)) = (ssrc, line.subscription) {
-                let rewriter = line
-                    .rewriter
-                    .take()
-                    .unwrap_or_else(|| Rewriter::new(first_sequence(&mut self.rng)));
-                let outlet = Outlet {
-                    transport: transport_key,
-                    mid,
-                    ssrc,
-                };
-                opened.push((subscription, outlet, rewriter));
-            }
-        }
-        for (subscription_key, outlet, rewriter) in opened {
-            if let Some(subscription) = self.subscriptions.get_mut(subscription_key) {
-                subscription.open(outlet, rewriter);
-                self.choose_layer(now, subscription_key);
-            }
+            subscription.open(outlet, rewriter);
         }
         let Some(participant) = self.participants.get(key) else {
-            return;
+            return Ok(());
         };
-        let unfinished = self.transports.get(transport_key).is_some_and(|transport| {
-            let lines = &transport.lines.lines;
-            lines
-                .iter()
-                .any(|line| line.state == LineState::Sending && line.subscription.is_none())
-                || participant
-                    .subscriptions
-                    .iter()
-                    .any(|(_, s)| !lines.iter().any(|line| line.subscription == Some(*s)))
-        });
+        let subscriptions: Vec<SubscriptionKey> =
+            participant.subscriptions.iter().map(|s| s.1).collect();
+        let unfinished = self
+            .transports
+            .get(transport_key)
+            .is_some_and(|transport| transport.lines.is_unfinished(&subscriptions));
         if unfinished || participant.offers.wanted {
             self.want_offer(key);
         }
-    }
-}
-
-/// What an offer changes.
-struct LineChanges {
-    directions: Vec<(Mid, EngineDirection)>,
-    additions: Vec<str0m::media::MediaKind>,
-}
-
-fn is_unnamed(line: &Line) -> bool {
-    line.mid.is_empty()
-}
-
-fn line_changes(lines: &[Line]) -> LineChanges {
-    let mut changes = LineChanges {
-        directions: Vec::new(),
-        additions: Vec::new(),
-    };
-    for line in lines {
-        match line.state {
-            LineState::Starting if is_unnamed(line) => changes.additions.push(line.kind),
-            LineState::Starting => changes
-                .directions
-                .push((line.mid, EngineDirection::SendOnly)),
-            LineState::Stopping => changes
-                .directions
-                .push((line.mid, EngineDirection::Inactive)),
-            LineState::Idle | LineState::Sending | LineState::Dead => {}
+        for subscription in subscriptions {
+            self.choose_layer(now, subscription);
         }
-    }
-    changes
-}
-
-fn name_lines(lines: &mut [Line], added: &[Mid]) {
-    let unnamed = lines.iter_mut().filter(|line| is_unnamed(line));
-    for (line, mid) in unnamed.zip(added) {
-        line.mid = *mid;
+        Ok(())
     }
 }
 
 /// A first sequence number below 32,768: room for reordering at the start without a rollover.
 fn first_sequence(rng: &mut rand_chacha::ChaCha20Rng) -> u16 {
     (rng.next_u32() & 0x7fff) as u16 | 1
-}
-
-/// Sets the retransmission cache of a section's stream; returns its SSRC.
-fn prepare_stream(
-    transport: &mut crate::transport::Transport,
-    mid: Mid,
-) -> Option<str0m::rtp::Ssrc> {
-    let prepared = transport.guard(|rtc| {
-        let mut api = rtc.direct_api();
-        let stream = api.stream_tx_by_mid(mid, None)?;
-        stream.set_unpaced(true);
-        stream.set_rtx_cache(RTX_PACKETS, RTX_AGE, Some(RTX_RATIO));
-        Some(stream.ssrc())
-    });
-    // A panic here shows again at the next work on the transport.
-    prepared.ok().flatten()
 }
 
 /// What must be refused before the engine applies anything.

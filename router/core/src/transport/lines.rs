@@ -1,11 +1,14 @@
 //! Subscribing: the sections of the transport, what each carries, and the offer under way.
 
 use str0m::IceCreds;
-use str0m::change::SdpPendingOffer;
+use str0m::change::{SdpOffer, SdpPendingOffer};
 use str0m::format::Codec;
-use str0m::media::{MediaKind, Mid};
+use str0m::media::{Direction, MediaKind, Mid};
+use str0m::rtp::Ssrc;
 
+use super::{Transport, TransportFault};
 use crate::layers::rewrite::Rewriter;
+use crate::limits::{RTX_AGE, RTX_PACKETS, RTX_RATIO};
 use crate::shard::slab::SubscriptionKey;
 
 /// What a section is doing.
@@ -36,6 +39,106 @@ pub(crate) struct Line {
     /// The state of its stream while no subscription uses it: the SSRC stays, so whatever comes next
     /// must go on from there.
     pub(crate) rewriter: Option<Rewriter>,
+}
+
+impl Line {
+    /// A section to be added with the next offer, which gives it its mid.
+    pub(crate) fn unnamed(kind: MediaKind, codec: Codec, subscription: SubscriptionKey) -> Self {
+        Line {
+            mid: Mid::from_array([b' '; 16]),
+            kind,
+            codec,
+            state: LineState::Starting,
+            subscription: Some(subscription),
+            rewriter: None,
+        }
+    }
+
+    fn is_unnamed(&self) -> bool {
+        self.mid.is_empty()
+    }
+}
+
+/// A section that starts: for whom, which, its stream, and that stream's state if it has one.
+pub(crate) type Opened = (SubscriptionKey, Mid, Ssrc, Option<Rewriter>);
+
+impl Transport {
+    /// Makes an offer of what the lines want, if that is anything.
+    ///
+    /// # Errors
+    /// The transport must be dropped.
+    pub(crate) fn offer_lines(
+        &mut self,
+        restart: bool,
+    ) -> Result<Option<(SdpOffer, SdpPendingOffer)>, TransportFault> {
+        let (directions, additions) = self.lines.changes();
+        let (added, made) = self.guard(|rtc| {
+            let mut api = rtc.sdp_api();
+            for (mid, direction) in &directions {
+                api.set_direction(*mid, *direction);
+            }
+            let add =
+                |kind: &MediaKind| api.add_media(*kind, Direction::SendOnly, None, None, None);
+            let added: Vec<Mid> = additions.iter().map(add).collect();
+            if restart {
+                api.ice_restart(true);
+            }
+            (added, api.apply())
+        })?;
+        let unnamed = self.lines.lines.iter_mut().filter(|line| line.is_unnamed());
+        for (line, mid) in unnamed.zip(added) {
+            line.mid = mid;
+        }
+        Ok(made)
+    }
+
+    /// Moves a line on after an answer; tells if that starts it.
+    ///
+    /// # Errors
+    /// The transport must be dropped.
+    pub(crate) fn settle_line(&mut self, index: usize) -> Result<Option<Opened>, TransportFault> {
+        let Some(line) = self.lines.lines.get(index) else {
+            return Ok(None);
+        };
+        let (mid, state) = (line.mid, line.state);
+        let (sending, dead) = match self.rtc().media(mid) {
+            Some(media) => (
+                media.direction().is_sending() && !media.disabled(),
+                media.stopped(),
+            ),
+            None => (false, true),
+        };
+        let starts = sending && state == LineState::Starting;
+        let ssrc = if starts {
+            self.prepare_stream(mid)?
+        } else {
+            None
+        };
+        let Some(line) = self.lines.lines.get_mut(index) else {
+            return Ok(None);
+        };
+        line.state = match state {
+            _ if dead => LineState::Dead,
+            LineState::Stopping => LineState::Idle,
+            LineState::Starting => LineState::Sending,
+            other => other,
+        };
+        let (Some(subscription), Some(ssrc)) = (line.subscription, ssrc) else {
+            return Ok(None);
+        };
+        Ok(Some((subscription, mid, ssrc, line.rewriter.take())))
+    }
+
+    /// Sets the retransmission cache of a section's stream; its SSRC.
+    fn prepare_stream(&mut self, mid: Mid) -> Result<Option<Ssrc>, TransportFault> {
+        self.guard(|rtc| {
+            let mut api = rtc.direct_api();
+            let stream = api.stream_tx_by_mid(mid, None)?;
+            stream.set_unpaced(true);
+            stream.set_rtx_cache(RTX_PACKETS, RTX_AGE, Some(RTX_RATIO));
+            Some(stream.ssrc())
+        })
+    }
 }
 
 /// The offer the client has not answered yet.
@@ -70,6 +173,31 @@ impl Lines {
         self.lines
             .iter_mut()
             .find(|line| line.state == LineState::Idle && line.kind == kind && line.codec == codec)
+    }
+
+    /// Whether another offer is due: a section carries nothing, or one of these has no section.
+    pub(crate) fn is_unfinished(&self, subscriptions: &[SubscriptionKey]) -> bool {
+        let idle = |line: &Line| line.state == LineState::Sending && line.subscription.is_none();
+        let carried = |key: &SubscriptionKey| {
+            let mut lines = self.lines.iter();
+            lines.any(|line| line.subscription == Some(*key))
+        };
+        self.lines.iter().any(idle) || !subscriptions.iter().all(carried)
+    }
+
+    /// What an offer has to change.
+    fn changes(&self) -> (Vec<(Mid, Direction)>, Vec<MediaKind>) {
+        let mut directions = Vec::new();
+        let mut additions = Vec::new();
+        for line in &self.lines {
+            match line.state {
+                LineState::Starting if line.is_unnamed() => additions.push(line.kind),
+                LineState::Starting => directions.push((line.mid, Direction::SendOnly)),
+                LineState::Stopping => directions.push((line.mid, Direction::Inactive)),
+                LineState::Idle | LineState::Sending | LineState::Dead => {}
+            }
+        }
+        (directions, additions)
     }
 
     /// A subscription has ended: its line carries nothing any more.
