@@ -14,7 +14,7 @@ use crate::egress::{Egress, ForwardedPacket};
 use crate::layers::rewrite::{Arrival, Rewriter};
 use crate::layers::{descriptor, keyframe};
 use crate::limits::{ROOM_TICK, RTP_PAYLOAD_BYTES};
-use crate::policy::Policy;
+use crate::policy::{LayerView, Policy};
 use crate::stats::DropCause;
 use crate::subscription::{Outlet, Verdict};
 use crate::track::PayloadFormat;
@@ -363,13 +363,26 @@ impl Shard {
         let Some(track) = self.tracks.get(key) else {
             return;
         };
+        let views = track.views(now);
         for subscription in track.subscriptions.clone() {
-            self.choose_layer(now, subscription);
+            self.choose_among(now, subscription, &views);
         }
     }
 
-    /// Has the policy choose, and asks for the keyframe that the switch needs.
+    /// Chooses the layer of one subscription.
     pub(super) fn choose_layer(&mut self, now: Instant, key: SubscriptionKey) {
+        let track = self
+            .subscriptions
+            .get(key)
+            .map(|subscription| subscription.track);
+        let views = track
+            .and_then(|track| self.tracks.get(track))
+            .map(|track| track.views(now));
+        self.choose_among(now, key, &views.unwrap_or_default());
+    }
+
+    /// Has the policy choose, and asks for the keyframe that the switch needs.
+    fn choose_among(&mut self, now: Instant, key: SubscriptionKey, views: &[LayerView]) {
         let Some(subscription) = self.subscriptions.get_mut(key) else {
             return;
         };
@@ -381,7 +394,7 @@ impl Shard {
         };
         let chosen = self
             .policy
-            .choose(&track.views(now), &subscription.wish)
+            .choose(views, &subscription.wish)
             .and_then(|spatial| track.layer_at(spatial));
         // Before any packet: whatever comes first will do.
         let chosen = chosen.or(subscription.target).or_else(|| track.layer_at(0));

@@ -27,7 +27,7 @@ impl Shard {
     ) -> Result<(), RequestError> {
         let description = sdp::scan(text, self.publish_bounds())?;
         self.check_publication(key, &description, sources)?;
-        let offer = SdpOffer::from_sdp_string(&sdp::import_offer(text))
+        let offer = SdpOffer::from_sdp_string(&sdp::import_offer(text, &description))
             .map_err(|error| RequestError::Invalid(format!("SDP: {error}")))?;
         let (transport, fresh) = self.transport_for_offer(now, key, &description)?;
         let answered = self.answer_offer(now, transport, offer, &description);

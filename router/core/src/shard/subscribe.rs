@@ -347,7 +347,7 @@ impl Shard {
             outstanding,
             transport.lines.remote_ufrag.as_deref(),
         )?;
-        let answer = SdpAnswer::from_sdp_string(&sdp::import_answer(text))
+        let answer = SdpAnswer::from_sdp_string(&sdp::import_answer(text, &description))
             .map_err(|error| RequestError::Invalid(format!("SDP: {error}")))?;
         let outstanding = transport.lines.outstanding.take().ok_or_else(none)?;
         transport.lines.remote_ufrag = Some(description.ufrag.clone());

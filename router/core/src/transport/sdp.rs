@@ -4,6 +4,7 @@
 //! can be refused is refused here, before. Texts are rewritten where the engine has no setting:
 //! - candidates of clients are left out: an ICE-lite agent learns addresses from authenticated checks
 //!   only, and names (`.local`) mean nothing to it;
+//! - every section gets the ICE credentials of the BUNDLE's first, which is the one that counts;
 //! - clients' `sendrecv` becomes `sendonly`, `recvonly` becomes `inactive`: a publishing transport
 //!   never sends media;
 //! - outgoing ICE credentials are replaced by ours (the engine's own come from a weak generator), and
@@ -95,6 +96,7 @@ pub(crate) struct Description {
     /// `sess-id` of the o-line: the same for as long as its author's connection object lives.
     pub(crate) session: String,
     pub(crate) ufrag: String,
+    pub(crate) password: String,
     pub(crate) sections: Vec<Section>,
 }
 
@@ -109,16 +111,29 @@ pub(crate) struct SdpBounds {
 struct Scan<'a> {
     session: Option<&'a str>,
     bundle: Vec<&'a str>,
-    ufrag: Option<&'a str>,
-    password: Option<&'a str>,
+    ice: Ice<'a>,
     fingerprint: bool,
     sections: Vec<Draft<'a>>,
+}
+
+/// Credentials of the session or of a section.
+#[derive(Default, Clone, Copy)]
+struct Ice<'a> {
+    ufrag: Option<&'a str>,
+    password: Option<&'a str>,
+}
+
+impl<'a> Ice<'a> {
+    fn both(self) -> Option<(&'a str, &'a str)> {
+        Some((self.ufrag?, self.password?))
+    }
 }
 
 struct Draft<'a> {
     kind: SectionKind,
     port_zero: bool,
     mid: Option<&'a str>,
+    ice: Ice<'a>,
     direction: SdpDirection,
     simulcast: Vec<String>,
     payload_types: Vec<u8>,
@@ -186,6 +201,7 @@ fn media_line<'a>(media: &str) -> Result<Draft<'a>, SdpError> {
         kind,
         port_zero,
         mid: None,
+        ice: Ice::default(),
         direction: SdpDirection::SendReceive,
         simulcast: Vec::new(),
         payload_types: words.filter_map(|word| word.parse().ok()).collect(),
@@ -210,8 +226,8 @@ impl<'a> Scan<'a> {
             "crypto" => {
                 return Err(SdpError::Unacceptable("keys in the SDP (a=crypto)".into()));
             }
-            "ice-ufrag" => same(&mut self.ufrag, value, "ice-ufrag")?,
-            "ice-pwd" => same(&mut self.password, value, "ice-pwd")?,
+            "ice-ufrag" => self.ice().ufrag = Some(value),
+            "ice-pwd" => self.ice().password = Some(value),
             "fingerprint" => self.fingerprint |= fingerprint(value)?,
             _ => {
                 if let Some(section) = self.sections.last_mut() {
@@ -222,9 +238,28 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
+    /// The level the present line is at.
+    fn ice(&mut self) -> &mut Ice<'a> {
+        match self.sections.last_mut() {
+            Some(section) => &mut section.ice,
+            None => &mut self.ice,
+        }
+    }
+
+    /// Those of the transport that the whole BUNDLE uses: of its first section (RFC 9143 §7.1). Some
+    /// clients give the others credentials of their own, for peers that do not know BUNDLE.
+    fn bundle_ice(&self) -> Result<(&'a str, &'a str), SdpError> {
+        let first = self.bundle.first();
+        let tagged = self.sections.iter().find(|s| s.mid.as_ref() == first);
+        tagged
+            .and_then(|section| section.ice.both())
+            .or_else(|| self.ice.both())
+            .or_else(|| self.sections.iter().find_map(|section| section.ice.both()))
+            .ok_or(SdpError::Missing("a=ice-ufrag and a=ice-pwd"))
+    }
+
     fn finish(self) -> Result<Description, SdpError> {
-        let ufrag = self.ufrag.ok_or(SdpError::Missing("a=ice-ufrag"))?;
-        self.password.ok_or(SdpError::Missing("a=ice-pwd"))?;
+        let (ufrag, password) = self.bundle_ice()?;
         if !self.fingerprint {
             return Err(SdpError::Missing("a=fingerprint with sha-256"));
         }
@@ -259,6 +294,7 @@ impl<'a> Scan<'a> {
         Ok(Description {
             session: self.session.unwrap_or_default().to_owned(),
             ufrag: ufrag.to_owned(),
+            password: password.to_owned(),
             sections,
         })
     }
@@ -302,19 +338,6 @@ fn direction(name: &str) -> Option<SdpDirection> {
         "recvonly" => Some(SdpDirection::ReceiveOnly),
         "inactive" => Some(SdpDirection::Inactive),
         _ => None,
-    }
-}
-
-/// One value for the whole BUNDLE.
-fn same<'a>(slot: &mut Option<&'a str>, value: &'a str, what: &str) -> Result<(), SdpError> {
-    match *slot {
-        Some(known) if known != value => {
-            Err(SdpError::Unacceptable(format!("two values of a={what}")))
-        }
-        _ => {
-            *slot = Some(value);
-            Ok(())
-        }
     }
 }
 
@@ -373,7 +396,7 @@ fn is_token(text: &str, most: usize) -> bool {
 }
 
 /// A publishing offer as the engine shall see it.
-pub(crate) fn import_offer(text: &str) -> String {
+pub(crate) fn import_offer(text: &str, description: &Description) -> String {
     let mut out = String::with_capacity(text.len());
     let mut media = false;
     for line in text.lines() {
@@ -381,22 +404,31 @@ pub(crate) fn import_offer(text: &str) -> String {
             media = !kind.starts_with("application");
         }
         match line {
-            _ if is_candidate(line) => {}
             "a=sendrecv" if media => push(&mut out, "a=sendonly"),
             "a=recvonly" if media => push(&mut out, "a=inactive"),
-            _ => push(&mut out, line),
+            _ => import_line(&mut out, line, description),
         }
     }
     out
 }
 
 /// An answer as the engine shall see it.
-pub(crate) fn import_answer(text: &str) -> String {
+pub(crate) fn import_answer(text: &str, description: &Description) -> String {
     let mut out = String::with_capacity(text.len());
-    for line in text.lines().filter(|line| !is_candidate(line)) {
-        push(&mut out, line);
+    for line in text.lines() {
+        import_line(&mut out, line, description);
     }
     out
+}
+
+fn import_line(out: &mut String, line: &str, description: &Description) {
+    if line.starts_with("a=ice-ufrag:") {
+        push(out, &format!("a=ice-ufrag:{}", description.ufrag));
+    } else if line.starts_with("a=ice-pwd:") {
+        push(out, &format!("a=ice-pwd:{}", description.password));
+    } else if !is_candidate(line) {
+        push(out, line);
+    }
 }
 
 fn is_candidate(line: &str) -> bool {

@@ -38,15 +38,18 @@ fn what_must_not_pass_does_not() {
         .lines()
         .find(|l| l.starts_with("a=fingerprint"))
         .unwrap();
-    let edits: [(&str, &str, &str); 14] = [
+    let edits: [(&str, &str, &str); 13] = [
         ("a=mid:v", "a=mid:a", "twice"),
         ("a=mid:v\r\n", "", "missing a=mid"),
         ("a=mid:v", "a=mid:v-1", "letters and digits"),
         ("a=mid:v", "a=mid:vvvvvvvvvvvvvvvvv", "letters and digits"),
         ("BUNDLE a v", "BUNDLE a", "BUNDLE"),
-        ("a=ice-ufrag:uu\r\n", "", "missing a=ice-ufrag"),
-        ("a=ice-pwd:pp\r\n", "", "missing a=ice-pwd"),
-        ("a=mid:v", "a=ice-ufrag:other\r\na=mid:v", "two values"),
+        (
+            "a=ice-ufrag:uu\r\n",
+            "",
+            "missing a=ice-ufrag and a=ice-pwd",
+        ),
+        ("a=ice-pwd:pp\r\n", "", "missing a=ice-ufrag and a=ice-pwd"),
         (fingerprint, "a=x", "missing a=fingerprint"),
         (
             fingerprint,
@@ -107,7 +110,7 @@ fn simulcast_lists_keep_their_order() {
 
 #[test]
 fn offers_come_in_without_candidates_and_never_ask_for_media() {
-    let text = import_offer(&offer());
+    let text = import_offer(&offer(), &scan(&offer(), BOUNDS).unwrap());
     assert!(!text.contains("candidate"));
     assert!(text.contains("a=sendonly\r\n") && text.contains("a=inactive\r\n"));
     assert!(!text.contains("a=sendrecv") && !text.contains("a=recvonly"));
@@ -156,4 +159,29 @@ fn descriptions_go_out_with_our_credentials_and_what_is_said_of_sections() {
     assert!(!out.contains(":97"), "{out}");
     let c = out.find("m=video").unwrap() + out[out.find("m=video").unwrap()..].find("c=").unwrap();
     assert!(out[c..].starts_with("c=IN IP4 0.0.0.0\r\nb=TIAS:1500\r\n"));
+}
+
+#[test]
+fn the_first_section_of_the_bundle_has_the_credentials() {
+    let own = "a=ice-ufrag:other\r\na=ice-pwd:word\r\na=mid:v";
+    for (group, ufrag, password) in [("a v", "uu", "pp"), ("v a", "other", "word")] {
+        let text = offer()
+            .replace("a=mid:v", own)
+            .replace("BUNDLE a v", &format!("BUNDLE {group}"));
+        let description = scan(&text, BOUNDS).unwrap();
+        assert_eq!(description.ufrag, ufrag);
+        let imported = import_answer(&text, &description);
+        assert_eq!(
+            imported
+                .matches(&format!("a=ice-ufrag:{ufrag}\r\n"))
+                .count(),
+            2
+        );
+        assert_eq!(
+            imported
+                .matches(&format!("a=ice-pwd:{password}\r\n"))
+                .count(),
+            2
+        );
+    }
 }

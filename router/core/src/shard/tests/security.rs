@@ -474,3 +474,50 @@ fn mutilated_offers_are_refused_or_answered_but_break_nothing() {
     assert!(refused > 100 && answered > 50, "{refused} {answered}");
     assert_eq!(bench.shard.table_sizes(), TableSizes::default());
 }
+
+#[test]
+fn every_address_is_advertised_and_answers_from_its_own_socket() {
+    let now = start();
+    let outside: [SocketAddr; 2] = [
+        "203.0.113.5:41000".parse().unwrap(),
+        "[2001:db8::5]:41000".parse().unwrap(),
+    ];
+    let mut setup = config(crate::limits::Limits::default());
+    // A 1:1 NAT before the first: what is bound is not what clients see.
+    setup.local_addresses = vec![
+        "10.0.0.5:40000".parse().unwrap(),
+        "[2001:db8::5]:41000".parse().unwrap(),
+    ];
+    setup.advertised_addresses = outside.to_vec();
+    let mut bench = Bench::new();
+    bench.shard = crate::Shard::new(setup, now);
+    bench.now = now;
+    let alice = bench.join("room");
+    bench.ignore_answers = true;
+    bench.publish(alice, &[AUDIO]);
+    let answer = bench.clients[alice].events.iter().find_map(|e| match e {
+        EventKind::Answer { sdp, .. } => Some(sdp.clone()),
+        _ => None,
+    });
+    let answer = answer.unwrap();
+    assert!(answer.contains(" 203.0.113.5 41000 typ host"), "{answer}");
+    assert!(answer.contains(" 2001:db8::5 41000 typ host"), "{answer}");
+    assert!(!answer.contains("10.0.0.5"), "{answer}");
+    let creds = bench.credentials(alice);
+    let remote = bench.clients[alice].publish().local_ufrag();
+    let check = binding_request(&creds.ufrag, &remote, &creds.pass);
+    for (socket, from) in [(0, "192.0.2.9:9"), (1, "[2001:db8::9]:9")] {
+        let from: SocketAddr = from.parse().unwrap();
+        bench
+            .shard
+            .handle_datagram(now, SocketId(socket), from, &check);
+        let mut sink = Sink::default();
+        bench.shard.flush(now, &mut sink);
+        let answers: Vec<_> = sink.0.iter().map(|(s, to, _)| (*s, *to)).collect();
+        assert_eq!(answers, [(SocketId(socket), from)]);
+    }
+    bench
+        .shard
+        .handle_datagram(now, SocketId(7), "192.0.2.9:9".parse().unwrap(), &check);
+    assert!(sent(&mut bench).is_empty(), "a socket nobody knows");
+}
