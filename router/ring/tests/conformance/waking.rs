@@ -87,9 +87,7 @@ fn send_stamped(net: &Net, to: SocketAddr, clock: &Clock, count: usize) {
 async fn measure(receiver: &mut Driver, stopwatch: &mut Stopwatch, count: usize) {
     let turns = async {
         while stopwatch.delays.len() < count {
-            poll_fn(|context| receiver.poll_ready(context))
-                .await
-                .unwrap();
+            ready(receiver).await;
             receiver.receive(64, stopwatch).unwrap();
         }
     };
