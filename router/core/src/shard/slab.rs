@@ -20,7 +20,7 @@ pub(crate) trait Key: Copy + Eq {
     fn from_parts(slot: u32, generation: u32) -> Self;
     /// Which slot.
     fn slot(self) -> u32;
-    /// Which tenant of the slot, counted from 1.
+    /// Which tenant of the slot, counted up from where the slab began, at least 1.
     fn generation(self) -> u32;
 }
 
@@ -86,6 +86,8 @@ pub(crate) struct Slab<K, T> {
     /// First in, first out, so that a slot rests as long as possible before its next tenant.
     free: VecDeque<u32>,
     len: usize,
+    /// Generation before a slot's first tenant.
+    before_first: u32,
     key: PhantomData<K>,
 }
 
@@ -96,7 +98,18 @@ impl<K: Key, T> Slab<K, T> {
             entries: Vec::new(),
             free: VecDeque::new(),
             len: 0,
+            before_first: 0,
             key: PhantomData,
+        }
+    }
+
+    /// An empty slab whose generations start somewhere in the first half of their range, as `random`
+    /// says. For keys that become public ids: clients that come back to a restarted router, or to
+    /// another node, still hold ids of the former one, and must not take somebody else for themselves.
+    pub(crate) fn starting_anywhere(random: u32) -> Self {
+        Slab {
+            before_first: random % (GENERATION_MAX / 2),
+            ..Slab::new()
         }
     }
 
@@ -110,7 +123,7 @@ impl<K: Key, T> Slab<K, T> {
                     return None;
                 }
                 self.entries.push(Entry {
-                    generation: 0,
+                    generation: self.before_first,
                     value: None,
                 });
                 slot

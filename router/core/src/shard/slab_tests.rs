@@ -41,3 +41,20 @@ fn a_worn_out_slot_is_retired() {
     assert!(slab.remove(worn).is_some());
     assert_ne!(slab.insert_with(|_| ()).unwrap().slot(), key.slot());
 }
+
+#[test]
+fn public_ids_of_two_runs_differ() {
+    let ids = |random| {
+        let mut slab: Slab<ParticipantKey, ()> = Slab::starting_anywhere(random);
+        (0..100)
+            .map(|_| {
+                let key = slab.insert_with(|_| ()).unwrap();
+                slab.remove(key);
+                to_public(WorkerId(0), key)
+            })
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    assert!(ids(7).is_disjoint(&ids(u32::MAX / 3)));
+    // However high the draw, many generations are left.
+    assert!(ids(u32::MAX).iter().max() < Some(&(u64::from(GENERATION_MAX) << SLOT_BITS)));
+}
