@@ -30,7 +30,8 @@ async function tabStops(client, limit = 60) {
   for (let i = 0; i < limit; i += 1) {
     await client.press('Tab');
     const stop = await client.evaluate(focused);
-    if (stop === null || (stops.length > 2 && JSON.stringify(stop) === JSON.stringify(stops[0]))) break;
+    if (stop === null) continue; // past the last control: the browser's own, then round again
+    if (stops.length > 2 && JSON.stringify(stop) === JSON.stringify(stops[0])) break;
     stops.push(stop);
   }
   return stops;

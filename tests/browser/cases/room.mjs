@@ -143,14 +143,15 @@ const screen = {
       }
     });
     if (possible) skip(`this headless Chromium shares no screen: ${possible}`);
-    const sentBefore = (await outbound(ada)).streams.length;
+    const videosSent = async () => (await outbound(ada)).streams.filter(({ kind }) => kind === 'video').length;
+    const sentBefore = await videosSent();
     await ada.evaluate(() => window.rillway.toggleScreen());
     await until('Grace sees a screen', async () => (await grace.snapshot()).subscribe.tracks
       .some((track) => track.source === 'screen' && track.framesDecoded > 5), {
       timeout: 20_000,
       describe: async () => (await grace.snapshot()).subscribe,
     });
-    check((await outbound(ada)).streams.length === sentBefore + 1, 'one more stream is sent');
+    check((await videosSent()) === sentBefore + 1, 'one more video is sent');
     await ada.evaluate(() => window.rillway.toggleScreen());
     await until('the screen is gone', async () => !(await grace.snapshot()).subscribe.tracks
       .some((track) => track.source === 'screen'), { timeout: 5_000, describe: () => grace.snapshot() });
