@@ -71,6 +71,52 @@ fn what_a_participant_sent_is_worth_nothing_from_elsewhere() {
 }
 
 #[test]
+fn genuine_media_is_not_taken_from_an_address_that_was_not_validated() {
+    // The strongest a thief can be: it has packets that the router has never seen and would believe,
+    // media, reports and handshakes, and sends them from elsewhere.
+    let mut scene = Scene::connected(6, false);
+    scene.world.links(scene.publisher).0.stolen = Some(Vec::new());
+    scene.world.links(scene.subscriber).0.stolen = Some(Vec::new());
+    scene.world.run_for(Duration::from_millis(400));
+    let mut stolen = Vec::new();
+    for who in [scene.publisher, scene.subscriber] {
+        let taken = scene.world.links(who).0.stolen.take();
+        stolen.extend(taken.into_iter().flatten());
+    }
+    let media: Vec<_> = stolen
+        .iter()
+        .filter(|p| {
+            matches!(
+                forge::kind(&p.contents),
+                Kind::Rtp | Kind::Rtcp | Kind::Dtls
+            )
+        })
+        .collect();
+    assert!(media.len() > 20, "{} packets", media.len());
+    let before = *scene.world.stats(0);
+    for packet in &media {
+        assert_eq!(scene.inject(stranger(9), &packet.contents), 0);
+        // Nor from the address of the other participant, whose transport has other keys.
+        let other = if packet.source == scene.publish_from {
+            scene.subscribe_from
+        } else {
+            scene.publish_from
+        };
+        scene.inject(other, &packet.contents);
+    }
+    let after = *scene.world.stats(0);
+    assert_eq!(after.rtp_received, before.rtp_received);
+    assert_eq!(after.rtp_forwarded, before.rtp_forwarded);
+    assert_eq!(scene.bytes_to(stranger(9)), 0);
+    // From where they belong they are as good as ever: nothing above was for want of genuineness.
+    for packet in &media {
+        scene.inject(packet.source, &packet.contents);
+    }
+    assert!(scene.world.stats(0).rtp_forwarded > before.rtp_forwarded + 20);
+    scene.assert_unharmed();
+}
+
+#[test]
 fn no_length_and_first_byte_does_harm_from_anywhere() {
     let mut scene = Scene::connected(3, false);
     let fillings: [&[u8]; 5] = [

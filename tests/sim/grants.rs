@@ -61,6 +61,32 @@ fn without_the_right_to_subscribe_nothing_is_received() {
 }
 
 #[test]
+fn no_more_is_forwarded_than_the_granted_bit_rate() {
+    let mut world = World::with_shard(34);
+    let listener = world.join("r", vec![]);
+    // 25 frames of 6 packets of 1,100 bytes a second: 1.3 Mb/s.
+    let greedy = world.join_with("r", |config| {
+        config.tracks = vec![TrackSpec::video(6)];
+        config.grant.max_publish_bps = Some(400_000);
+    });
+    let modest = world.join_with("r", |config| {
+        config.tracks = vec![TrackSpec::audio()];
+        config.grant.max_publish_bps = Some(400_000);
+    });
+    assert!(world.run_until(SOON, |w| w.hears(listener, greedy)
+        && w.hears(listener, modest)));
+    let bytes = |w: &World| w.inbound(listener, greedy, 0).map_or(0, |i| i.bytes);
+    // The burst is used up. A quarter above the bound is allowed for headers and retransmissions.
+    world.run_for(Duration::from_secs(2));
+    let before = bytes(&world);
+    world.run_for(Duration::from_secs(10));
+    let rate = (bytes(&world) - before) * 8 / 10;
+    assert!((200_000..=520_000).contains(&rate), "{rate} b/s forwarded");
+    world.stop_media();
+    world.assert_complete(listener, modest, 0, 50);
+}
+
+#[test]
 fn without_the_right_to_send_data_none_arrives() {
     let mut world = World::with_shard(33);
     let receiver = world.join_with("r", |config| config.channels = true);

@@ -152,9 +152,7 @@ fn a_subscriber_behind_a_new_address_is_served_again_and_the_old_one_is_not() {
     let new = elsewhere(inside, 2_000);
     world.rebind(inside, new);
     let before = world.received(b, a, 0);
-    let served = world.run_until(Duration::from_secs(6), |w| {
-        w.received(b, a, 0) > before + 5
-    });
+    let served = world.run_until(Duration::from_secs(6), |w| w.received(b, a, 0) > before + 5);
     assert!(served, "not served at the new address");
     // Nothing went there before it proved to want it: the ledger checks each datagram.
     assert_eq!(world.ledger.violations, Vec::<String>::new());

@@ -28,6 +28,8 @@ pub struct Link {
     netem: Netem<Packet>,
     /// Cut: everything is lost.
     pub cut: bool,
+    /// While `Some`: everything is taken away, and is here.
+    pub stolen: Option<Vec<Packet>>,
     /// When the world looks for arrivals next.
     pub(super) wake: Option<Instant>,
 }
@@ -38,6 +40,7 @@ impl Link {
         Link {
             netem: Netem::new(config),
             cut: false,
+            stolen: None,
             wake: None,
         }
     }
@@ -49,7 +52,9 @@ impl Link {
 
     /// Sends a packet, which may be lost.
     pub(super) fn send(&mut self, now: Instant, packet: Packet) {
-        if !self.cut {
+        if let Some(stolen) = &mut self.stolen {
+            stolen.push(packet);
+        } else if !self.cut {
             self.netem.handle_input(Input::Packet(now, packet));
         }
     }
