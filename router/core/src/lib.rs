@@ -11,6 +11,7 @@
 
 pub mod api;
 mod egress;
+mod guard;
 pub mod id;
 mod layers;
 pub mod limits;

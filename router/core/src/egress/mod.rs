@@ -10,6 +10,7 @@ use str0m::format::Codec;
 use str0m::media::{ExtensionValues, Pt};
 use str0m::rtp::{RtpWrite, Ssrc, Vp8Descriptor, Vp8Patch};
 
+use crate::guard::quietly;
 use crate::layers::descriptor::Replacement;
 use crate::layers::rewrite::Place;
 use crate::transport::{Transport, TransportFault};
@@ -92,7 +93,7 @@ fn rewritten(packet: &ForwardedPacket<'_>) -> (Arc<[u8]>, Option<Vp8Patch>) {
 }
 
 fn vp8_patch(payload: &[u8], replacement: &Replacement) -> Option<Vp8Patch> {
-    let descriptor = Vp8Descriptor::parse(payload).ok()?;
+    let descriptor = quietly("VP8", || Vp8Descriptor::parse(payload))?.ok()?;
     let mut builder = descriptor.patch();
     if let Some(picture) = replacement.picture {
         builder = builder.picture_id(picture);

@@ -5,17 +5,20 @@ use str0m::format::{
     detect_vp9_keyframe,
 };
 
+use crate::guard::quietly;
+
 /// Whether a payload is the first packet of a keyframe: the only place where a receiver may be
 /// switched to a stream. False for a codec that is not understood.
 pub(crate) fn begins(codec: Codec, payload: &[u8]) -> bool {
-    match codec {
+    let detect = || match codec {
         Codec::Vp8 => detect_vp8_keyframe(payload),
         Codec::Vp9 => detect_vp9_keyframe(payload),
         Codec::H264 => detect_h264_keyframe(payload),
         Codec::H265 => detect_h265_keyframe(payload),
         Codec::Av1 => detect_av1_keyframe(payload),
         _ => false,
-    }
+    };
+    quietly("keyframe", detect).unwrap_or(false)
 }
 
 /// Width and height of the keyframe that begins in this payload, where the codec tells cheaply.

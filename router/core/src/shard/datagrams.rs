@@ -16,6 +16,7 @@ use super::bucket::Bucket;
 use super::slab::TransportKey;
 use super::{Hasher, Shard};
 use crate::api::TransportState;
+use crate::guard::quietly;
 use crate::id::SocketId;
 use crate::limits::{
     ADDRESS_LIFETIME, DATAGRAM_BYTES, STUN_FAILURES_PER_SOURCE, STUN_SOURCE_SLOTS,
@@ -180,7 +181,8 @@ impl Shard {
         source: SocketAddr,
         contents: &[u8],
     ) -> Result<(), DropCause> {
-        let message = StunMessage::parse(contents).map_err(|_| DropCause::Malformed)?;
+        let parsed = quietly("STUN", || StunMessage::parse(contents));
+        let message = parsed.and_then(Result::ok).ok_or(DropCause::Malformed)?;
         if !message.is_binding_request() {
             // An ICE-lite agent asks nothing, so no answer is its own.
             return Err(DropCause::StunUnauthenticated);
@@ -203,7 +205,8 @@ impl Shard {
             .password_for(ufrag, now)
             .ok_or(DropCause::StunUnknownUfrag)?;
         let sha1 = |key: &[u8], parts: &[&[u8]]| hmac.sha1_hmac(key, parts);
-        if !message.verify(password.as_bytes(), sha1) {
+        let verified = quietly("STUN", || message.verify(password.as_bytes(), sha1));
+        if verified != Some(true) {
             if !known {
                 self.count_failure(now, key, source);
             }

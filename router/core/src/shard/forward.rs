@@ -11,6 +11,7 @@ use super::slab::{SubscriptionKey, TrackKey, TransportKey};
 use super::timers::Timer;
 use crate::api::{EventKind, MediaKind};
 use crate::egress::{Egress, ForwardedPacket};
+use crate::guard::quietly;
 use crate::layers::rewrite::{Arrival, Rewriter};
 use crate::layers::{descriptor, keyframe};
 use crate::limits::{ROOM_TICK, RTP_PAYLOAD_BYTES};
@@ -327,9 +328,9 @@ impl Shard {
             .filter(|params| accepted.contains(&params.pt()))
             .copied()
             .collect();
-        CodecConfig::new_from_payload_params(params)
-            .match_params(*sent)
-            .map(PayloadParams::pt)
+        let config = CodecConfig::new_from_payload_params(params);
+        let matching = quietly("payload type", || config.match_params(*sent))?;
+        matching.map(PayloadParams::pt)
     }
 
     /// Tells a subscriber which layer it gets, if that is news.

@@ -10,6 +10,7 @@ use super::lifecycle::engine_kind;
 use super::slab::{ParticipantKey, TrackKey, TransportKey};
 use super::{Shard, to_public};
 use crate::api::{Direction, EventKind, MediaKind, MidTrack, RequestError, Source, TransportState};
+use crate::guard::quietly;
 use crate::id::{Reference, TrackId};
 use crate::limits::SDP_SECTIONS_SPARE;
 use crate::track::{NewTrack, Track};
@@ -27,7 +28,9 @@ impl Shard {
     ) -> Result<(), RequestError> {
         let description = sdp::scan(text, self.publish_bounds())?;
         self.check_publication(key, &description, sources)?;
-        let offer = SdpOffer::from_sdp_string(&sdp::import_offer(text, &description))
+        let imported = sdp::import_offer(text, &description);
+        let offer = quietly("SDP", || SdpOffer::from_sdp_string(&imported))
+            .ok_or_else(|| RequestError::Invalid("SDP".into()))?
             .map_err(|error| RequestError::Invalid(format!("SDP: {error}")))?;
         let (transport, fresh) = self.transport_for_offer(now, key, &description)?;
         let answered = self.answer_offer(now, transport, offer, &description);

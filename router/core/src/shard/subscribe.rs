@@ -9,6 +9,7 @@ use super::Shard;
 use super::lifecycle::engine_kind;
 use super::slab::{ParticipantKey, SubscriptionKey, TransportKey};
 use crate::api::{Direction, EventKind, MediaKind, MidTrack, RequestError, Wish};
+use crate::guard::quietly;
 use crate::id::TrackId;
 use crate::layers::rewrite::Rewriter;
 use crate::limits::SDP_SECTIONS_SPARE;
@@ -347,7 +348,9 @@ impl Shard {
             outstanding,
             transport.lines.remote_ufrag.as_deref(),
         )?;
-        let answer = SdpAnswer::from_sdp_string(&sdp::import_answer(text, &description))
+        let imported = sdp::import_answer(text, &description);
+        let answer = quietly("SDP", || SdpAnswer::from_sdp_string(&imported))
+            .ok_or_else(|| RequestError::Invalid("SDP".into()))?
             .map_err(|error| RequestError::Invalid(format!("SDP: {error}")))?;
         let outstanding = transport.lines.outstanding.take().ok_or_else(none)?;
         transport.lines.remote_ufrag = Some(description.ufrag.clone());

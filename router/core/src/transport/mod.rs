@@ -19,6 +19,7 @@ use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{Candidate, Event, IceCreds, Input, Output, Rtc, RtcConfig, RtcError};
 
 use crate::api::{Direction, TransportState};
+use crate::guard::quietly;
 use crate::id::SocketId;
 use crate::limits::{
     ADDRESS_LIFETIME, ADDRESSES_PER_SESSION, ADDRESSES_PER_TRANSPORT, DATAGRAMS_PER_TURN,
@@ -333,10 +334,11 @@ impl Transport {
     ) -> Result<bool, TransportFault> {
         let secured = self.secured;
         self.now = now;
+        let parse = || Receive::new(Protocol::Udp, remote, local, contents);
+        let Some(Ok(received)) = quietly("datagram", parse) else {
+            return Ok(false);
+        };
         self.guard(|rtc| {
-            let Ok(received) = Receive::new(Protocol::Udp, remote, local, contents) else {
-                return Ok(false);
-            };
             match rtc.handle_input(Input::Receive(now, received)) {
                 Ok(()) => Ok(true),
                 // After the handshake only authenticated records can make DTLS fail.
