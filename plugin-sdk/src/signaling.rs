@@ -2,7 +2,8 @@
 //! WIT: `rillway:policy/signaling`.
 
 use crate::types::{
-    Denial, Direction, Grant, IceServer, Limits, Participant, ParticipantId, Track, TrackId,
+    Attributes, Denial, Direction, Extension, Grant, IceServer, Limits, Participant, ParticipantId,
+    Track, TrackId,
 };
 
 /// A message on the client's connection.
@@ -25,6 +26,52 @@ pub struct Opened {
     pub subprotocol: String,
     /// Client address as the gateway saw it.
     pub remote_address: String,
+    /// Over HTTP: the path, not guessable, under which further requests reach this instance. `None` for
+    /// a WebSocket connection.
+    pub resource: Option<String>,
+    /// Further facts.
+    pub attributes: Attributes,
+}
+
+/// An HTTP request to the plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpRequest {
+    /// Names it in the answer.
+    pub id: u64,
+    /// Upper-case.
+    pub method: String,
+    /// Path.
+    pub path: String,
+    /// Query string without `?`; may be empty.
+    pub query: String,
+    /// Names in lower case, at most 64.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+/// The answer to an [`HttpRequest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpResponse {
+    /// The request's.
+    pub id: u64,
+    /// 200 to 599.
+    pub status: u16,
+    /// At most 64; `content-length`, `connection` and `transfer-encoding` are the router's.
+    pub headers: Vec<(String, String)>,
+    /// At most 1 MiB.
+    pub body: Vec<u8>,
+}
+
+/// What is being recorded in the room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordingState {
+    /// Whether anything is.
+    pub active: bool,
+    /// Who asked for it, if a participant did.
+    pub by: Option<ParticipantId>,
+    /// What is recorded.
+    pub tracks: Vec<TrackId>,
 }
 
 /// State of a transport, coarsened from ICE and DTLS (as `RTCPeerConnectionState`).
@@ -91,6 +138,8 @@ pub enum Input {
     Opened(Opened),
     /// The client sent a frame.
     Message(Frame),
+    /// The client sent a request; it waits for [`Action::Respond`] with the same id, at most 10 s.
+    Request(HttpRequest),
     /// Last input: the connection is gone (reason for logs). Commands returned here are ignored.
     Closed(String),
     /// Asked for by [`Action::TickEveryMs`].
@@ -164,12 +213,22 @@ pub enum Input {
         /// Messages dropped since the last report.
         count: u64,
     },
-    /// The router is going away: leave and rejoin elsewhere within this many milliseconds.
-    Draining(u64),
+    /// A message of another client's instance, by [`Action::SendTo`].
+    Relayed(ParticipantId, Frame),
+    /// The room's recording changed.
+    Recording(RecordingState),
+    /// The router is going away.
+    Draining {
+        /// It closes the connection after this many milliseconds.
+        within_ms: u64,
+        /// Where to go, if the operator says so; otherwise the same address again.
+        url: Option<String>,
+    },
     /// The host removed this client (kicked, grant expired, room closed, transport fault).
     Removed(String),
     /// A command was carried out. The host answers every command except [`Action::Send`],
-    /// [`Action::Close`], [`Action::TickEveryMs`] and [`Action::Leave`] exactly once: with
+    /// [`Action::Respond`], [`Action::Close`], [`Action::TickEveryMs`], [`Action::Leave`] and
+    /// [`Action::Extension`] exactly once: with
     /// [`Input::Granted`] or [`Input::Denied`], [`Input::Joined`], [`Input::Answer`], this, or
     /// [`Input::Failed`].
     Done {
@@ -185,6 +244,8 @@ pub enum Input {
         /// For people.
         message: String,
     },
+    /// Something this version has no case for.
+    Extension(Extension),
 }
 
 /// What a subscriber would like to get of a track; the host and the layer policy decide.
@@ -225,8 +286,10 @@ pub struct Command {
 /// The action of a [`Command`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Send a frame to the client.
+    /// Send a frame to the client (WebSocket only).
     Send(Frame),
+    /// Answer a request.
+    Respond(HttpResponse),
     /// Close the connection with a WebSocket close code and reason (RFC 6455 §7.4; 4000–4999 are ours).
     Close(u16, String),
     /// Deliver [`Input::Tick`] at this period; 0 stops it. Bounded below by 100.
@@ -237,8 +300,8 @@ pub enum Action {
         scheme: String,
         /// What the client presented.
         credentials: Vec<u8>,
-        /// Room it wants.
-        room: String,
+        /// Room it wants; `None`: the credentials say it.
+        room: Option<String>,
         /// Name it wants to be shown by.
         name: Option<String>,
     },
@@ -285,6 +348,14 @@ pub enum Action {
         /// Payload.
         payload: Vec<u8>,
     },
+    /// To the instance of another client of the same plugin in the same room, as [`Input::Relayed`]; at
+    /// most 128 KiB.
+    SendTo(ParticipantId, Frame),
+    /// Start (true) or stop the room's recording; needs the grant's `record_control`, and the recording
+    /// policy decides.
+    RequestRecording(bool),
+    /// Something this version has no case for.
+    Extension(Extension),
 }
 
 /// A signaling protocol: one value per client connection.

@@ -10,6 +10,9 @@ pub struct ParticipantId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TrackId(pub u64);
 
+/// Named facts; the way in which records grow. Unknown names are to be ignored.
+pub type Attributes = Vec<(String, String)>;
+
 /// Audio or video (RFC 8866 media type).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MediaKind {
@@ -65,7 +68,7 @@ pub struct Grant {
     /// Unix milliseconds; the host removes the participant then.
     pub expires_at_ms: Option<u64>,
     /// Free attributes, shown to the room.
-    pub attributes: Vec<(String, String)>,
+    pub attributes: Attributes,
 }
 
 /// One layer of a video track, as measured.
@@ -77,6 +80,12 @@ pub struct Layer {
     pub temporal: u8,
     /// RTP stream id (RFC 8851) where simulcast uses one.
     pub rid: Option<String>,
+    /// Pixels; 0 = not known.
+    pub width: u16,
+    /// Pixels; 0 = not known.
+    pub height: u16,
+    /// Frames per second over the last second; 0 = not known.
+    pub fps: u16,
     /// Measured bit rate, bits per second.
     pub bitrate_bps: u32,
     /// Whether packets arrived in the last second.
@@ -96,10 +105,14 @@ pub struct Track {
     pub source: Source,
     /// Codec name as in SDP (`VP8`, `opus`, …); empty until negotiated.
     pub codec: String,
+    /// The payload is end-to-end encrypted: only headers can be read.
+    pub encrypted: bool,
     /// Muted by its publisher.
     pub muted: bool,
     /// Layers known so far.
     pub layers: Vec<Layer>,
+    /// Further facts.
+    pub attributes: Attributes,
 }
 
 /// A participant of a room.
@@ -112,7 +125,7 @@ pub struct Participant {
     /// Display name from its grant.
     pub name: Option<String>,
     /// Attributes from its grant.
-    pub attributes: Vec<(String, String)>,
+    pub attributes: Attributes,
     /// Unix milliseconds.
     pub joined_at_ms: u64,
 }
@@ -154,4 +167,13 @@ pub enum Denial {
     OverQuota(String),
     /// The decision could not be made now.
     Unavailable(String),
+}
+
+/// A fact or wish that the ABI has no case for. A receiver that does not know the name ignores it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extension {
+    /// Lower-case words with dashes, at most 64 bytes.
+    pub name: String,
+    /// JSON, at most 16 KiB.
+    pub json: String,
 }

@@ -108,7 +108,9 @@ impl Signaling for Rooms {
                 } => {
                     self.failed(reference, code, message);
                 }
-                Input::Draining(deadline_ms) => self.send(&ServerMessage::Draining { deadline_ms }),
+                Input::Draining { within_ms, .. } => self.send(&ServerMessage::Draining {
+                    deadline_ms: within_ms,
+                }),
                 Input::Removed(reason) => self.removed(&reason),
                 Input::Tick => {}
                 event => self.room_event(event),
@@ -171,7 +173,7 @@ impl Rooms {
         let reference = self.command(Action::Authenticate {
             scheme: scheme.to_owned(),
             credentials,
-            room: join.room,
+            room: Some(join.room),
             name: join.name,
         });
         self.state = State::Authenticating(Joining {

@@ -119,6 +119,8 @@ async fn upgrade(
         query: uri.query().unwrap_or_default().to_owned(),
         subprotocol: wanted.subprotocol.to_owned(),
         remote_address: address.to_string(),
+        resource: None,
+        attributes: Vec::new(),
     };
     let bytes_max = gateway.settings.message_bytes_max;
     socket

@@ -18,8 +18,8 @@ pub(crate) struct Credentials {
     pub(crate) scheme: String,
     /// What it presented.
     pub(crate) secret: Vec<u8>,
-    /// Room it wants.
-    pub(crate) room: String,
+    /// Room it wants; `None`: the credentials say it.
+    pub(crate) room: Option<String>,
     /// Name it wants to be shown by.
     pub(crate) name: Option<String>,
 }
@@ -42,8 +42,12 @@ impl Authenticator for Open {
         &self,
         credentials: Credentials,
     ) -> LocalBoxFuture<'static, Result<Grant, Denial>> {
+        let Some(room) = credentials.room else {
+            let denial = Denial::Forbidden("name a room".to_owned());
+            return Box::pin(std::future::ready(Err(denial)));
+        };
         let result = random_identity().map(|identity| Grant {
-            room: credentials.room,
+            room,
             identity,
             name: credentials.name,
             publish: vec![
@@ -75,13 +79,19 @@ fn random_identity() -> Result<String, Denial> {
 ///
 /// # Errors
 /// What is wrong with it, for logs.
-pub(super) fn check_grant(grant: &Grant, room: &str, now_ms: u64) -> Result<(), &'static str> {
+pub(super) fn check_grant(
+    grant: &Grant,
+    room: Option<&str>,
+    now_ms: u64,
+) -> Result<(), &'static str> {
     let name_fits = |text: &str| !text.is_empty() && text.len() <= NAME_BYTES_MAX;
     let attribute_fits = |(key, value): &(String, String)| {
         key.len() <= ATTRIBUTE_KEY_BYTES_MAX && value.len() <= ATTRIBUTE_VALUE_BYTES_MAX
     };
-    if grant.room != room {
+    if room.is_some_and(|room| grant.room != room) {
         Err("the grant is for another room")
+    } else if !name_fits(&grant.room) {
+        Err("the grant's room is empty or too long")
     } else if !name_fits(&grant.identity) {
         Err("the grant's identity is empty or too long")
     } else if grant
@@ -109,7 +119,7 @@ mod tests {
         Open.authenticate(Credentials {
             scheme: "none".into(),
             secret: Vec::new(),
-            room: room.into(),
+            room: Some(room.into()),
             name: Some("Ada".into()),
         })
         .await
@@ -121,7 +131,7 @@ mod tests {
         let (a, b) = (open("r").await, open("r").await);
         assert_ne!(a.identity, b.identity);
         assert_eq!(a.name.as_deref(), Some("Ada"));
-        assert_eq!(check_grant(&a, "r", 0), Ok(()));
+        assert_eq!(check_grant(&a, Some("r"), 0), Ok(()));
     }
 
     #[tokio::test]
@@ -130,9 +140,14 @@ mod tests {
         let broken = |change: fn(&mut Grant)| {
             let mut grant = good.clone();
             change(&mut grant);
-            check_grant(&grant, "r", 1_000).is_err()
+            check_grant(&grant, Some("r"), 1_000).is_err()
         };
         assert!(broken(|g| g.room = "other".into()));
+        let nameless = Grant {
+            room: String::new(),
+            ..good.clone()
+        };
+        assert!(check_grant(&nameless, None, 1_000).is_err());
         assert!(broken(|g| g.identity.clear()));
         assert!(broken(|g| g.identity = "x".repeat(129)));
         assert!(broken(|g| g.name = Some("x".repeat(129))));

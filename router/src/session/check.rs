@@ -8,6 +8,8 @@ use super::auth::NAME_BYTES_MAX;
 
 /// Largest frame to a client, bytes: a room of 1,000 participants with their tracks fits twice.
 const FRAME_BYTES_MAX: usize = 1 << 20;
+/// Longest name of a scheme, bytes.
+const SCHEME_BYTES_MAX: usize = 32;
 /// Largest credentials, bytes: a token with a long certificate chain.
 const CREDENTIALS_BYTES_MAX: usize = 16 << 10;
 /// Longest `candidate:` line, bytes; a real one is below 200.
@@ -55,7 +57,7 @@ pub(super) fn check(action: &Action, limits: &Limits) -> Result<(), Refusal> {
             credentials,
             room,
             name,
-        } => check_credentials(scheme, credentials, room, name.as_deref()),
+        } => check_credentials(scheme, credentials, room.as_deref(), name.as_deref()),
         Action::AcceptOffer { sdp, sources } => {
             need(sdp_fits(sdp), too_long("the SDP is too long"))?;
             need(
@@ -93,19 +95,19 @@ pub(super) fn check(action: &Action, limits: &Limits) -> Result<(), Refusal> {
 fn check_credentials(
     scheme: &str,
     credentials: &[u8],
-    room: &str,
+    room: Option<&str>,
     name: Option<&str>,
 ) -> Result<(), Refusal> {
     need(
-        matches!(scheme, "token" | "none"),
-        invalid("the scheme is token or none"),
+        (1..=SCHEME_BYTES_MAX).contains(&scheme.len()),
+        invalid("a scheme has 1 to 32 bytes"),
     )?;
     need(
         credentials.len() <= CREDENTIALS_BYTES_MAX,
         too_long("the credentials are above 16 KiB"),
     )?;
     need(
-        (1..=NAME_BYTES_MAX).contains(&room.len()),
+        room.is_none_or(|room| (1..=NAME_BYTES_MAX).contains(&room.len())),
         invalid("a room's name has 1 to 128 bytes"),
     )?;
     need(
@@ -157,7 +159,7 @@ mod tests {
         Action::Authenticate {
             scheme: scheme.into(),
             credentials: vec![0; credentials],
-            room: "r".repeat(room),
+            room: Some("r".repeat(room)),
             name: Some("n".repeat(name)),
         }
     }
@@ -212,7 +214,7 @@ mod tests {
         };
         for (action, code) in [
             (Action::Send(frame), LimitExceeded),
-            (authenticate("basic", 0, 1, 0), Invalid),
+            (authenticate(&"s".repeat(33), 0, 1, 0), Invalid),
             (authenticate("token", 16_385, 1, 0), LimitExceeded),
             (authenticate("none", 0, 0, 0), Invalid),
             (authenticate("none", 0, 129, 0), Invalid),

@@ -142,7 +142,8 @@ pub(crate) async fn run(
 
 struct Authenticating {
     reference: u64,
-    room: String,
+    /// The room that was asked for, if one was.
+    room: Option<String>,
     decision: LocalBoxFuture<'static, Result<Grant, Denial>>,
 }
 
@@ -308,20 +309,19 @@ impl Session {
         let Some(asked) = self.authenticating.take() else {
             return;
         };
-        let decision =
-            decision.and_then(
-                |grant| match auth::check_grant(&grant, &asked.room, now_ms()) {
-                    Ok(()) => Ok(grant),
-                    Err(problem) => {
-                        tracing::warn!(
-                            problem,
-                            reference = asked.reference,
-                            "grant refused by the host"
-                        );
-                        Err(Denial::Unavailable("the grant is not valid".to_owned()))
-                    }
-                },
-            );
+        let decision = decision.and_then(|grant| {
+            match auth::check_grant(&grant, asked.room.as_deref(), now_ms()) {
+                Ok(()) => Ok(grant),
+                Err(problem) => {
+                    tracing::warn!(
+                        problem,
+                        reference = asked.reference,
+                        "grant refused by the host"
+                    );
+                    Err(Denial::Unavailable("the grant is not valid".to_owned()))
+                }
+            }
+        });
         match decision {
             Ok(grant) => {
                 self.grant = Some(grant.clone());
@@ -361,7 +361,10 @@ impl Session {
                 self.draining_told = true;
                 let left = until.saturating_duration_since(Instant::now());
                 let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-                self.input(Input::Draining(left_ms));
+                self.input(Input::Draining {
+                    within_ms: left_ms,
+                    url: None,
+                });
                 Ok(())
             }
             Phase::Draining(_) => Ok(()),
@@ -418,6 +421,16 @@ impl Session {
             Action::Leave => {
                 self.membership = Membership::Outside;
                 None
+            }
+            // Nobody waits for an HTTP answer yet, and this version knows no extension.
+            Action::Respond(_) | Action::Extension(_) => None,
+            Action::SendTo(..) => {
+                let message = "clients cannot be reached through each other yet";
+                Some(failed(reference, FailureCode::Unavailable, message))
+            }
+            Action::RequestRecording(_) => {
+                let message = "this router does not record yet";
+                Some(failed(reference, FailureCode::Unavailable, message))
             }
             about_room => self.request(reference, about_room),
         })

@@ -209,7 +209,7 @@ fn authenticate() -> Action {
     Action::Authenticate {
         scheme: "none".to_owned(),
         credentials: Vec::new(),
-        room: "r".to_owned(),
+        room: Some("r".to_owned()),
         name: None,
     }
 }
@@ -528,7 +528,10 @@ async fn draining_is_told_once_keeps_newcomers_out_and_then_closes() {
     let inputs = stage.inputs();
     assert!(matches!(
         inputs.as_slice(),
-        [Input::Draining(8_000..=9_000)]
+        [Input::Draining {
+            within_ms: 8_000..=9_000,
+            url: None
+        }]
     ));
     stage.say("join").await;
     assert!(

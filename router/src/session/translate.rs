@@ -57,7 +57,11 @@ pub(super) fn action(action: signaling::Action) -> Option<core::Action> {
         | A::TickEveryMs(_)
         | A::Authenticate { .. }
         | A::Join
-        | A::Leave => return None,
+        | A::Leave
+        | A::Respond(_)
+        | A::SendTo(..)
+        | A::RequestRecording(_)
+        | A::Extension(_) => return None,
     })
 }
 
@@ -175,8 +179,10 @@ fn track(info: core::TrackInfo) -> types::Track {
         },
         source: source_out(info.source),
         codec: info.codec,
+        encrypted: false,
         muted: info.muted,
         layers: info.layers.into_iter().map(layer).collect(),
+        attributes: Vec::new(),
     }
 }
 
@@ -185,6 +191,9 @@ fn layer(info: core::LayerInfo) -> types::Layer {
         spatial: info.spatial,
         temporal: info.temporal,
         rid: info.rid,
+        width: 0,
+        height: 0,
+        fps: 0,
         bitrate_bps: info.bitrate_bps,
         active: info.active,
     }

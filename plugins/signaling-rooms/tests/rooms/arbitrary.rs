@@ -193,7 +193,7 @@ fn from_host() -> impl Strategy<Value = Input> {
             payload,
         }),
         1 => Just(Input::DataDropped { outgoing: true, count: u64::MAX }),
-        1 => Just(Input::Draining(u64::MAX)),
+        1 => Just(Input::Draining { within_ms: u64::MAX, url: None }),
         1 => Just(Input::Tick),
     ]
 }

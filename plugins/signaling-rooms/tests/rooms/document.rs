@@ -86,6 +86,9 @@ impl Host {
                     spatial: 0,
                     temporal: 0,
                     rid: None,
+                    width: 0,
+                    height: 0,
+                    fps: 0,
                     bitrate_bps: 0,
                     active: true,
                 });

@@ -57,8 +57,10 @@ pub(crate) fn track(id: u64, owner: u64, kind: MediaKind) -> Track {
             MediaKind::Video => Source::Camera,
         },
         codec: String::new(),
+        encrypted: false,
         muted: false,
         layers: Vec::new(),
+        attributes: Vec::new(),
     }
 }
 

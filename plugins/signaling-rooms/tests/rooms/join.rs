@@ -32,7 +32,7 @@ fn a_join_asks_for_authentication_with_what_the_client_gave() {
     let expected = Action::Authenticate {
         scheme: "token".to_owned(),
         credentials: b"t.o.k".to_vec(),
-        room: "standup".to_owned(),
+        room: Some("standup".to_owned()),
         name: Some("Ada".to_owned()),
     };
     assert_eq!(output.actions(), [&expected]);
@@ -41,7 +41,7 @@ fn a_join_asks_for_authentication_with_what_the_client_gave() {
     let expected = Action::Authenticate {
         scheme: "none".to_owned(),
         credentials: Vec::new(),
-        room: "r".to_owned(),
+        room: Some("r".to_owned()),
         name: None,
     };
     assert_eq!(output.actions(), [&expected]);
@@ -230,9 +230,9 @@ fn removal_is_told_and_closes() {
 fn draining_is_told() {
     let expected = json!({"type": "draining", "deadlineMs": 30_000});
     let mut connection = Connection::open();
-    assert_eq!(connection.host(Input::Draining(30_000)).message(), expected);
+    assert_eq!(connection.host(draining(30_000)).message(), expected);
     let mut connection = Connection::in_room();
-    assert_eq!(connection.host(Input::Draining(30_000)).message(), expected);
+    assert_eq!(connection.host(draining(30_000)).message(), expected);
 }
 
 #[test]
@@ -240,5 +240,12 @@ fn a_gone_connection_is_silent() {
     let mut connection = Connection::in_room();
     assert_eq!(connection.host(Input::Closed("reset".to_owned())).0, []);
     assert_eq!(connection.say(&json!({"type": "ping", "id": 1})).0, []);
-    assert_eq!(connection.host(Input::Draining(1)).0, []);
+    assert_eq!(connection.host(draining(1)).0, []);
+}
+
+fn draining(within_ms: u64) -> Input {
+    Input::Draining {
+        within_ms,
+        url: None,
+    }
 }

@@ -1,0 +1,82 @@
+//! The layer-selection interface: which layer of each video track each subscriber gets.
+//! WIT: `rillway:policy/layer-selection`.
+
+use crate::types::{Attributes, ParticipantId, Track, TrackId};
+
+/// A subscription to a video track, with what the client would like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subscription {
+    /// The track.
+    pub track: TrackId,
+    /// Size it is shown at, pixels; 0 = any.
+    pub width: u16,
+    /// Size it is shown at, pixels; 0 = any.
+    pub height: u16,
+    /// Frames per second; 0 = any.
+    pub fps: u16,
+    /// 0 = least important.
+    pub priority: u8,
+    /// The client wants none of it now.
+    pub paused: bool,
+    /// Spatial index it gets now; `None` while nothing is forwarded.
+    pub spatial: Option<u8>,
+    /// Temporal index it gets now.
+    pub temporal: Option<u8>,
+}
+
+/// Somebody who receives video.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscriber {
+    /// Who.
+    pub id: ParticipantId,
+    /// What its network can carry, all media together, bits per second; `None` until measured.
+    pub estimate_bps: Option<u32>,
+    /// What its audio takes of that, bits per second.
+    pub audio_bps: u32,
+    /// Round trip, milliseconds; 0 = not measured.
+    pub rtt_ms: u16,
+    /// Packets lost of a thousand, over the last seconds.
+    pub loss_permille: u16,
+    /// Its subscriptions to video.
+    pub subscriptions: Vec<Subscription>,
+    /// Further facts.
+    pub attributes: Attributes,
+}
+
+/// A room as the policy sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct View {
+    /// Milliseconds since an arbitrary moment; never goes back.
+    pub now_ms: u64,
+    /// Video tracks, with their layers as measured.
+    pub tracks: Vec<Track>,
+    /// Who receives.
+    pub subscribers: Vec<Subscriber>,
+    /// Who speaks, loudest first.
+    pub speakers: Vec<ParticipantId>,
+    /// Further facts.
+    pub attributes: Attributes,
+}
+
+/// A decision about one subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// Whose subscription.
+    pub subscriber: ParticipantId,
+    /// To which track.
+    pub track: TrackId,
+    /// The highest spatial index to forward; the router takes the next lower one that it may and can.
+    pub spatial: u8,
+    /// The highest temporal index to forward.
+    pub temporal: u8,
+    /// Forward nothing of it.
+    pub paused: bool,
+    /// Why, for people; at most 128 bytes.
+    pub reason: String,
+}
+
+/// Chooses layers; one value per room.
+pub trait LayerSelection {
+    /// Subscriptions that are not named keep what they have.
+    fn choose(&mut self, view: View) -> Vec<Choice>;
+}

@@ -1,0 +1,99 @@
+//! The recording interface: what is recorded. WIT: `rillway:policy/recording`.
+
+use crate::types::{Attributes, Participant, ParticipantId, Track, TrackId};
+
+/// Somebody who may asked for the recording to start or stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Start, or stop.
+    pub start: bool,
+    /// Which participant asked; `None`: an operator did.
+    pub by: Option<ParticipantId>,
+    /// Further facts.
+    pub attributes: Attributes,
+}
+
+/// A complete file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// What was recorded.
+    pub track: TrackId,
+    /// Path beneath the recording root.
+    pub name: String,
+    /// Size.
+    pub bytes: u64,
+    /// Length, milliseconds.
+    pub duration_ms: u64,
+    /// SHA-256, hexadecimal.
+    pub sha256: String,
+    /// Further facts.
+    pub attributes: Attributes,
+}
+
+/// What happened in the room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// First event of every instance: the room's name.
+    RoomOpened(String),
+    /// Somebody joined.
+    ParticipantJoined(Participant),
+    /// Somebody left.
+    ParticipantLeft(ParticipantId),
+    /// A track was published.
+    TrackPublished(Track),
+    /// A track ended.
+    TrackUnpublished(TrackId),
+    /// A track was muted (true) or unmuted.
+    TrackMuted(TrackId, bool),
+    /// Who speaks, loudest first, when that changes.
+    Speakers(Vec<ParticipantId>),
+    /// The recording is asked for, or its end.
+    Requested(Request),
+    /// A file is complete.
+    Finished(Finished),
+    /// Recording a track ended for a reason of the router's, given for people.
+    Failed(TrackId, String),
+    /// Last event of every instance.
+    RoomClosed,
+}
+
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Container {
+    /// Fragmented MP4: video and Opus of one participant in one file.
+    Mp4,
+    /// WebM, where the codec has no mapping to MP4.
+    Webm,
+    /// RTP packets as they came.
+    RtpDump,
+}
+
+/// Record a track.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// Which.
+    pub track: TrackId,
+    /// Into what.
+    pub container: Container,
+    /// Wanted name, of which the router makes a safe one beneath its root; at most 128 bytes.
+    pub name: String,
+    /// Begin a new file after this many seconds, at a keyframe; 0 = never.
+    pub max_segment_s: u32,
+    /// Further wishes.
+    pub attributes: Attributes,
+}
+
+/// What the router shall do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Record a track.
+    Start(Start),
+    /// Stop recording it.
+    Stop(TrackId),
+}
+
+/// Decides what is recorded; one value per room.
+pub trait Recording {
+    /// Decides.
+    fn decide(&mut self, event: Event) -> Vec<Order>;
+}
