@@ -171,13 +171,13 @@ pub enum Input {
     TrackUnpublished(TrackId),
     /// A track was muted or unmuted by its publisher (also sent for one's own).
     TrackMuted(TrackId, bool),
-    /// Answer to [`Action::AcceptOffer`].
+    /// Answer to [`Action::AcceptOffer`] and [`Action::AcceptReceivingOffer`].
     Answer {
         /// Echo of the command's reference.
         reference: u64,
         /// SDP answer.
         sdp: String,
-        /// The tracks this offer published, by `mid`.
+        /// The tracks this offer published, or that are received by it, by `mid`.
         tracks: Vec<MidTrack>,
     },
     /// The router wants to (re)negotiate the subscribing transport; answer with [`Action::AcceptAnswer`].
@@ -323,9 +323,17 @@ pub enum Action {
         /// SDP answer.
         sdp: String,
     },
+    /// Receive by an offer of the client's in place of the router's: WHEP. Its sections are filled by
+    /// [`Action::Subscribe`], each with one track of its kind and codecs; without a free one that is
+    /// refused. The router makes no offers as long as this transport lives.
+    AcceptReceivingOffer {
+        /// SDP offer. A changed ICE ufrag restarts ICE (RFC 8839 §4.4.1.1.1).
+        sdp: String,
+    },
     /// A trickled candidate (RFC 8838), the `candidate:` line.
     AddCandidate(Direction, String),
-    /// Restart ICE on the subscribing transport: a new [`Input::Offer`] follows.
+    /// Restart ICE on the subscribing transport: a new [`Input::Offer`] follows. Where the client offers,
+    /// it restarts.
     RestartIce,
     /// Tear one transport down.
     CloseTransport(Direction),

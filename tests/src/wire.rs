@@ -56,6 +56,8 @@ pub fn request(reference: Reference, action: &Action, auto_subscribe: bool) -> (
         Action::AcceptAnswer { offer_id, sdp } => {
             json!({"type": "answer", "id": id, "offerId": offer_id, "sdp": sdp})
         }
+        // The rooms protocol has no word for it: there the router offers.
+        Action::AcceptReceivingOffer { sdp } => json!({"type": "receive", "id": id, "sdp": sdp}),
         Action::AddCandidate(direction, candidate) => json!({
             "type": "candidate", "direction": direction_name(*direction), "candidate": candidate,
         }),

@@ -167,6 +167,12 @@ pub enum Action {
         /// Sources by mid.
         sources: Vec<(String, Source)>,
     },
+    /// An offer of a client that wants to receive: its sections are filled by subscriptions, and the
+    /// core offers nothing itself. Answer: [`EventKind::Answer`].
+    AcceptReceivingOffer {
+        /// SDP.
+        sdp: String,
+    },
     /// The answer to the outstanding subscribing offer.
     AcceptAnswer {
         /// Id of that offer.
@@ -232,7 +238,7 @@ pub enum EventKind {
     TrackUnpublished(TrackId),
     /// A track was muted or unmuted (one's own too).
     TrackMuted(TrackId, bool),
-    /// Answer to a publishing offer.
+    /// Answer to an offer of the client's.
     Answer {
         /// Echo.
         reference: Reference,
@@ -285,7 +291,7 @@ pub enum EventKind {
         reason: String,
     },
     /// The request was carried out. Every request of a live client is answered by exactly one of
-    /// [`EventKind::Joined`] (join), [`EventKind::Answer`] (publishing offer), this (all others;
+    /// [`EventKind::Joined`] (join), [`EventKind::Answer`] (the client's offers), this (all others;
     /// a leave may go unanswered) or [`EventKind::Failed`].
     Done {
         /// Echo.

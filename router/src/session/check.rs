@@ -69,7 +69,9 @@ pub(super) fn check(action: &Action, limits: &Limits) -> Result<(), Refusal> {
                 invalid("a mid has at most 64 bytes"),
             )
         }
-        Action::AcceptAnswer { sdp, .. } => need(sdp_fits(sdp), too_long("the SDP is too long")),
+        Action::AcceptAnswer { sdp, .. } | Action::AcceptReceivingOffer { sdp } => {
+            need(sdp_fits(sdp), too_long("the SDP is too long"))
+        }
         Action::AddCandidate(_, line) => need(
             line.len() <= CANDIDATE_BYTES_MAX,
             too_long("the candidate is above 1 KiB"),

@@ -487,9 +487,11 @@ impl Session {
             let message = "not in a room";
             return Some(failed(reference, FailureCode::WrongState, message));
         };
-        if matches!(action, Action::AcceptOffer { .. } | Action::RestartIce)
-            && !self.negotiations.take(Instant::now())
-        {
+        let negotiates = matches!(
+            action,
+            Action::AcceptOffer { .. } | Action::AcceptReceivingOffer { .. } | Action::RestartIce
+        );
+        if negotiates && !self.negotiations.take(Instant::now()) {
             let message = "too many offers per second";
             return Some(failed(reference, FailureCode::LimitExceeded, message));
         }

@@ -31,6 +31,7 @@ pub(super) fn action(action: signaling::Action) -> Option<core::Action> {
                 .map(|s| (s.mid, source_in(s.source)))
                 .collect(),
         },
+        A::AcceptReceivingOffer { sdp } => core::Action::AcceptReceivingOffer { sdp },
         A::AcceptAnswer { offer_id, sdp } => core::Action::AcceptAnswer { offer_id, sdp },
         A::AddCandidate(d, line) => core::Action::AddCandidate(direction_in(d), line),
         A::RestartIce => core::Action::RestartIce,

@@ -305,7 +305,7 @@ impl Shard {
 
     /// The subscriber's payload type for what the publisher sends: the same codec with a compatible
     /// format (profile, packetization mode), in the section's negotiated list.
-    fn map_payload_type(
+    pub(super) fn map_payload_type(
         &self,
         publisher: Option<TransportKey>,
         outlet: Outlet,

@@ -12,6 +12,7 @@ mod events;
 mod forward;
 mod lifecycle;
 mod publish;
+mod receive;
 mod requests;
 pub(crate) mod slab;
 mod subscribe;

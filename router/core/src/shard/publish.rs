@@ -28,12 +28,15 @@ impl Shard {
     ) -> Result<(), RequestError> {
         let description = sdp::scan(text, self.publish_bounds())?;
         self.check_publication(key, &description, sources)?;
-        let imported = sdp::import_offer(text, &description);
-        let offer = quietly("SDP", || SdpOffer::from_sdp_string(&imported))
-            .ok_or_else(|| RequestError::Invalid("SDP".into()))?
-            .map_err(|error| RequestError::Invalid(format!("SDP: {error}")))?;
-        let (transport, fresh) = self.transport_for_offer(now, key, &description)?;
-        let answered = self.answer_offer(now, transport, offer, &description);
+        let offer = parse_offer(&sdp::import_offer(text, &description, Direction::Publish))?;
+        let (transport, fresh) =
+            self.transport_for_offer(now, key, Direction::Publish, &description)?;
+        let most_bps = self
+            .participants
+            .get(key)
+            .and_then(|participant| participant.grant.max_publish_bps);
+        let section = |mid: &str| answer_section(&description, mid, most_bps);
+        let answered = self.answer_offer(now, transport, offer, &description, &section);
         let answer = match answered {
             Ok(answer) => answer,
             Err(error) => {
@@ -123,47 +126,17 @@ impl Shard {
         Ok(())
     }
 
-    /// The transport an offer is for: the present one as long as it comes from the same connection
-    /// object of the client, or else a new one in its place.
-    fn transport_for_offer(
-        &mut self,
-        now: Instant,
-        key: ParticipantKey,
-        description: &Description,
-    ) -> Result<(TransportKey, bool), RequestError> {
-        let present = self.participants.get(key).and_then(|p| p.publish);
-        if let Some(present) = present {
-            let same = self
-                .transports
-                .get(present)
-                .is_some_and(|transport| transport.session == description.session);
-            if same {
-                return Ok((present, false));
-            }
-            self.close_transport(now, present);
-        }
-        let transport = self
-            .new_transport(now, key, Direction::Publish)
-            .ok_or_else(|| RequestError::Limit("transports".into()))?;
-        if let Some(transport) = self.transports.get_mut(transport) {
-            transport.session.clone_from(&description.session);
-        }
-        Ok((transport, true))
-    }
-
-    fn answer_offer(
+    /// Has the engine answer an offer; `section` says what the answer says of each section.
+    pub(super) fn answer_offer(
         &mut self,
         now: Instant,
         key: TransportKey,
         offer: SdpOffer,
         description: &Description,
+        section: &dyn Fn(&str) -> SectionExport,
     ) -> Result<String, RequestError> {
         let gone = || RequestError::Internal("transport is gone".into());
         let transport = self.transports.get_mut(key).ok_or_else(gone)?;
-        let most_bps = self
-            .participants
-            .get(transport.participant)
-            .and_then(|participant| participant.grant.max_publish_bps);
         let before = transport
             .lines
             .remote_ufrag
@@ -188,9 +161,7 @@ impl Shard {
             }
         };
         let text = answer.to_sdp_string();
-        Ok(sdp::export(&text, transport.credentials(), &|mid| {
-            answer_section(description, mid, most_bps)
-        }))
+        Ok(sdp::export(&text, transport.credentials(), section))
     }
 
     /// Starts and ends tracks as the sections say. Returns the new ones.
@@ -296,6 +267,13 @@ impl Shard {
     }
 }
 
+/// An offer as the engine reads it.
+pub(super) fn parse_offer(text: &str) -> Result<SdpOffer, RequestError> {
+    quietly("SDP", || SdpOffer::from_sdp_string(text))
+        .ok_or_else(|| RequestError::Invalid("SDP".into()))?
+        .map_err(|error| RequestError::Invalid(format!("SDP: {error}")))
+}
+
 /// What the answer says of a section: the client's order of codecs, and its share of the bit rate.
 fn answer_section(description: &Description, mid: &str, most_bps: Option<u64>) -> SectionExport {
     let Some(section) = description.sections.iter().find(|s| s.mid == mid) else {
@@ -319,7 +297,7 @@ fn source_of(section: &Section, sources: &[(String, Source)]) -> Source {
         .map_or(Source::Other, |(_, source)| *source)
 }
 
-fn kind_of(section: &Section) -> Option<MediaKind> {
+pub(super) fn kind_of(section: &Section) -> Option<MediaKind> {
     let kind = match section.kind {
         SectionKind::Audio => MediaKind::Audio,
         SectionKind::Video => MediaKind::Video,

@@ -64,13 +64,17 @@ impl Shard {
                 self.accept_offer(now, key, reference, &sdp, &sources)?;
                 return Ok(Answer::Given);
             }
+            Action::AcceptReceivingOffer { sdp } => {
+                self.accept_receiving_offer(now, key, reference, &sdp)?;
+                return Ok(Answer::Given);
+            }
             Action::AcceptAnswer { offer_id, sdp } => {
                 self.accept_answer(now, key, offer_id, &sdp)?;
             }
             Action::AddCandidate(_, line) => check_candidate(&line)?,
             Action::RestartIce => self.restart_ice(key)?,
             Action::CloseTransport(direction) => self.close_direction(now, key, direction)?,
-            Action::Subscribe(track) => self.subscribe(key, track)?,
+            Action::Subscribe(track) => self.subscribe(now, key, track)?,
             Action::Unsubscribe(track) => self.unsubscribe(key, track)?,
             Action::Wish(wish) => self.wish(now, key, wish)?,
             Action::Mute(track, muted) => self.mute(now, key, track, muted)?,

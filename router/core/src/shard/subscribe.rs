@@ -21,6 +21,7 @@ use crate::transport::{TransportFault, credentials};
 impl Shard {
     pub(super) fn subscribe(
         &mut self,
+        now: Instant,
         key: ParticipantKey,
         id: TrackId,
     ) -> Result<(), RequestError> {
@@ -36,8 +37,16 @@ impl Shard {
             if participant.subscriptions.len() >= most {
                 return Err(RequestError::Limit(format!("{most} subscriptions")));
             }
-            self.new_subscription(key, track_key, id)
+            let subscription = self
+                .new_subscription(key, track_key, id)
                 .ok_or_else(|| RequestError::Limit("subscriptions".into()))?;
+            if self.client_offers(key) {
+                let placed = self.place(now, key, subscription);
+                if placed.is_err() {
+                    self.end_subscription(subscription);
+                }
+                return placed;
+            }
         }
         self.resume_offers(key);
         Ok(())
@@ -48,7 +57,7 @@ impl Shard {
         key: ParticipantKey,
         track_key: super::slab::TrackKey,
         id: TrackId,
-    ) -> Option<()> {
+    ) -> Option<SubscriptionKey> {
         let first = first_sequence(&mut self.rng);
         let track = self.tracks.get_mut(track_key)?;
         let video = track.kind == MediaKind::Video;
@@ -69,7 +78,7 @@ impl Shard {
             .subscriptions
             .push((track_key, subscription));
         self.stats.subscriptions = self.subscriptions.len() as u64;
-        Some(())
+        Some(subscription)
     }
 
     pub(super) fn unsubscribe(
@@ -88,6 +97,10 @@ impl Shard {
     }
 
     pub(super) fn restart_ice(&mut self, key: ParticipantKey) -> Result<(), RequestError> {
+        if self.client_offers(key) {
+            let text = "the client offers: it restarts ICE with its next offer";
+            return Err(RequestError::WrongState(text.into()));
+        }
         let Some(participant) = self.participants.get_mut(key) else {
             return Err(RequestError::WrongState("not joined".into()));
         };
@@ -109,6 +122,9 @@ impl Shard {
 
     /// Has an offer made at the end of the turn, or as soon as the present one is answered.
     pub(super) fn want_offer(&mut self, key: ParticipantKey) {
+        if self.client_offers(key) {
+            return;
+        }
         let Some(participant) = self.participants.get_mut(key) else {
             return;
         };
@@ -301,7 +317,7 @@ impl Shard {
     }
 
     /// What each section carries once the offer is answered.
-    fn line_tracks(&self, transport_key: TransportKey) -> Vec<MidTrack> {
+    pub(super) fn line_tracks(&self, transport_key: TransportKey) -> Vec<MidTrack> {
         let Some(transport) = self.transports.get(transport_key) else {
             return Vec::new();
         };
@@ -380,8 +396,13 @@ impl Shard {
         Ok(())
     }
 
-    /// The track's codec changed: its section was negotiated for another.
+    /// The track's codec changed: its section was negotiated for another. Where the client offered, the
+    /// section stays: it was negotiated for every codec that client has.
     pub(super) fn relocate(&mut self, key: SubscriptionKey) {
+        let subscriber = self.subscriptions.get(key).map(|s| s.subscriber);
+        if subscriber.is_some_and(|subscriber| self.client_offers(subscriber)) {
+            return;
+        }
         let Some(subscription) = self.subscriptions.get_mut(key) else {
             return;
         };
@@ -440,7 +461,7 @@ impl Shard {
 }
 
 /// A first sequence number below 32,768: room for reordering at the start without a rollover.
-fn first_sequence(rng: &mut rand_chacha::ChaCha20Rng) -> u16 {
+pub(super) fn first_sequence(rng: &mut rand_chacha::ChaCha20Rng) -> u16 {
     (rng.next_u32() & 0x7fff) as u16 | 1
 }
 

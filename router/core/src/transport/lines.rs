@@ -31,7 +31,7 @@ pub(crate) enum LineState {
 pub(crate) struct Line {
     pub(crate) mid: Mid,
     pub(crate) kind: MediaKind,
-    /// The codec it is negotiated for.
+    /// The codec it is negotiated for; where the client offers, all that it has.
     pub(crate) codec: Codec,
     pub(crate) state: LineState,
     /// What it carries, or shall carry.
@@ -39,6 +39,8 @@ pub(crate) struct Line {
     /// The state of its stream while no subscription uses it: the SSRC stays, so whatever comes next
     /// must go on from there.
     pub(crate) rewriter: Option<Rewriter>,
+    /// Its stream, where the client offers: known before anything is subscribed.
+    pub(crate) ssrc: Option<Ssrc>,
 }
 
 impl Line {
@@ -51,6 +53,7 @@ impl Line {
             state: LineState::Starting,
             subscription: Some(subscription),
             rewriter: None,
+            ssrc: None,
         }
     }
 
@@ -129,6 +132,28 @@ impl Transport {
         Ok(Some((subscription, mid, ssrc, line.rewriter.take())))
     }
 
+    /// Takes a section of an answered offer of the client's into use.
+    ///
+    /// # Errors
+    /// The transport must be dropped.
+    pub(crate) fn open_line(&mut self, mid: Mid, kind: MediaKind) -> Result<(), TransportFault> {
+        if let Some(line) = self.lines.by_mid(mid) {
+            line.state = LineState::Sending;
+            return Ok(());
+        }
+        let ssrc = self.prepare_stream(mid)?;
+        self.lines.lines.push(Line {
+            mid,
+            kind,
+            codec: Codec::Unknown,
+            state: LineState::Sending,
+            subscription: None,
+            rewriter: None,
+            ssrc,
+        });
+        Ok(())
+    }
+
     /// Sets the retransmission cache of a section's stream; its SSRC.
     fn prepare_stream(&mut self, mid: Mid) -> Result<Option<Ssrc>, TransportFault> {
         self.guard(|rtc| {
@@ -158,8 +183,10 @@ pub(crate) struct Outstanding {
 pub(crate) struct Lines {
     pub(crate) lines: Vec<Line>,
     pub(crate) outstanding: Option<Outstanding>,
-    /// The client's ufrag as last answered.
+    /// The client's ufrag as last answered or offered.
     pub(crate) remote_ufrag: Option<String>,
+    /// The client offers: sections are its, and wait for tracks.
+    pub(crate) by_client: bool,
 }
 
 impl Lines {
@@ -173,6 +200,13 @@ impl Lines {
         self.lines
             .iter_mut()
             .find(|line| line.state == LineState::Idle && line.kind == kind && line.codec == codec)
+    }
+
+    /// Lines of the client's offer that carry nothing.
+    pub(crate) fn free(&self, kind: MediaKind) -> impl Iterator<Item = &Line> {
+        self.lines.iter().filter(move |line| {
+            line.kind == kind && line.state == LineState::Sending && line.subscription.is_none()
+        })
     }
 
     /// Whether another offer is due: a section carries nothing, or one of these has no section.

@@ -6,7 +6,7 @@
 //!   only, and names (`.local`) mean nothing to it;
 //! - every section gets the ICE credentials of the BUNDLE's first, which is the one that counts;
 //! - clients' `sendrecv` becomes `sendonly`, `recvonly` becomes `inactive`: a publishing transport
-//!   never sends media;
+//!   never sends media; where the client offers to receive it is the other way round;
 //! - outgoing ICE credentials are replaced by ours (the engine's own come from a weak generator), and
 //!   `msid` by what a section carries now (the engine fixes it for the section's lifetime);
 //! - an answer keeps the client's order of codecs, and an offer names only the codec its track uses.
@@ -15,7 +15,7 @@ use std::borrow::Cow;
 
 use str0m::IceCreds;
 
-use crate::api::RequestError;
+use crate::api::{Direction, RequestError};
 use crate::limits::{CANDIDATES_PER_SECTION, LAYERS_PER_TRACK, SDP_LINE_BYTES};
 
 /// Why a description was refused.
@@ -88,6 +88,25 @@ impl Section {
                 SdpDirection::SendReceive | SdpDirection::SendOnly
             )
     }
+
+    /// Whether its author receives audio or video in it.
+    pub(crate) fn receives(&self) -> bool {
+        !self.rejected
+            && self.kind != SectionKind::Application
+            && matches!(
+                self.direction,
+                SdpDirection::SendReceive | SdpDirection::ReceiveOnly
+            )
+    }
+
+    /// The line that says of its direction what a transport of this direction makes of it.
+    fn direction_line(&self, transport: Direction) -> &'static str {
+        match transport {
+            Direction::Publish if self.sends() => "a=sendonly",
+            Direction::Subscribe if self.receives() => "a=recvonly",
+            _ => "a=inactive",
+        }
+    }
 }
 
 /// A description, as far as it matters here.
@@ -113,6 +132,8 @@ struct Scan<'a> {
     bundle: Vec<&'a str>,
     ice: Ice<'a>,
     fingerprint: bool,
+    /// Of sections that name none (RFC 8866 §6.7).
+    direction: Option<SdpDirection>,
     sections: Vec<Draft<'a>>,
 }
 
@@ -134,7 +155,7 @@ struct Draft<'a> {
     port_zero: bool,
     mid: Option<&'a str>,
     ice: Ice<'a>,
-    direction: SdpDirection,
+    direction: Option<SdpDirection>,
     simulcast: Vec<String>,
     payload_types: Vec<u8>,
     candidates: usize,
@@ -202,7 +223,7 @@ fn media_line<'a>(media: &str) -> Result<Draft<'a>, SdpError> {
         port_zero,
         mid: None,
         ice: Ice::default(),
-        direction: SdpDirection::SendReceive,
+        direction: None,
         simulcast: Vec::new(),
         payload_types: words.filter_map(|word| word.parse().ok()).collect(),
         candidates: 0,
@@ -229,11 +250,10 @@ impl<'a> Scan<'a> {
             "ice-ufrag" => self.ice().ufrag = Some(value),
             "ice-pwd" => self.ice().password = Some(value),
             "fingerprint" => self.fingerprint |= fingerprint(value)?,
-            _ => {
-                if let Some(section) = self.sections.last_mut() {
-                    section.attribute(name, value)?;
-                }
-            }
+            _ => match self.sections.last_mut() {
+                Some(section) => section.attribute(name, value)?,
+                None => self.direction = direction(name).or(self.direction),
+            },
         }
         Ok(())
     }
@@ -267,6 +287,7 @@ impl<'a> Scan<'a> {
             return Err(SdpError::Missing("m-lines"));
         }
         let bundle = &self.bundle;
+        let default = self.direction.unwrap_or(SdpDirection::SendReceive);
         let alone = self.sections.len() == 1;
         let mut sections: Vec<Section> = Vec::with_capacity(self.sections.len());
         for draft in self.sections {
@@ -286,7 +307,7 @@ impl<'a> Scan<'a> {
                 kind: draft.kind,
                 mid: mid.to_owned(),
                 rejected,
-                direction: draft.direction,
+                direction: draft.direction.unwrap_or(default),
                 simulcast: draft.simulcast,
                 payload_types: draft.payload_types,
             });
@@ -322,9 +343,7 @@ impl<'a> Draft<'a> {
             }
             "simulcast" => self.simulcast = simulcast_send(value)?,
             _ => {
-                if let Some(direction) = direction(name) {
-                    self.direction = direction;
-                }
+                self.direction = direction(name).or(self.direction);
             }
         }
         Ok(())
@@ -395,18 +414,29 @@ fn is_token(text: &str, most: usize) -> bool {
     (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// A publishing offer as the engine shall see it.
-pub(crate) fn import_offer(text: &str, description: &Description) -> String {
+/// A client's offer as the engine shall see it, on a transport of this direction.
+pub(crate) fn import_offer(text: &str, description: &Description, transport: Direction) -> String {
     let mut out = String::with_capacity(text.len());
+    let mut sections = description.sections.iter();
+    // The direction of the section we are in, until it is written: before its other attributes.
+    let mut pending = None;
     let mut media = false;
     for line in text.lines() {
-        if let Some(kind) = line.strip_prefix("m=") {
-            media = !kind.starts_with("application");
+        if line.starts_with("m=") {
+            let section = sections.next();
+            media = section.is_some_and(|section| section.kind != SectionKind::Application);
+            pending = section
+                .filter(|_| media)
+                .map(|section| section.direction_line(transport));
         }
-        match line {
-            "a=sendrecv" if media => push(&mut out, "a=sendonly"),
-            "a=recvonly" if media => push(&mut out, "a=inactive"),
-            _ => import_line(&mut out, line, description),
+        let attribute = line.strip_prefix("a=");
+        if attribute.is_some()
+            && let Some(direction) = pending.take()
+        {
+            push(&mut out, direction);
+        }
+        if !media || attribute.and_then(direction).is_none() {
+            import_line(&mut out, line, description);
         }
     }
     out

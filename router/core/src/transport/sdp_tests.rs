@@ -110,10 +110,42 @@ fn simulcast_lists_keep_their_order() {
 
 #[test]
 fn offers_come_in_without_candidates_and_never_ask_for_media() {
-    let text = import_offer(&offer(), &scan(&offer(), BOUNDS).unwrap());
+    let text = imported(&offer(), Direction::Publish);
     assert!(!text.contains("candidate"));
-    assert!(text.contains("a=sendonly\r\n") && text.contains("a=inactive\r\n"));
-    assert!(!text.contains("a=sendrecv") && !text.contains("a=recvonly"));
+    assert_eq!(directions(&text), ["sendonly", "inactive"]);
+}
+
+#[test]
+fn receiving_offers_come_in_without_media_of_the_client() {
+    let text = imported(&offer(), Direction::Subscribe);
+    assert_eq!(directions(&text), ["recvonly", "recvonly"]);
+    let sends = offer().replace("a=sendrecv", "a=sendonly");
+    let text = imported(&sends, Direction::Subscribe);
+    assert_eq!(directions(&text), ["inactive", "recvonly"]);
+}
+
+#[test]
+fn a_direction_that_is_not_named_is_that_of_the_session_or_both() {
+    let silent = offer().replace("a=sendrecv\r\n", "");
+    let text = imported(&silent, Direction::Publish);
+    assert_eq!(directions(&text), ["sendonly", "inactive"]);
+    let session = silent.replace("a=group", "a=recvonly\r\na=group");
+    let description = scan(&session, BOUNDS).unwrap();
+    assert!(!description.sections[0].sends() && description.sections[0].receives());
+    let text = imported(&session, Direction::Publish);
+    assert_eq!(directions(&text), ["recvonly", "inactive", "inactive"]);
+}
+
+fn imported(text: &str, transport: Direction) -> String {
+    import_offer(text, &scan(text, BOUNDS).unwrap(), transport)
+}
+
+/// Direction attributes in their order.
+fn directions(text: &str) -> Vec<&str> {
+    let attributes = text.lines().filter_map(|line| line.strip_prefix("a="));
+    attributes
+        .filter(|name| direction(name).is_some())
+        .collect()
 }
 
 #[test]

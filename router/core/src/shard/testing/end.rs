@@ -90,6 +90,11 @@ impl End {
         self.drain();
     }
 
+    /// Has the engine look at what was changed, as soon as it is told the time again.
+    pub(crate) fn tick_at(&mut self, at: Instant) {
+        self.timeout = at;
+    }
+
     pub(super) fn tick(&mut self, now: Instant) {
         if self.timeout <= now {
             self.rtc.handle_input(Input::Timeout(now)).unwrap();

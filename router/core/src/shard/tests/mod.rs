@@ -2,6 +2,7 @@ mod browsers;
 mod data;
 mod media;
 mod negotiation;
+mod receiving;
 mod restart;
 mod rooms;
 mod security;
