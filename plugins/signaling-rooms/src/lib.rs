@@ -42,3 +42,14 @@ mod subscriptions;
 pub mod wire;
 
 pub use state::Rooms;
+
+impl rillway_plugin_sdk::Plugin for Rooms {
+    /// Nothing: what may be configured are bounds, and they are the host's.
+    type Config = ();
+
+    fn start((): ()) -> Result<Self, String> {
+        Ok(Rooms::new())
+    }
+}
+
+rillway_plugin_sdk::export!(Rooms: signaling);
