@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use rillway::cli::plugin::{EXIT_PLUGIN, PluginError};
 use rillway::cli::{Action, Arguments, EXIT_INTERNAL, EXIT_OK};
 use rillway::config::{Config, ConfigError};
 use rillway::{RunError, Signals, telemetry};
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
 fn act(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.action()? {
         Action::Print(text) => print(&text),
+        Action::Plugin(plugin) => print(&plugin.run()?),
         Action::Dev(config) => serve(*config, true),
         Action::Serve(config) => serve(*config, false),
     }
@@ -63,6 +65,7 @@ fn report(error: &anyhow::Error) -> u8 {
             (config.render(coloured), ConfigError::EXIT_CODE)
         }
         (_, Some(run)) => (run.to_string(), run.exit_code()),
+        _ if error.is::<PluginError>() => (format!("error: {error:#}"), EXIT_PLUGIN),
         _ => (format!("error: {error:#}"), EXIT_INTERNAL),
     };
     // Where standard error cannot be written, the exit code has to do.

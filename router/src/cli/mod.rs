@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{self, Config, ConfigError, DriverChoice, LogFormat, MetricsFlag, Overrides};
 use crate::telemetry;
 
+pub mod plugin;
 mod summary;
 
 #[cfg(test)]
@@ -26,6 +27,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0   ended as asked, SIGTERM and Ctrl-C included
   2   the arguments are wrong
+  65  a plugin cannot be built
   70  a fault of the program or the machine
   78  the configuration cannot be used, or a port of it is in use";
 
@@ -76,6 +78,9 @@ enum Command {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Make policies of your own
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
     /// Print a reference text: every key, its JSON schema, or every metric
     Reference {
         /// Which
@@ -152,6 +157,8 @@ pub enum Action {
     Dev(Box<Config>),
     /// Run the router until a signal ends it.
     Serve(Box<Config>),
+    /// Do something with a plugin and exit.
+    Plugin(plugin::Plugin),
     /// Print a text to standard output and exit 0.
     Print(String),
 }
@@ -197,6 +204,7 @@ impl Arguments {
                     &config,
                 )))
             }
+            Command::Plugin(plugin) => Ok(Action::Plugin(plugin)),
             Command::Reference { which } => Ok(Action::Print(match which {
                 Reference::Config => config::reference(),
                 Reference::Schema => format!("{:#}\n", config::schema()),

@@ -298,6 +298,7 @@ impl From<Action> for wit::Action {
                 sdp,
                 sources: list(sources),
             }),
+            Action::AcceptReceivingOffer { sdp } => wit::Action::AcceptReceivingOffer(sdp),
             Action::AcceptAnswer { offer_id, sdp } => {
                 wit::Action::AcceptAnswer(wit::AcceptAnswer {
                     offer: offer_id,
