@@ -14,7 +14,7 @@ macro_rules! components {
     };
 }
 
-components!["auth-open", "signaling-rooms"];
+components!["auth-jwt", "auth-open", "auth-webhook", "signaling-rooms"];
 
 /// The component of a name.
 #[must_use]
