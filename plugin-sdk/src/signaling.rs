@@ -29,7 +29,7 @@ pub struct Opened {
     /// Over HTTP: the path, not guessable, under which further requests reach this instance. `None` for
     /// a WebSocket connection.
     pub resource: Option<String>,
-    /// Further facts.
+    /// Further facts. Over HTTP `route`: the path that led to the plugin, such as `/whip`.
     pub attributes: Attributes,
 }
 
@@ -57,7 +57,7 @@ pub struct HttpResponse {
     pub id: u64,
     /// 200 to 599.
     pub status: u16,
-    /// At most 64; `content-length`, `connection` and `transfer-encoding` are the router's.
+    /// At most 64; those of the connection are the router's, and cookies nobody's.
     pub headers: Vec<(String, String)>,
     /// At most 1 MiB.
     pub body: Vec<u8>,

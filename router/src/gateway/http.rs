@@ -29,6 +29,8 @@ const REFUSAL_TIME: Duration = Duration::from_secs(1);
 /// Time a connection may live that does not become a WebSocket: a client that asks for files and does
 /// not read them would otherwise hold its place for ever.
 const CONNECTION_TIME: Duration = Duration::from_secs(120);
+/// Time a request under way has to end then: a body may take 10 s, and an answer as long.
+const CONNECTION_END_TIME: Duration = Duration::from_secs(20);
 /// Time a request under way has to end when the process closes its connections.
 const CLOSING_TIME: Duration = Duration::from_secs(1);
 /// Longest request head, bytes.
@@ -113,10 +115,9 @@ async fn connection(
     let mut phase = gateway.phase.clone();
     let result = tokio::select! {
         result = &mut connection => result,
-        () = tokio::time::sleep(CONNECTION_TIME) => return,
-        () = closing(&mut phase) => {
+        time = ended(&mut phase) => {
             std::pin::Pin::new(&mut connection).graceful_shutdown();
-            tokio::time::timeout(CLOSING_TIME, &mut connection).await.unwrap_or(Ok(()))
+            tokio::time::timeout(time, &mut connection).await.unwrap_or(Ok(()))
         }
     };
     if result.is_err_and(|error| error.is_timeout()) {
@@ -127,6 +128,14 @@ async fn connection(
         }
     }
     drop(permit);
+}
+
+/// When a connection is to end, and the time that what is under way on it has then.
+async fn ended(phase: &mut watch::Receiver<Phase>) -> Duration {
+    tokio::select! {
+        () = tokio::time::sleep(CONNECTION_TIME) => CONNECTION_END_TIME,
+        () = closing(phase) => CLOSING_TIME,
+    }
 }
 
 /// Says one line and closes.

@@ -1,13 +1,17 @@
-//! HTTP and WebSocket for clients. The gateway moves frames and enforces limits; it knows no
-//! signaling protocol.
+//! HTTP and WebSocket for clients. The gateway moves frames and requests and enforces limits; it knows
+//! no signaling protocol.
 //!
-//! Limits meet a client in this order: connections (503), time for the request head (408), origin
-//! (403), subprotocol (400), WebSocket connections (503), then size, rate and silence of messages
-//! (close codes 4008 and 4009).
+//! Limits meet a client in this order: connections (503), time for the request head (408); then for a
+//! WebSocket origin (403), subprotocol (400), clients (503), and size, rate and silence of messages
+//! (close codes 4008 and 4009); for a request rate (429), headers (431), size (413) and time (408) of
+//! the body, clients (503), and time for the answer (504).
 
 mod http;
 mod origin;
 mod page;
+mod rates;
+mod requests;
+mod resources;
 mod routes;
 mod socket;
 
@@ -15,7 +19,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rillway_plugin_sdk::signaling::Opened;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::session::{Connection, Phase};
@@ -23,17 +26,33 @@ use crate::telemetry::metrics::GatewayRecorder;
 
 pub(crate) use http::serve;
 
+/// Counts a client as connected while it lives.
+struct Open(GatewayRecorder);
+
+impl Open {
+    fn new(recorder: &GatewayRecorder) -> Self {
+        recorder.opened();
+        Open(recorder.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.closed();
+    }
+}
+
 /// TCP connections that are not WebSockets (yet): page loads, health probes, clients on their way up.
 /// A thousand clients that never finish their request head leave room for those that do.
 const HTTP_CONNECTIONS_MAX: usize = 4_096;
 
 /// A path that leads to a signaling plugin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Route {
-    /// Request path.
-    pub(crate) path: &'static str,
-    /// WebSocket subprotocol clients must offer.
-    pub(crate) subprotocol: &'static str,
+    /// Request path; over HTTP everything below it too.
+    pub(crate) path: String,
+    /// WebSocket subprotocol clients must offer; `None`: plain HTTP.
+    pub(crate) subprotocol: Option<String>,
 }
 
 /// How the gateway is set up.
@@ -43,10 +62,12 @@ pub(crate) struct Settings {
     pub(crate) routes: Vec<Route>,
     /// Serve the built-in page.
     pub(crate) page: bool,
-    /// WebSocket connections at once.
+    /// Clients at once: WebSocket connections, and resources over HTTP.
     pub(crate) connections_max: usize,
     /// Longest message of a client, bytes.
     pub(crate) message_bytes_max: usize,
+    /// Longest body of a request, bytes.
+    pub(crate) body_bytes_max: usize,
     /// Messages a client may send per second; the burst is one second's worth.
     pub(crate) messages_per_second_max: u32,
     /// Time between pings.
@@ -74,10 +95,13 @@ pub(crate) struct Gateway {
     settings: Settings,
     phase: watch::Receiver<Phase>,
     accepted: mpsc::Sender<Accepted>,
-    /// One permit per WebSocket connection.
-    sockets: Arc<Semaphore>,
+    /// One permit per client.
+    clients: Arc<Semaphore>,
     /// One permit per TCP connection that is no WebSocket.
     connections: Arc<Semaphore>,
+    /// Clients over HTTP.
+    resources: resources::Resources,
+    rates: rates::Rates,
     workers_alive: Arc<AtomicUsize>,
     recorder: GatewayRecorder,
 }
@@ -91,30 +115,32 @@ impl Gateway {
         workers_alive: Arc<AtomicUsize>,
         recorder: GatewayRecorder,
     ) -> Self {
-        let sockets = Arc::new(Semaphore::new(settings.connections_max));
+        let clients = Arc::new(Semaphore::new(settings.connections_max));
         Gateway {
             settings,
             phase,
             accepted,
-            sockets,
+            clients,
             connections: Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX)),
+            resources: resources::Resources::default(),
+            rates: rates::Rates::default(),
             workers_alive,
             recorder,
         }
     }
 
-    /// WebSocket connections open now.
-    pub(crate) fn sockets_open(&self) -> usize {
+    /// Clients connected now.
+    pub(crate) fn clients_open(&self) -> usize {
         self.settings
             .connections_max
-            .saturating_sub(self.sockets.available_permits())
+            .saturating_sub(self.clients.available_permits())
     }
 
-    /// Waits until every WebSocket connection is closed.
-    pub(crate) async fn sockets_closed(&self) {
+    /// Waits until every client has gone.
+    pub(crate) async fn clients_gone(&self) {
         let all = u32::try_from(self.settings.connections_max).unwrap_or(u32::MAX);
         // The semaphore is never closed.
-        let _ = self.sockets.acquire_many(all).await;
+        let _ = self.clients.acquire_many(all).await;
     }
 
     fn is_serving(&self) -> bool {
@@ -132,10 +158,9 @@ impl Gateway {
         }
     }
 
-    /// Hands a connection to the session side.
-    fn hand_over(&self, route: usize, opened: Opened) -> Option<crate::session::Peer> {
-        let (connection, peer) = crate::session::pair(opened);
+    /// Hands a connection to the session side; false if that is behind.
+    fn hand_over(&self, route: usize, connection: Connection) -> bool {
         let accepted = Accepted { route, connection };
-        self.accepted.try_send(accepted).ok().map(|()| peer)
+        self.accepted.try_send(accepted).is_ok()
     }
 }

@@ -14,12 +14,12 @@ use rillway_plugin_sdk::signaling::Opened;
 
 use crate::telemetry::metrics::Reject;
 
-use super::{Gateway, Route, page, socket};
+use super::{Gateway, page, requests, socket};
 
 /// Seconds after which a refused client may try again.
 pub(super) const RETRY_AFTER_SECONDS: &str = "5";
-/// Longest query string of an upgrade, bytes.
-const QUERY_BYTES_MAX: usize = 4 << 10;
+/// Longest query string for a plugin, bytes.
+pub(super) const QUERY_BYTES_MAX: usize = 4 << 10;
 /// Bytes read from a client at once. The default of 128 KiB, times all clients, would be most of a
 /// small machine.
 const READ_BUFFER_BYTES: usize = 8 << 10;
@@ -34,7 +34,18 @@ pub(super) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/healthz", get(health))
         .route("/readyz", get(ready));
     for (index, route) in gateway.settings.routes.iter().enumerate() {
-        router = router.route(route.path, any(upgrade).layer(Extension(index)));
+        let path = route.path.as_str();
+        if route.subprotocol.is_some() {
+            router = router.route(path, any(upgrade).layer(Extension(index)));
+            continue;
+        }
+        for path in [
+            path.to_owned(),
+            format!("{path}/"),
+            format!("{path}/{{*rest}}"),
+        ] {
+            router = router.route(&path, any(requests::answer).layer(Extension(index)));
+        }
     }
     router.fallback(other).with_state(gateway)
 }
@@ -82,14 +93,15 @@ async fn upgrade(
     headers: HeaderMap,
     socket: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    let Some(&wanted) = gateway.settings.routes.get(route) else {
+    let wanted = gateway.settings.routes.get(route);
+    let Some((path, wanted)) = wanted.and_then(|w| Some((&w.path, w.subprotocol.as_ref()?))) else {
         return page::not_found();
     };
     let socket = match socket {
         Ok(socket) => socket,
         Err(rejection) => {
             gateway.recorder.rejected(Reject::BadRequest);
-            return no_websocket(wanted, &rejection);
+            return no_websocket(path, wanted, &rejection);
         }
     };
     if !gateway.settings.origins.admits(&headers, address.ip()) {
@@ -101,7 +113,7 @@ async fn upgrade(
     }
     let offered = socket
         .requested_protocols()
-        .any(|protocol| protocol == wanted.subprotocol);
+        .any(|protocol| protocol == wanted.as_str());
     if !offered || uri.query().is_some_and(|q| q.len() > QUERY_BYTES_MAX) {
         gateway.recorder.rejected(Reject::Subprotocol);
         return refused_protocol(wanted);
@@ -110,54 +122,48 @@ async fn upgrade(
         gateway.recorder.rejected(Reject::Draining);
         return unavailable(reason);
     }
-    let Ok(permit) = gateway.sockets.clone().try_acquire_owned() else {
+    let Ok(permit) = gateway.clients.clone().try_acquire_owned() else {
         gateway.recorder.rejected(Reject::Full);
         return unavailable("as many clients are connected as may be\n");
     };
     let opened = Opened {
-        path: wanted.path.to_owned(),
+        path: path.clone(),
         query: uri.query().unwrap_or_default().to_owned(),
-        subprotocol: wanted.subprotocol.to_owned(),
+        subprotocol: wanted.clone(),
         remote_address: address.to_string(),
         resource: None,
         attributes: Vec::new(),
     };
     let bytes_max = gateway.settings.message_bytes_max;
     socket
-        .protocols([wanted.subprotocol])
+        .protocols([wanted.clone()])
         .max_message_size(bytes_max)
         .max_frame_size(bytes_max)
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
         .on_upgrade(move |socket| async move {
-            if let Some(peer) = gateway.hand_over(route, opened) {
+            let (connection, peer) = crate::session::pair(opened);
+            if gateway.hand_over(route, connection) {
                 socket::run(&gateway, socket, peer).await;
             }
             drop(permit);
         })
 }
 
-fn no_websocket(route: Route, rejection: &WebSocketUpgradeRejection) -> Response {
+fn no_websocket(path: &str, subprotocol: &str, rejection: &WebSocketUpgradeRejection) -> Response {
     let hint = format!(
-        "{} is for WebSocket connections with subprotocol {}: {}\n",
-        route.path,
-        route.subprotocol,
+        "{path} is for WebSocket connections with subprotocol {subprotocol}: {}\n",
         rejection.body_text()
     );
     (StatusCode::UPGRADE_REQUIRED, [(UPGRADE, "websocket")], hint).into_response()
 }
 
-fn refused_protocol(route: Route) -> Response {
-    let hint = format!(
-        "offer the WebSocket subprotocol {} and a short query\n",
-        route.subprotocol
-    );
+fn refused_protocol(subprotocol: &str) -> Response {
+    let hint = format!("offer the WebSocket subprotocol {subprotocol} and a short query\n");
     let mut response = (StatusCode::BAD_REQUEST, hint).into_response();
-    let headers = response.headers_mut();
-    headers.insert(
-        SEC_WEBSOCKET_PROTOCOL,
-        HeaderValue::from_static(route.subprotocol),
-    );
+    if let Ok(value) = HeaderValue::from_str(subprotocol) {
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, value);
+    }
     response
 }
 

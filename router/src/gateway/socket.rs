@@ -14,9 +14,9 @@ use tungstenite::error::ProtocolError;
 
 use crate::rate::Bucket;
 use crate::session::{Close, Incoming, Outgoing, OutgoingQueue, Peer, close, frame_bytes};
-use crate::telemetry::metrics::{GatewayRecorder, Reject};
+use crate::telemetry::metrics::Reject;
 
-use super::Gateway;
+use super::{Gateway, Open};
 
 /// Time a client has to take our close frame and answer it (RFC 6455 §7.1.1).
 const CLOSE_TIME: Duration = Duration::from_secs(2);
@@ -67,22 +67,6 @@ pub(super) async fn run(gateway: &Gateway, socket: WebSocket, peer: Peer) {
     let reason = format!("closed with {}: {}", close.code, close.reason);
     tell(&incoming, reason).await;
     hang_up(&mut sink, &mut stream, close).await;
-}
-
-/// Counts a connection as open while it lives.
-struct Open<'a>(&'a GatewayRecorder);
-
-impl<'a> Open<'a> {
-    fn new(recorder: &'a GatewayRecorder) -> Self {
-        recorder.opened();
-        Open(recorder)
-    }
-}
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        self.0.closed();
-    }
 }
 
 async fn tell(incoming: &mpsc::Sender<Incoming>, reason: String) {

@@ -96,18 +96,17 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
             worker.thread
         })
         .collect();
-    let factories: Rc<[Box<dyn SignalingFactory>]> =
-        Rc::from([Box::new(NativeFactory::rooms()) as Box<dyn SignalingFactory>]);
+    let served = signaling();
     let (accepted, to_accept) = mpsc::channel(ACCEPTED_MAX);
     let gateway = Arc::new(Gateway::new(
-        settings::gateway(&config, routes(&factories)),
+        settings::gateway(&config, served.iter().map(|s| s.route.clone()).collect()),
         phase_seen,
         accepted,
         alive,
         recorder,
     ));
     tokio::task::spawn_local(session::deliver_leaves(control.clone()));
-    tokio::task::spawn_local(accept(control.clone(), factories, to_accept));
+    tokio::task::spawn_local(accept(control.clone(), served, to_accept));
     tokio::spawn(crate::gateway::serve(gateway.clone(), listener));
     // Nobody waits any more only if the start was given up; then an order to stop is on its way.
     let _ = ready.send(());
@@ -137,6 +136,7 @@ fn control(
         facts: settings::join_facts(config),
         phase,
         join_timeout: session::JOIN_TIMEOUT,
+        idle_time: session::IDLE_TIME,
         recorder: recorder.clone(),
     }
 }
@@ -154,14 +154,20 @@ fn authenticator(policy: AuthenticationPolicy) -> Box<dyn Authenticator> {
     }
 }
 
-fn routes(factories: &[Box<dyn SignalingFactory>]) -> Vec<Route> {
-    factories
-        .iter()
-        .map(|factory| Route {
-            path: factory.path(),
-            subprotocol: factory.subprotocol(),
-        })
-        .collect()
+/// A route of the gateway and the plugin it leads to.
+struct Served {
+    route: Route,
+    factory: Rc<dyn SignalingFactory>,
+}
+
+fn signaling() -> Vec<Served> {
+    vec![Served {
+        route: Route {
+            path: "/signal/rooms".to_owned(),
+            subprotocol: Some("rillway.rooms.v1".to_owned()),
+        },
+        factory: Rc::new(NativeFactory::rooms()),
+    }]
 }
 
 fn log_worker(worker: &Worker) {
@@ -179,26 +185,22 @@ fn log_worker(worker: &Worker) {
     );
 }
 
-/// Starts a session for each connection the gateway accepts.
-async fn accept(
-    control: Rc<Control>,
-    factories: Rc<[Box<dyn SignalingFactory>]>,
-    mut accepted: mpsc::Receiver<Accepted>,
-) {
+/// Starts a session for each client the gateway accepts.
+async fn accept(control: Rc<Control>, served: Vec<Served>, mut accepted: mpsc::Receiver<Accepted>) {
     while let Some(Accepted { route, connection }) = accepted.recv().await {
         // Without an instance the connection is dropped, which closes it as our fault.
-        let Some(factory) = factories.get(route) else {
+        let Some(Served { factory, .. }) = served.get(route) else {
             continue;
         };
-        let instance = match factory.open() {
-            Ok(instance) => instance,
-            Err(fault) => {
-                tracing::warn!(plugin = factory.plugin(), %fault, "no signaling instance");
-                continue;
+        let (control, plugin, opening) = (control.clone(), factory.plugin(), factory.open());
+        tokio::task::spawn_local(async move {
+            match opening.await {
+                Ok(instance) => session::run(control, plugin, instance, connection).await,
+                Err(fault) => {
+                    tracing::warn!(plugin = &*plugin, %fault, "no signaling instance");
+                }
             }
-        };
-        let session = session::run(control.clone(), factory.plugin(), instance, connection);
-        tokio::task::spawn_local(session);
+        });
     }
 }
 
@@ -239,7 +241,8 @@ mod tests {
     use rillway_core::api::EventKind;
 
     use super::*;
-    use crate::session::JoinFacts;
+    use crate::session::{Company, JoinFacts, Mail};
+    use futures_util::FutureExt as _;
     use rillway_plugin_sdk::types::Limits;
 
     fn control(directory: MemoryDirectory, phase: watch::Receiver<Phase>) -> Rc<Control> {
@@ -260,6 +263,7 @@ mod tests {
             },
             phase,
             join_timeout: session::JOIN_TIMEOUT,
+            idle_time: session::IDLE_TIME,
             recorder: Registry::new().gateway(),
         })
     }
@@ -275,7 +279,13 @@ mod tests {
             control.directory.place("a").await.unwrap(),
             control.directory.place("b").await.unwrap(),
         ];
-        let mut mailboxes = leases.each_ref().map(|l| control.clients.add(l.worker()).1);
+        let company = || Company {
+            plugin: "p".into(),
+            room: "r".into(),
+        };
+        let mut mailboxes = leases
+            .each_ref()
+            .map(|lease| control.clients.add(lease.worker(), company()).1);
         let watch = |id| WorkerWatch {
             id,
             control: control.clone(),
@@ -287,10 +297,10 @@ mod tests {
         let (_, closed) = mpsc::channel(1);
         dispatch(watch(dead), closed).await;
         assert!(matches!(
-            mailboxes[0].try_recv(),
-            Ok(EventKind::Removed { .. })
+            mailboxes[0].next().await,
+            Some(Mail::Event(EventKind::Removed { .. }))
         ));
-        assert!(mailboxes[1].try_recv().is_err());
+        assert!(mailboxes[1].next().now_or_never().is_none());
         assert_eq!(alive.load(Ordering::Relaxed), 1);
         let again = control.directory.place("a").await.unwrap();
         assert_ne!(again.worker(), dead, "the room comes back elsewhere");

@@ -123,14 +123,14 @@ impl Drain {
         let closing = (self.notice / 4).min(CLOSING_MAX);
         let until = Instant::now() + self.notice - closing;
         tracing::info!(
-            clients = self.gateway.sockets_open(),
+            clients = self.gateway.clients_open(),
             notice_ms = self.notice.as_millis(),
             "draining: clients are told to leave"
         );
         // Receivers are everywhere; without one nobody is left to be told.
         let _ = self.phase.send(Phase::Draining(until));
         let stopped = tokio::select! {
-            () = self.gateway.sockets_closed() => false,
+            () = self.gateway.clients_gone() => false,
             () = tokio::time::sleep_until(until.into()) => false,
             () = self.orders.stop() => true,
         };
@@ -141,9 +141,9 @@ impl Drain {
     async fn close(&mut self, time: Duration) {
         let _ = self.phase.send(Phase::Closing);
         tokio::select! {
-            () = self.gateway.sockets_closed() => {}
+            () = self.gateway.clients_gone() => {}
             () = tokio::time::sleep(time) => {
-                let clients = self.gateway.sockets_open();
+                let clients = self.gateway.clients_open();
                 tracing::debug!(clients, "connections cut off");
             }
             () = self.orders.stop() => {}

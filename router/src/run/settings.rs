@@ -14,6 +14,9 @@ use crate::worker::{self, StartError};
 
 use super::RunError;
 
+/// What a request may hold beside a session description, bytes.
+const BODY_BYTES_SLACK: usize = 16 << 10;
+
 /// Set-up of every worker.
 ///
 /// # Errors
@@ -109,6 +112,7 @@ pub(super) fn gateway(config: &Config, routes: Vec<Route>) -> gateway::Settings 
         page: gateway.page,
         connections_max: gateway.connections_max as usize,
         message_bytes_max: gateway.message_bytes_max as usize,
+        body_bytes_max: config.limits.sdp_bytes as usize + BODY_BYTES_SLACK,
         messages_per_second_max: gateway.messages_per_second_max,
         ping_interval: gateway.ping_interval,
         idle_timeout: gateway.idle_timeout,

@@ -1,11 +1,18 @@
 //! Bounds on what a signaling plugin may ask for: it is not trusted, and it passes on what clients
 //! wrote.
 
-use rillway_plugin_sdk::signaling::{Action, FailureCode, Frame};
+use rillway_plugin_sdk::signaling::{Action, FailureCode, HttpResponse};
 use rillway_plugin_sdk::types::Limits;
 
 use super::auth::NAME_BYTES_MAX;
+use super::connection::frame_bytes;
 
+/// Longest answer to a request, bytes (part of the ABI).
+const BODY_BYTES_MAX: usize = 1 << 20;
+/// Headers of an answer (part of the ABI).
+const HEADERS_MAX: usize = 64;
+/// Largest frame to another client's instance, bytes (part of the ABI).
+const RELAY_BYTES_MAX: usize = 128 << 10;
 /// Largest frame to a client, bytes: a room of 1,000 participants with their tracks fits twice.
 const FRAME_BYTES_MAX: usize = 1 << 20;
 /// Longest name of a scheme, bytes.
@@ -51,7 +58,15 @@ const fn invalid(message: &'static str) -> Refusal {
 pub(super) fn check(action: &Action, limits: &Limits) -> Result<(), Refusal> {
     let sdp_fits = |sdp: &str| sdp.len() <= limits.sdp_bytes as usize;
     match action {
-        Action::Send(frame) => need(fits(frame), too_long("the frame is above 1 MiB")),
+        Action::Send(frame) => need(
+            frame_bytes(frame) <= FRAME_BYTES_MAX,
+            too_long("the frame is above 1 MiB"),
+        ),
+        Action::SendTo(_, frame) => need(
+            frame_bytes(frame) <= RELAY_BYTES_MAX,
+            too_long("the frame is above 128 KiB"),
+        ),
+        Action::Respond(response) => check_response(response),
         Action::Authenticate {
             scheme,
             credentials,
@@ -122,11 +137,19 @@ fn need(holds: bool, refusal: Refusal) -> Result<(), Refusal> {
     if holds { Ok(()) } else { Err(refusal) }
 }
 
-fn fits(frame: &Frame) -> bool {
-    match frame {
-        Frame::Text(text) => text.len() <= FRAME_BYTES_MAX,
-        Frame::Binary(bytes) => bytes.len() <= FRAME_BYTES_MAX,
-    }
+fn check_response(response: &HttpResponse) -> Result<(), Refusal> {
+    need(
+        (200..=599).contains(&response.status),
+        invalid("a status is 200 to 599"),
+    )?;
+    need(
+        response.headers.len() <= HEADERS_MAX,
+        too_long("a response has more than 64 headers"),
+    )?;
+    need(
+        response.body.len() <= BODY_BYTES_MAX,
+        too_long("the body of a response is above 1 MiB"),
+    )
 }
 
 /// Whether a plugin may close a connection with this code (RFC 6455 §7.4.2; 1005, 1006 and 1015
@@ -140,7 +163,7 @@ pub(super) fn is_close_code(code: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rillway_plugin_sdk::signaling::PublishedSource;
+    use rillway_plugin_sdk::signaling::{Frame, PublishedSource};
     use rillway_plugin_sdk::types::{Direction, ParticipantId, Source};
 
     use super::*;
@@ -234,6 +257,33 @@ mod tests {
             (data(1_001, 1, 1), LimitExceeded),
         ] {
             assert_eq!(refused(&action), Some(code));
+        }
+    }
+
+    #[test]
+    fn responses_and_relayed_frames_have_their_bounds() {
+        use FailureCode::{Invalid, LimitExceeded};
+        let response = |status, headers, body| {
+            Action::Respond(HttpResponse {
+                id: 1,
+                status,
+                headers: vec![("a".into(), "b".into()); headers],
+                body: vec![0; body],
+            })
+        };
+        let relay = |bytes| Action::SendTo(ParticipantId(1), Frame::Text("x".repeat(bytes)));
+        for (action, expected) in [
+            (response(200, 64, 1 << 20), None),
+            (response(599, 0, 0), None),
+            (response(199, 0, 0), Some(Invalid)),
+            (response(101, 0, 0), Some(Invalid)),
+            (response(600, 0, 0), Some(Invalid)),
+            (response(200, 65, 0), Some(LimitExceeded)),
+            (response(200, 0, (1 << 20) + 1), Some(LimitExceeded)),
+            (relay(128 << 10), None),
+            (relay((128 << 10) + 1), Some(LimitExceeded)),
+        ] {
+            assert_eq!(refused(&action), expected);
         }
     }
 

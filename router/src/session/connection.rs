@@ -1,4 +1,5 @@
-//! The two ends of a client connection: the gateway moves frames, the session gives them meaning.
+//! The two ends of a client connection: the gateway moves frames and requests, the session gives them
+//! meaning.
 //!
 //! Both directions are bounded. Toward the session the gateway waits, so that a client that sends
 //! faster than it is served is slowed down by TCP. Toward the client nobody waits: a client that
@@ -7,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rillway_plugin_sdk::signaling::{Frame, Opened};
+use rillway_plugin_sdk::signaling::{Frame, HttpRequest, HttpResponse, Opened};
 use tokio::sync::{mpsc, oneshot};
 
 /// Frames of a client waiting for its session. A few, so that one burst is taken at once.
@@ -65,8 +66,34 @@ impl Close {
 pub(crate) enum Incoming {
     /// The client sent a frame.
     Frame(Frame),
+    /// The client sent a request.
+    Request(Exchange),
     /// The connection is gone; nothing follows.
     Closed(String),
+}
+
+/// An HTTP request and the way of its answer.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    /// The request; the session gives it its id.
+    pub(crate) request: HttpRequest,
+    /// Where the answer goes. Dropped without one, it is a fault of ours.
+    pub(crate) answer: oneshot::Sender<Answer>,
+}
+
+/// What becomes of an HTTP request.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// The plugin's answer.
+    Response(HttpResponse),
+    /// The client's session ended before it.
+    Gone,
+    /// Too many requests of this client wait already.
+    Busy,
+    /// The router is going away.
+    Closing,
+    /// The plugin failed.
+    Fault,
 }
 
 /// From the session to the gateway.
@@ -85,8 +112,17 @@ pub(crate) struct Connection {
     pub(crate) opened: Opened,
     /// What it sends.
     pub(crate) incoming: mpsc::Receiver<Incoming>,
-    /// What is sent to it.
-    pub(crate) outbox: Outbox,
+    /// How it is reached.
+    pub(crate) way: Way,
+}
+
+/// How a client is reached.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// By frames of its WebSocket connection.
+    Socket(Outbox),
+    /// By answers to its requests.
+    Requests,
 }
 
 /// The gateway's end.
@@ -100,7 +136,18 @@ pub(crate) struct Peer {
     pub(crate) abort: oneshot::Receiver<Close>,
 }
 
-/// Makes the two ends of a connection.
+/// Makes a client over HTTP: its session's end, and where its requests go.
+pub(crate) fn resource(opened: Opened) -> (Connection, mpsc::Sender<Incoming>) {
+    let (sender, incoming) = mpsc::channel(INCOMING_MAX);
+    let connection = Connection {
+        opened,
+        incoming,
+        way: Way::Requests,
+    };
+    (connection, sender)
+}
+
+/// Makes the two ends of a WebSocket connection.
 pub(crate) fn pair(opened: Opened) -> (Connection, Peer) {
     let (incoming_sender, incoming) = mpsc::channel(INCOMING_MAX);
     let (outgoing_sender, outgoing) = mpsc::channel(OUTGOING_FRAMES_MAX);
@@ -109,11 +156,11 @@ pub(crate) fn pair(opened: Opened) -> (Connection, Peer) {
     let connection = Connection {
         opened,
         incoming,
-        outbox: Outbox {
+        way: Way::Socket(Outbox {
             queue: outgoing_sender,
             bytes: bytes.clone(),
             abort: Some(abort_sender),
-        },
+        }),
     };
     let peer = Peer {
         incoming: incoming_sender,
@@ -207,33 +254,41 @@ mod tests {
         Frame::Text("x".repeat(bytes))
     }
 
+    fn open() -> (Outbox, Peer) {
+        let (connection, peer) = pair(Opened::default());
+        match connection.way {
+            Way::Socket(outbox) => (outbox, peer),
+            Way::Requests => panic!("a WebSocket has an outbox"),
+        }
+    }
+
     #[tokio::test]
     async fn frames_and_close_keep_their_order() {
-        let (mut connection, mut peer) = pair(Opened::default());
-        connection.outbox.send(text(3)).unwrap();
-        connection.outbox.close(Close::new(close::NORMAL, "bye"));
+        let (mut outbox, mut peer) = open();
+        outbox.send(text(3)).unwrap();
+        outbox.close(Close::new(close::NORMAL, "bye"));
         assert!(matches!(peer.outgoing.next().await, Some(Outgoing::Frame(f)) if f == text(3)));
         assert!(matches!(peer.outgoing.next().await, Some(Outgoing::Close(c)) if c.code == 1000));
-        drop(connection);
+        drop(outbox);
         assert!(peer.outgoing.next().await.is_none());
     }
 
     #[tokio::test]
     async fn bytes_and_frames_are_bounded_and_given_back() {
-        let (mut connection, mut peer) = pair(Opened::default());
+        let (mut outbox, mut peer) = open();
         for _ in 0..4 {
-            connection.outbox.send(text(1 << 20)).unwrap();
+            outbox.send(text(1 << 20)).unwrap();
         }
-        assert_eq!(connection.outbox.send(text(1)), Err(Overflow));
+        assert_eq!(outbox.send(text(1)), Err(Overflow));
         peer.outgoing.next().await.unwrap();
-        connection.outbox.send(text(1 << 20)).unwrap();
+        outbox.send(text(1 << 20)).unwrap();
 
-        let (mut connection, mut peer) = pair(Opened::default());
+        let (mut outbox, mut peer) = open();
         for _ in 0..OUTGOING_FRAMES_MAX {
-            connection.outbox.send(text(1)).unwrap();
+            outbox.send(text(1)).unwrap();
         }
-        assert_eq!(connection.outbox.send(text(1)), Err(Overflow));
-        connection.outbox.close(Close::new(close::NORMAL, ""));
+        assert_eq!(outbox.send(text(1)), Err(Overflow));
+        outbox.close(Close::new(close::NORMAL, ""));
         assert_eq!(
             peer.abort.try_recv().unwrap().code,
             close::NORMAL,

@@ -5,6 +5,7 @@
 //! policy thread fits behind the same two traits.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 
 use futures_util::future::LocalBoxFuture;
 use rillway_plugin_sdk::signaling::{Command, Input, Signaling};
@@ -21,6 +22,9 @@ pub(crate) enum PluginFault {
     /// It asked for more than the host allows.
     #[error("the signaling plugin exceeded a bound: {0}")]
     Excess(&'static str),
+    /// It asked for what cannot be, with this transport.
+    #[error("the signaling plugin broke the ABI: {0}")]
+    Misused(&'static str),
 }
 
 /// The signaling of one client connection.
@@ -32,29 +36,18 @@ pub(crate) trait SignalingInstance {
     fn call(&mut self, input: Input) -> LocalBoxFuture<'_, Result<Vec<Command>, PluginFault>>;
 }
 
-/// Makes an instance for each connection of one path and subprotocol.
+/// Makes an instance for each client of a plugin.
 pub(crate) trait SignalingFactory {
-    /// Name of the plugin, for logs and metrics.
-    fn plugin(&self) -> &'static str;
+    /// Name of the plugin, for logs, and for who may be reached by `send-to`.
+    fn plugin(&self) -> Rc<str>;
 
-    /// Request path that leads here.
-    fn path(&self) -> &'static str;
-
-    /// WebSocket subprotocol clients must offer.
-    fn subprotocol(&self) -> &'static str;
-
-    /// A new instance.
-    ///
-    /// # Errors
-    /// [`PluginFault`].
-    fn open(&self) -> Result<Box<dyn SignalingInstance>, PluginFault>;
+    /// A new instance; may take time.
+    fn open(&self) -> LocalBoxFuture<'static, Result<Box<dyn SignalingInstance>, PluginFault>>;
 }
 
 /// A plugin compiled into the router.
 pub(crate) struct NativeFactory {
     plugin: &'static str,
-    path: &'static str,
-    subprotocol: &'static str,
     open: fn() -> Box<dyn Signaling>,
 }
 
@@ -63,28 +56,19 @@ impl NativeFactory {
     pub(crate) fn rooms() -> Self {
         NativeFactory {
             plugin: "signaling-rooms",
-            path: "/signal/rooms",
-            subprotocol: "rillway.rooms.v1",
             open: || Box::new(signaling_rooms::Rooms::new()),
         }
     }
 }
 
 impl SignalingFactory for NativeFactory {
-    fn plugin(&self) -> &'static str {
-        self.plugin
+    fn plugin(&self) -> Rc<str> {
+        self.plugin.into()
     }
 
-    fn path(&self) -> &'static str {
-        self.path
-    }
-
-    fn subprotocol(&self) -> &'static str {
-        self.subprotocol
-    }
-
-    fn open(&self) -> Result<Box<dyn SignalingInstance>, PluginFault> {
-        Ok(Box::new(Native::new((self.open)())))
+    fn open(&self) -> LocalBoxFuture<'static, Result<Box<dyn SignalingInstance>, PluginFault>> {
+        let native: Box<dyn SignalingInstance> = Box::new(Native::new((self.open)()));
+        Box::pin(std::future::ready(Ok(native)))
     }
 }
 

@@ -3,14 +3,16 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use rillway_core::api::{Action, EventKind, Request};
-use rillway_core::id::{ClientId, Reference};
+use rillway_core::api::{Action, Request};
+use rillway_core::id::{ClientId, ParticipantId, Reference};
+use rillway_plugin_sdk::signaling::Frame;
 use rillway_plugin_sdk::types::Grant;
 use tokio::sync::mpsc;
 
 use crate::directory::Lease;
 use crate::worker::ToWorker;
 
+use super::clients::{Company, Mailbox, RelayError};
 use super::{Control, EXPIRY_CHECK, Wake, leave, now_ms, translate};
 
 /// Whether a session's client is in a room.
@@ -55,13 +57,14 @@ impl Membership {
             }
         };
         tokio::select! {
-            event = member.mailbox.recv() => Wake::Event(event),
+            mail = member.mailbox.next() => Wake::Mail(mail),
             () = sleep_until(timer) => Wake::Member,
         }
     }
 }
 
-async fn sleep_until(moment: Option<Instant>) {
+/// At this moment; never, if there is none.
+pub(super) async fn sleep_until(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment.into()).await,
         None => std::future::pending().await,
@@ -73,7 +76,7 @@ pub(super) struct Member {
     control: Rc<Control>,
     client: ClientId,
     lease: Lease,
-    mailbox: mpsc::Receiver<EventKind>,
+    mailbox: Mailbox,
     asked_at: Instant,
     connected: bool,
     expires_at_ms: Option<u64>,
@@ -86,6 +89,7 @@ impl Member {
     /// What is in the way, for people.
     pub(super) async fn enter(
         control: &Rc<Control>,
+        plugin: &Rc<str>,
         reference: u64,
         grant: Grant,
     ) -> Result<Member, &'static str> {
@@ -94,7 +98,11 @@ impl Member {
             .place(&grant.room)
             .await
             .map_err(|_| "no media worker is running")?;
-        let (client, mailbox) = control.clients.add(lease.worker());
+        let company = Company {
+            plugin: plugin.clone(),
+            room: grant.room.as_str().into(),
+        };
+        let (client, mailbox) = control.clients.add(lease.worker(), company);
         let member = Member {
             control: control.clone(),
             client,
@@ -132,6 +140,14 @@ impl Member {
                 mpsc::error::TrySendError::Full(_) => "the media worker is overloaded",
                 mpsc::error::TrySendError::Closed(_) => "the media worker has ended",
             })
+    }
+
+    /// Hands a frame to another client of the same plugin in this room.
+    ///
+    /// # Errors
+    /// [`RelayError`].
+    pub(super) fn relay(&self, to: ParticipantId, frame: Frame) -> Result<(), RelayError> {
+        self.control.clients.relay(self.client, to, frame)
     }
 
     /// Time from the join to the first connected transport; `None` for every later one.

@@ -1,4 +1,4 @@
-//! Sessions: one actor per client connection, on the control thread.
+//! Sessions: one actor per client, a WebSocket connection or an HTTP resource, on the control thread.
 //!
 //! A session hands its plugin what the client sent and what happened in the room, and carries out
 //! the commands that come back, in order. The plugin is not trusted: every command is checked for
@@ -8,9 +8,11 @@
 mod auth;
 mod check;
 mod clients;
+mod commands;
 mod connection;
 mod factory;
 mod member;
+mod requests;
 mod translate;
 
 use std::collections::VecDeque;
@@ -20,8 +22,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use futures_util::future::LocalBoxFuture;
 use rillway_core::api::{Action as CoreAction, EventKind, Request, TransportState};
 use rillway_core::id::{ClientId, Reference, WorkerId};
-use rillway_plugin_sdk::signaling::{Action, Command, FailureCode, Input};
-use rillway_plugin_sdk::types::{Denial, Grant};
+use rillway_plugin_sdk::signaling::{FailureCode, Input};
+use rillway_plugin_sdk::types::{Denial, Grant, ParticipantId};
 use tokio::sync::{mpsc, watch};
 
 use crate::directory::Directory;
@@ -31,29 +33,31 @@ use crate::worker::ToWorker;
 
 pub(crate) use auth::{Authenticator, Open};
 pub(crate) use clients::Clients;
+#[cfg(test)]
+pub(crate) use clients::Company;
 pub(crate) use connection::{
-    Close, Connection, Incoming, Outgoing, OutgoingQueue, Peer, close, frame_bytes, pair,
+    Answer, Close, Connection, Exchange, Incoming, Outgoing, OutgoingQueue, Peer, close,
+    frame_bytes, pair, resource,
 };
 pub(crate) use factory::{NativeFactory, PluginFault, SignalingFactory, SignalingInstance};
+pub(crate) use requests::{ANSWER_TIME, IDLE_TIME};
 pub(crate) use translate::JoinFacts;
 
-use auth::Credentials;
-use member::{Member, Membership};
+pub(crate) use clients::Mail;
+use connection::{Outbox, Way};
+use member::Membership;
+use requests::Requests;
 
 /// Commands one call may return: an automatic subscription to every track of a large room fits.
 const COMMANDS_MAX: usize = 4_096;
 /// Length of a chain of inputs each caused by the answer to the one before, after which the plugin
 /// is taken to run in circles.
 const CHAIN_MAX: u8 = 16;
-/// Shortest tick, milliseconds (part of the ABI).
-const TICK_MS_MIN: u32 = 100;
 /// Publishing offers and ICE restarts a client may ask for per second, and at once. Each costs its
 /// worker about a millisecond, which others in the same core would feel.
 const NEGOTIATIONS_PER_SECOND: u32 = 10;
 /// Time a worker has to answer a join.
 pub(crate) const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time the authentication policy has; then the answer is no.
-const AUTHENTICATE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A grant's expiry is compared with the wall clock at least this often, because that clock may be
 /// set while we wait by another one.
 const EXPIRY_CHECK: Duration = Duration::from_secs(15);
@@ -85,6 +89,8 @@ pub(crate) struct Control {
     pub(crate) phase: watch::Receiver<Phase>,
     /// Time a worker has to answer a join: [`JOIN_TIMEOUT`] but in tests.
     pub(crate) join_timeout: Duration,
+    /// Time a client over HTTP may have nothing to do: [`IDLE_TIME`] but in tests.
+    pub(crate) idle_time: Duration,
     /// Counts denials, and the time from join to connected.
     pub(crate) recorder: GatewayRecorder,
 }
@@ -117,18 +123,27 @@ fn leave(client: ClientId) -> ToWorker {
 /// Runs a session until its connection is gone.
 pub(crate) async fn run(
     control: Rc<Control>,
-    plugin: &'static str,
+    plugin: Rc<str>,
     instance: Box<dyn SignalingInstance>,
     connection: Connection,
 ) {
+    let Connection {
+        opened,
+        incoming,
+        way,
+    } = connection;
     let phase = control.phase.clone();
-    let opened = Input::Opened(connection.opened.clone());
+    let client = match way {
+        Way::Socket(outbox) => Client::Socket(outbox),
+        Way::Requests => Client::Http(Requests::new(control.idle_time)),
+    };
     let mut session = Session {
         control,
         plugin,
         instance,
-        connection,
-        inputs: VecDeque::from([(opened, 0)]),
+        incoming,
+        client,
+        inputs: VecDeque::from([(Input::Opened(opened), 0)]),
         grant: None,
         membership: Membership::Outside,
         authenticating: None,
@@ -140,6 +155,12 @@ pub(crate) async fn run(
     session.run().await;
 }
 
+/// How the client is reached.
+enum Client {
+    Socket(Outbox),
+    Http(Requests),
+}
+
 struct Authenticating {
     reference: u64,
     /// The room that was asked for, if one was.
@@ -149,9 +170,10 @@ struct Authenticating {
 
 struct Session {
     control: Rc<Control>,
-    plugin: &'static str,
+    plugin: Rc<str>,
     instance: Box<dyn SignalingInstance>,
-    connection: Connection,
+    incoming: mpsc::Receiver<Incoming>,
+    client: Client,
     /// Inputs for the plugin, each with the length of the chain that caused it.
     inputs: VecDeque<(Input, u8)>,
     grant: Option<Grant>,
@@ -176,11 +198,13 @@ enum End {
 /// What a session waits for.
 enum Wake {
     Incoming(Option<Incoming>),
-    Event(Option<EventKind>),
+    Mail(Option<Mail>),
     Decided(Result<Grant, Denial>),
     Tick,
     Member,
     Phase,
+    /// A client over HTTP may have been idle for too long.
+    Idle,
 }
 
 impl Session {
@@ -195,27 +219,43 @@ impl Session {
             }
         };
         self.membership = Membership::Outside;
-        let reason = match end {
-            End::Gone(reason) => reason,
-            End::Close(close) => {
-                let reason = close.reason.clone();
-                self.connection.outbox.close(close);
-                reason
-            }
-            End::Abort(close) => {
-                let reason = close.reason.clone();
-                self.connection.outbox.abort(close);
-                reason
-            }
-        };
+        let reason = self.end(end);
         // The plugin's last word is ignored, its fault too: the connection is over either way.
         let _ = self.instance.call(Input::Closed(reason)).await;
         self.await_closed().await;
     }
 
+    /// Tells the client that the session is over; returns why.
+    fn end(&mut self, end: End) -> String {
+        let (close, at_once) = match end {
+            End::Gone(reason) => return reason,
+            End::Close(close) => (close, false),
+            End::Abort(close) => (close, true),
+        };
+        let reason = close.reason.clone();
+        match &mut self.client {
+            Client::Socket(outbox) if at_once => outbox.abort(close),
+            Client::Socket(outbox) => outbox.close(close),
+            Client::Http(requests) => {
+                // What the plugin was handed and did not answer is its fault, whatever else it meant.
+                requests.end(&|| match close.code {
+                    close::GOING_AWAY => Answer::Closing,
+                    _ => Answer::Fault,
+                });
+                self.incoming.close();
+                while let Ok(incoming) = self.incoming.try_recv() {
+                    if let Incoming::Request(exchange) = incoming {
+                        let _ = exchange.answer.send(Answer::Gone);
+                    }
+                }
+            }
+        }
+        reason
+    }
+
     /// Until the gateway has closed the connection, which it does within bounded time.
     async fn await_closed(&mut self) {
-        while let Some(Incoming::Frame(_)) = self.connection.incoming.recv().await {}
+        while let Some(Incoming::Frame(_) | Incoming::Request(_)) = self.incoming.recv().await {}
     }
 
     /// Hands every waiting input to the plugin and carries out what it asks for.
@@ -239,7 +279,7 @@ impl Session {
     }
 
     fn fault(&self, fault: &PluginFault) -> End {
-        tracing::warn!(plugin = self.plugin, %fault, "signaling plugin fault: client closed");
+        tracing::warn!(plugin = &*self.plugin, %fault, "signaling plugin fault: client closed");
         End::Abort(Close::new(
             close::PLUGIN_FAULT,
             "fault in the signaling plugin",
@@ -247,8 +287,9 @@ impl Session {
     }
 
     async fn wait(&mut self) -> Wake {
+        let idle = self.idle_check();
         let Session {
-            connection,
+            incoming,
             membership,
             authenticating,
             tick,
@@ -256,21 +297,35 @@ impl Session {
             ..
         } = self;
         tokio::select! {
-            incoming = connection.incoming.recv() => Wake::Incoming(incoming),
+            incoming = incoming.recv() => Wake::Incoming(incoming),
             wake = membership.wake() => wake,
             decision = decided(authenticating) => Wake::Decided(decision),
             () = ticked(tick) => Wake::Tick,
             () = changed(phase) => Wake::Phase,
+            () = member::sleep_until(idle) => Wake::Idle,
+        }
+    }
+
+    /// When to look whether a client over HTTP has been idle for too long.
+    fn idle_check(&mut self) -> Option<Instant> {
+        let inside = !matches!(self.membership, Membership::Outside);
+        match &mut self.client {
+            Client::Socket(_) => None,
+            Client::Http(requests) => requests.idle_check(inside, Instant::now()),
         }
     }
 
     fn wake(&mut self, wake: Wake) -> Result<(), End> {
         match wake {
             Wake::Incoming(Some(Incoming::Frame(frame))) => self.input(Input::Message(frame)),
+            Wake::Incoming(Some(Incoming::Request(exchange))) => self.asked(exchange),
             Wake::Incoming(Some(Incoming::Closed(reason))) => return Err(End::Gone(reason)),
             Wake::Incoming(None) => return Err(End::Gone("connection lost".to_owned())),
-            Wake::Event(Some(event)) => self.event(event),
-            Wake::Event(None) => {
+            Wake::Mail(Some(Mail::Event(event))) => self.event(event),
+            Wake::Mail(Some(Mail::Relayed(from, frame))) => {
+                self.input(Input::Relayed(ParticipantId(from.0), frame));
+            }
+            Wake::Mail(None) => {
                 let close = Close::new(close::EXCESS, "too slow for the events of this room");
                 return Err(End::Abort(close));
             }
@@ -278,8 +333,27 @@ impl Session {
             Wake::Tick => self.input(Input::Tick),
             Wake::Member => self.member_timer(),
             Wake::Phase => return self.phase_changed(),
+            Wake::Idle => return self.idle(),
         }
         Ok(())
+    }
+
+    fn asked(&mut self, exchange: Exchange) {
+        if let Client::Http(requests) = &mut self.client
+            && let Some(request) = requests.admit(exchange, Instant::now())
+        {
+            self.input(Input::Request(request));
+        }
+    }
+
+    fn idle(&self) -> Result<(), End> {
+        match &self.client {
+            Client::Http(requests) if requests.is_idle(Instant::now()) => {
+                let reason = "in no room, and nothing was asked for";
+                Err(End::Close(Close::new(close::IDLE, reason)))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn input(&mut self, input: Input) {
@@ -374,133 +448,6 @@ impl Session {
             ))),
         }
     }
-
-    /// Carries out one command. Returns the answer if it is known at once.
-    async fn execute(&mut self, command: Command) -> Result<Option<Input>, End> {
-        let Command { reference, action } = command;
-        if let Err(refusal) = check::check(&action, &self.control.facts.limits) {
-            if matches!(action, Action::Send(_)) {
-                return Err(self.fault(&PluginFault::Excess(refusal.message)));
-            }
-            return Ok(Some(failed(reference, refusal.code, refusal.message)));
-        }
-        Ok(match action {
-            Action::Send(frame) => {
-                self.connection.outbox.send(frame).map_err(|_| {
-                    End::Abort(Close::new(close::EXCESS, "the client reads too slowly"))
-                })?;
-                None
-            }
-            Action::Close(code, reason) => {
-                let code = if check::is_close_code(code) {
-                    code
-                } else {
-                    close::NORMAL
-                };
-                return Err(End::Close(Close::new(code, reason)));
-            }
-            Action::TickEveryMs(period_ms) => {
-                self.tick = (period_ms > 0).then(|| interval(period_ms.max(TICK_MS_MIN)));
-                None
-            }
-            Action::Authenticate {
-                scheme,
-                credentials,
-                room,
-                name,
-            } => self.authenticate(
-                reference,
-                Credentials {
-                    scheme,
-                    secret: credentials,
-                    room,
-                    name,
-                },
-            ),
-            Action::Join => self.join(reference).await,
-            Action::Leave => {
-                self.membership = Membership::Outside;
-                None
-            }
-            // Nobody waits for an HTTP answer yet, and this version knows no extension.
-            Action::Respond(_) | Action::Extension(_) => None,
-            Action::SendTo(..) => {
-                let message = "clients cannot be reached through each other yet";
-                Some(failed(reference, FailureCode::Unavailable, message))
-            }
-            Action::RequestRecording(_) => {
-                let message = "this router does not record yet";
-                Some(failed(reference, FailureCode::Unavailable, message))
-            }
-            about_room => self.request(reference, about_room),
-        })
-    }
-
-    fn authenticate(&mut self, reference: u64, credentials: Credentials) -> Option<Input> {
-        if self.authenticating.is_some() {
-            let message = "an authentication is under way";
-            return Some(failed(reference, FailureCode::WrongState, message));
-        }
-        // What an earlier decision allowed does not outlive the wish for another one.
-        self.grant = None;
-        let room = credentials.room.clone();
-        let decision = self.control.authenticator.authenticate(credentials);
-        self.authenticating = Some(Authenticating {
-            reference,
-            room,
-            decision: Box::pin(async move {
-                tokio::time::timeout(AUTHENTICATE_TIMEOUT, decision)
-                    .await
-                    .unwrap_or_else(|_| Err(Denial::Unavailable("no decision in time".to_owned())))
-            }),
-        });
-        None
-    }
-
-    async fn join(&mut self, reference: u64) -> Option<Input> {
-        if *self.phase.borrow() != Phase::Serving {
-            return Some(unavailable(reference, "the router is draining"));
-        }
-        if !matches!(self.membership, Membership::Outside) {
-            let message = "already in a room, or on the way into one";
-            return Some(failed(reference, FailureCode::WrongState, message));
-        }
-        let Some(grant) = self.grant.clone() else {
-            let message = "no grant: authenticate first";
-            return Some(failed(reference, FailureCode::Forbidden, message));
-        };
-        if grant.expires_at_ms.is_some_and(|at| at <= now_ms()) {
-            let message = "the grant has expired";
-            return Some(failed(reference, FailureCode::Forbidden, message));
-        }
-        match Member::enter(&self.control, reference, grant).await {
-            Ok(member) => {
-                self.membership = Membership::Joining { reference, member };
-                None
-            }
-            Err(problem) => Some(unavailable(reference, problem)),
-        }
-    }
-
-    fn request(&mut self, reference: u64, action: Action) -> Option<Input> {
-        let Membership::Inside(member) = &self.membership else {
-            let message = "not in a room";
-            return Some(failed(reference, FailureCode::WrongState, message));
-        };
-        let negotiates = matches!(
-            action,
-            Action::AcceptOffer { .. } | Action::AcceptReceivingOffer { .. } | Action::RestartIce
-        );
-        if negotiates && !self.negotiations.take(Instant::now()) {
-            let message = "too many offers per second";
-            return Some(failed(reference, FailureCode::LimitExceeded, message));
-        }
-        let action = translate::action(action)?;
-        member
-            .request(Reference(reference), action)
-            .err()
-            .map(|problem| unavailable(reference, problem))
-    }
 }
 
 /// The decision of the authentication policy; never, if none was asked for.
@@ -527,13 +474,6 @@ async fn ticked(tick: &mut Option<tokio::time::Interval>) {
     }
 }
 
-fn interval(period_ms: u32) -> tokio::time::Interval {
-    let period = Duration::from_millis(u64::from(period_ms));
-    let mut interval = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    interval
-}
-
 fn failed(reference: u64, code: FailureCode, message: &str) -> Input {
     Input::Failed {
         reference,
@@ -555,5 +495,7 @@ fn now_ms() -> u64 {
         })
 }
 
+#[cfg(test)]
+mod request_tests;
 #[cfg(test)]
 mod tests;

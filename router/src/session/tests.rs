@@ -4,21 +4,32 @@ use std::cell::RefCell;
 
 use rillway_core::api::{Event, ParticipantInfo};
 use rillway_core::id::ParticipantId;
-use rillway_plugin_sdk::signaling::{Frame, Opened};
+use rillway_plugin_sdk::signaling::{Action, Command, Frame, Opened};
 use rillway_plugin_sdk::types::{Limits, Source, TrackId};
 use tokio::task::LocalSet;
 
+use super::auth::Credentials;
 use super::*;
 use crate::directory::MemoryDirectory;
 use crate::telemetry::metrics::Registry;
 
-type Script = Box<dyn FnMut(&Input) -> Vec<Action>>;
+pub(super) type Script = Box<dyn FnMut(&Input) -> Vec<Action>>;
 
 /// A plugin that notes every input and answers by its script, with growing references.
-struct Scripted {
+pub(super) struct Scripted {
     script: Script,
     seen: Rc<RefCell<Vec<Input>>>,
     reference: u64,
+}
+
+impl Scripted {
+    pub(super) fn new(script: Script, seen: Rc<RefCell<Vec<Input>>>) -> Self {
+        Scripted {
+            script,
+            seen,
+            reference: 0,
+        }
+    }
 }
 
 impl SignalingInstance for Scripted {
@@ -55,10 +66,11 @@ impl Authenticator for Expiring {
     }
 }
 
-struct Setup {
-    queue: usize,
-    join_timeout: Duration,
-    grant_ms: Option<u64>,
+pub(super) struct Setup {
+    pub(super) queue: usize,
+    pub(super) join_timeout: Duration,
+    pub(super) grant_ms: Option<u64>,
+    pub(super) idle_time: Duration,
 }
 
 impl Default for Setup {
@@ -67,6 +79,7 @@ impl Default for Setup {
             queue: 64,
             join_timeout: Duration::from_secs(60),
             grant_ms: None,
+            idle_time: IDLE_TIME,
         }
     }
 }
@@ -90,34 +103,40 @@ const LIMITS: Limits = Limits {
     subscriptions_per_participant: 4,
 };
 
+pub(super) fn control(
+    setup: &Setup,
+    directory: &MemoryDirectory,
+    queue: mpsc::Sender<ToWorker>,
+    phase: watch::Receiver<Phase>,
+) -> Control {
+    Control {
+        directory: Box::new(directory.clone()),
+        workers: vec![queue],
+        clients: Clients::default(),
+        authenticator: Box::new(Expiring(setup.grant_ms)),
+        facts: JoinFacts {
+            limits: LIMITS,
+            ice_servers: Vec::new(),
+        },
+        phase,
+        join_timeout: setup.join_timeout,
+        idle_time: setup.idle_time,
+        recorder: Registry::new().gateway(),
+    }
+}
+
 impl Stage {
     fn new(setup: &Setup, script: impl FnMut(&Input) -> Vec<Action> + 'static) -> Self {
         let (queue, requests) = mpsc::channel(setup.queue);
         let (phase, phase_seen) = watch::channel(Phase::Serving);
         let directory = MemoryDirectory::new([WorkerId(0)]);
-        let control = Rc::new(Control {
-            directory: Box::new(directory.clone()),
-            workers: vec![queue],
-            clients: Clients::default(),
-            authenticator: Box::new(Expiring(setup.grant_ms)),
-            facts: JoinFacts {
-                limits: LIMITS,
-                ice_servers: Vec::new(),
-            },
-            phase: phase_seen,
-            join_timeout: setup.join_timeout,
-            recorder: Registry::new().gateway(),
-        });
+        let control = Rc::new(control(setup, &directory, queue, phase_seen));
         let (connection, peer) = pair(Opened::default());
         let seen = Rc::new(RefCell::new(Vec::new()));
-        let instance = Box::new(Scripted {
-            script: Box::new(script),
-            seen: seen.clone(),
-            reference: 0,
-        });
+        let instance = Box::new(Scripted::new(Box::new(script), seen.clone()));
         let local = LocalSet::new();
         local.spawn_local(deliver_leaves(control.clone()));
-        local.spawn_local(run(control.clone(), "test", instance, connection));
+        local.spawn_local(run(control.clone(), "test".into(), instance, connection));
         Stage {
             local,
             control,
@@ -191,7 +210,7 @@ impl Stage {
     }
 }
 
-fn joined() -> EventKind {
+pub(super) fn joined() -> EventKind {
     EventKind::Joined {
         me: ParticipantInfo {
             id: ParticipantId(7),
@@ -205,7 +224,7 @@ fn joined() -> EventKind {
     }
 }
 
-fn authenticate() -> Action {
+pub(super) fn authenticate() -> Action {
     Action::Authenticate {
         scheme: "none".to_owned(),
         credentials: Vec::new(),

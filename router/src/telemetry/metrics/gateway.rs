@@ -20,7 +20,7 @@ pub enum Reject {
     Full,
     /// The router is shutting down.
     Draining,
-    /// No whole request head within `gateway.header_timeout_ms`.
+    /// No whole request head within `gateway.header_timeout_ms`, or no whole body.
     HeaderTimeout,
     /// A request that is none, or for a path that does not exist.
     BadRequest,
@@ -30,9 +30,9 @@ pub enum Reject {
     Subprotocol,
     /// Authentication said no.
     Authentication,
-    /// A message over `gateway.message_bytes_max`.
+    /// A message over `gateway.message_bytes_max`, or a body of a request that is too long.
     MessageTooLong,
-    /// Over `gateway.messages_per_second_max`.
+    /// Over `gateway.messages_per_second_max`, or too many requests of one address.
     MessageRate,
     /// A message that is none, or out of order.
     BadMessage,
@@ -67,6 +67,20 @@ impl Reject {
     }
 }
 
+/// What an HTTP request to a signaling plugin is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RequestTarget {
+    /// A path that makes a client.
+    Endpoint,
+    /// A client that is there.
+    Resource,
+}
+
+impl RequestTarget {
+    /// Their names as label values, in declaration order.
+    pub const NAMES: [&'static str; 2] = ["endpoint", "resource"];
+}
+
 /// Handles of the gateway's series.
 #[derive(Clone)]
 pub struct GatewayRecorder {
@@ -76,6 +90,7 @@ pub struct GatewayRecorder {
     received_bytes: Counter,
     sent: Counter,
     sent_bytes: Counter,
+    requests: [[Counter; table::STATUS_CLASSES.len()]; RequestTarget::NAMES.len()],
     rejects: [Counter; Reject::NAMES.len()],
     join_time: Distribution,
 }
@@ -89,6 +104,10 @@ impl GatewayRecorder {
             received_bytes: registry.counter(&table::GATEWAY_MESSAGE_BYTES, &["received"]),
             sent: registry.counter(&table::GATEWAY_MESSAGES, &["sent"]),
             sent_bytes: registry.counter(&table::GATEWAY_MESSAGE_BYTES, &["sent"]),
+            requests: RequestTarget::NAMES.map(|target| {
+                table::STATUS_CLASSES
+                    .map(|class| registry.counter(&table::GATEWAY_REQUESTS, &[target, class]))
+            }),
             rejects: Reject::NAMES.map(|cause| registry.counter(&table::GATEWAY_REJECTS, &[cause])),
             join_time: registry.distribution(&table::JOIN_TIME, &[], JOIN_SECONDS.to_vec()),
         }
@@ -115,6 +134,16 @@ impl GatewayRecorder {
     pub fn sent(&self, bytes: usize) {
         self.sent.increment(1);
         self.sent_bytes.increment(bytes as u64);
+    }
+
+    /// A request over HTTP was answered with this status.
+    pub fn answered(&self, target: RequestTarget, status: u16) {
+        // Plugins cannot answer with 1xx.
+        let class = usize::from(status / 100).saturating_sub(2);
+        let counter = self.requests.get(target as usize);
+        if let Some(counter) = counter.and_then(|classes| classes.get(class)) {
+            counter.increment(1);
+        }
     }
 
     /// A client was refused or cut off.

@@ -15,7 +15,7 @@ mod worker;
 mod tests;
 
 pub use distribution::Distribution;
-pub use gateway::{GatewayRecorder, Reject};
+pub use gateway::{GatewayRecorder, Reject, RequestTarget};
 pub use registry::Registry;
 pub use server::serve;
 pub use table::reference;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use rillway_core::stats::DropCause;
 
-use super::gateway::Reject;
+use super::gateway::{Reject, RequestTarget};
 
 /// What kind of number a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,9 @@ const DIRECTION: Label = Label {
     values: Values::Of(&["received", "sent"]),
 };
 
+/// Classes of HTTP status (RFC 9110 §15) that a request can be answered with.
+pub const STATUS_CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
+
 /// States of a transport, in the order of `ShardStats::transports`.
 pub const TRANSPORT_STATES: [&str; 4] = ["new", "connecting", "connected", "disconnected"];
 
@@ -121,14 +124,19 @@ metrics! {
     /// Start of the process, since 1970-01-01 UTC.
     START_TIME Gauge "rillway_start_time_seconds" "seconds" [];
 
-    /// Client connections open now.
+    /// Clients connected now: WebSocket connections, and resources over HTTP.
     GATEWAY_CONNECTIONS Gauge "rillway_gateway_connections" "connections" [];
-    /// Client connections accepted.
+    /// Clients accepted.
     GATEWAY_CONNECTIONS_TOTAL Counter "rillway_gateway_connections_total" "connections" [];
-    /// Signaling messages.
+    /// Signaling messages, and bodies of requests.
     GATEWAY_MESSAGES Counter "rillway_gateway_messages_total" "messages" [DIRECTION];
     /// Bytes of signaling messages, without framing.
     GATEWAY_MESSAGE_BYTES Counter "rillway_gateway_message_bytes_total" "bytes" [DIRECTION];
+    /// Requests to signaling plugins over HTTP: to an `endpoint`, which makes a client, or to the `resource` of one; by the first digit of the answer's status.
+    GATEWAY_REQUESTS Counter "rillway_gateway_http_requests_total" "requests" [
+        Label { name: "target", values: Values::Of(&RequestTarget::NAMES) },
+        Label { name: "status", values: Values::Of(&STATUS_CLASSES) }
+    ];
     /// Clients refused or cut off.
     GATEWAY_REJECTS Counter "rillway_gateway_rejects_total" "clients" [
         Label { name: "cause", values: Values::Of(&Reject::NAMES) }

@@ -114,12 +114,15 @@ fn every_series_is_there_from_the_start() {
             for value in values.iter().filter(|_| !info) {
                 let wanted = format!("{}=\"{value}\"", label.name);
                 let found = series.iter().filter(|line| line.contains(&wanted)).count();
-                let workers = if metric.labels.iter().any(|l| l.name == "worker") {
-                    2
-                } else {
-                    1
-                };
-                assert_eq!(found, workers, "{name} {wanted}");
+                let others = metric.labels.iter().filter(|l| l.name != label.name);
+                let each: usize = others
+                    .map(|label| match label.values {
+                        Values::Of(values) => values.len(),
+                        Values::Fixed(_) if label.name == "worker" => 2,
+                        Values::Fixed(_) => 1,
+                    })
+                    .product();
+                assert_eq!(found, each, "{name} {wanted}");
             }
         }
     }

@@ -1,0 +1,185 @@
+//! Carrying out what a plugin asks for.
+
+use std::time::{Duration, Instant};
+
+use rillway_core::id::{self, Reference};
+use rillway_plugin_sdk::signaling::{Action, Command, FailureCode, Frame, Input};
+use rillway_plugin_sdk::types::{Denial, ParticipantId};
+
+use super::auth::Credentials;
+use super::clients::RelayError;
+use super::member::{Member, Membership};
+use super::{
+    Authenticating, Client, Close, End, Phase, PluginFault, Session, check, close, failed, now_ms,
+    translate, unavailable,
+};
+
+/// Shortest tick, milliseconds (part of the ABI).
+const TICK_MS_MIN: u32 = 100;
+/// Time the authentication policy has; then the answer is no.
+const AUTHENTICATE_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Session {
+    /// Carries out one command. Returns the answer if it is known at once.
+    pub(super) async fn execute(&mut self, command: Command) -> Result<Option<Input>, End> {
+        let Command { reference, action } = command;
+        if let Err(refusal) = check::check(&action, &self.control.facts.limits) {
+            if matches!(action, Action::Send(_) | Action::Respond(_)) {
+                return Err(self.fault(&PluginFault::Excess(refusal.message)));
+            }
+            return Ok(Some(failed(reference, refusal.code, refusal.message)));
+        }
+        Ok(match action {
+            Action::Send(frame) => {
+                self.send(frame)?;
+                None
+            }
+            Action::Respond(response) => {
+                let Client::Http(requests) = &mut self.client else {
+                    let fault = PluginFault::Misused("a response without a request");
+                    return Err(self.fault(&fault));
+                };
+                requests.respond(response);
+                None
+            }
+            Action::Close(code, reason) => {
+                let code = if check::is_close_code(code) {
+                    code
+                } else {
+                    close::NORMAL
+                };
+                return Err(End::Close(Close::new(code, reason)));
+            }
+            Action::TickEveryMs(period_ms) => {
+                self.tick = (period_ms > 0).then(|| interval(period_ms.max(TICK_MS_MIN)));
+                None
+            }
+            Action::Authenticate {
+                scheme,
+                credentials,
+                room,
+                name,
+            } => self.authenticate(
+                reference,
+                Credentials {
+                    scheme,
+                    secret: credentials,
+                    room,
+                    name,
+                },
+            ),
+            Action::Join => self.join(reference).await,
+            Action::Leave => {
+                self.membership = Membership::Outside;
+                None
+            }
+            // This version knows no extension.
+            Action::Extension(_) => None,
+            Action::SendTo(to, frame) => Some(self.relay(reference, to, frame)),
+            Action::RequestRecording(_) => {
+                let message = "this router does not record yet";
+                Some(failed(reference, FailureCode::Unavailable, message))
+            }
+            about_room => self.request(reference, about_room),
+        })
+    }
+
+    fn send(&mut self, frame: Frame) -> Result<(), End> {
+        match &mut self.client {
+            Client::Socket(outbox) => outbox
+                .send(frame)
+                .map_err(|_| End::Abort(Close::new(close::EXCESS, "the client reads too slowly"))),
+            Client::Http(_) => Err(self.fault(&PluginFault::Misused("a frame over HTTP"))),
+        }
+    }
+
+    fn relay(&self, reference: u64, to: ParticipantId, frame: Frame) -> Input {
+        let Membership::Inside(member) = &self.membership else {
+            return failed(reference, FailureCode::WrongState, "not in a room");
+        };
+        match member.relay(id::ParticipantId(to.0), frame) {
+            Ok(()) => Input::Done { reference },
+            Err(RelayError::Unknown) => {
+                let message = "no participant of this room by this protocol";
+                failed(reference, FailureCode::NotFound, message)
+            }
+            Err(RelayError::Behind) => {
+                let message = "that participant is behind; try again later";
+                failed(reference, FailureCode::LimitExceeded, message)
+            }
+        }
+    }
+
+    fn authenticate(&mut self, reference: u64, credentials: Credentials) -> Option<Input> {
+        if self.authenticating.is_some() {
+            let message = "an authentication is under way";
+            return Some(failed(reference, FailureCode::WrongState, message));
+        }
+        // What an earlier decision allowed does not outlive the wish for another one.
+        self.grant = None;
+        let room = credentials.room.clone();
+        let decision = self.control.authenticator.authenticate(credentials);
+        self.authenticating = Some(Authenticating {
+            reference,
+            room,
+            decision: Box::pin(async move {
+                tokio::time::timeout(AUTHENTICATE_TIMEOUT, decision)
+                    .await
+                    .unwrap_or_else(|_| Err(Denial::Unavailable("no decision in time".to_owned())))
+            }),
+        });
+        None
+    }
+
+    async fn join(&mut self, reference: u64) -> Option<Input> {
+        if *self.phase.borrow() != Phase::Serving {
+            return Some(unavailable(reference, "the router is draining"));
+        }
+        if !matches!(self.membership, Membership::Outside) {
+            let message = "already in a room, or on the way into one";
+            return Some(failed(reference, FailureCode::WrongState, message));
+        }
+        let Some(grant) = self.grant.clone() else {
+            let message = "no grant: authenticate first";
+            return Some(failed(reference, FailureCode::Forbidden, message));
+        };
+        if grant.expires_at_ms.is_some_and(|at| at <= now_ms()) {
+            let message = "the grant has expired";
+            return Some(failed(reference, FailureCode::Forbidden, message));
+        }
+        match Member::enter(&self.control, &self.plugin, reference, grant).await {
+            Ok(member) => {
+                self.membership = Membership::Joining { reference, member };
+                None
+            }
+            Err(problem) => Some(unavailable(reference, problem)),
+        }
+    }
+
+    fn request(&mut self, reference: u64, action: Action) -> Option<Input> {
+        let Membership::Inside(member) = &self.membership else {
+            let message = "not in a room";
+            return Some(failed(reference, FailureCode::WrongState, message));
+        };
+        let negotiates = matches!(
+            action,
+            Action::AcceptOffer { .. } | Action::AcceptReceivingOffer { .. } | Action::RestartIce
+        );
+        if negotiates && !self.negotiations.take(Instant::now()) {
+            let message = "too many offers per second";
+            return Some(failed(reference, FailureCode::LimitExceeded, message));
+        }
+        let action = translate::action(action)?;
+        member
+            .request(Reference(reference), action)
+            .err()
+            .map(|problem| unavailable(reference, problem))
+    }
+}
+
+fn interval(period_ms: u32) -> tokio::time::Interval {
+    let period = Duration::from_millis(u64::from(period_ms));
+    let mut interval = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    interval
+}
