@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rillway_core::stats::DropCause;
 use rillway_tests::media::TrackSpec;
 use rillway_tests::world::checks::SOON;
 use rillway_tests::world::{Who, World};
@@ -70,7 +71,7 @@ fn fifty_rooms_of_four_lose_nothing_and_cross_nothing() {
         assert_all_complete(&world, room);
     }
     world.assert_sound();
-    assert_eq!(world.stats(0).dropped, [0; 6]);
+    assert_eq!(world.stats(0).dropped, [0; DropCause::COUNT]);
 
     // Half of the people say goodbye, the other half's connections just break: the control side
     // tells the core of both.

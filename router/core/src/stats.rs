@@ -54,13 +54,15 @@ pub enum DropCause {
     UnvalidatedSource,
     /// The transport refused it (bad tag, replay, malformed).
     Refused,
+    /// A retransmission that brought nothing new. Browsers probe their bandwidth with such.
+    Repeated,
     /// Over a rate bound.
     RateLimited,
 }
 
 impl DropCause {
     /// How many there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 7;
     /// All, with the label metrics use.
     pub const ALL: [(DropCause, &'static str); Self::COUNT] = [
         (DropCause::Malformed, "malformed"),
@@ -68,6 +70,7 @@ impl DropCause {
         (DropCause::StunUnauthenticated, "stun_unauthenticated"),
         (DropCause::UnvalidatedSource, "unvalidated_source"),
         (DropCause::Refused, "refused"),
+        (DropCause::Repeated, "repeated"),
         (DropCause::RateLimited, "rate_limited"),
     ];
 }

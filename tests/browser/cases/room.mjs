@@ -1,6 +1,6 @@
 // Coming and going, muting, and rooms that must not meet.
 
-import { inbound, join, outbound, receives } from '../lib/meeting.mjs';
+import { inbound, join, nothingLost, outbound, receives } from '../lib/meeting.mjs';
 import { Router } from '../lib/router.mjs';
 import { check, skip, sleep, until } from '../lib/runner.mjs';
 
@@ -88,6 +88,22 @@ const muting = {
   },
 };
 
+const microphoneOnly = {
+  name: 'room: a microphone without a camera arrives whole',
+  timeout: 90_000,
+  async run(context) {
+    const router = await Router.start(context);
+    const [ada, grace] = await Promise.all([['chromium', 'Ada'], ['firefox', 'Grace']].map(([engine, name]) => (
+      join(context, { engine, name, room: 'desk', url: router.url, search: { camera: '0' } }))));
+    const heard = async (client) => [...(await inbound(client, 'audio')).values()]
+      .reduce((sum, stream) => sum + (stream.packetsReceived ?? 0), 0);
+    for (const client of [ada, grace]) await until(`${client.name} hears`, async () => (await heard(client)) > 50);
+    // Chromium probes its bandwidth every 5 s, with packets of the microphone's stream that hold no sound.
+    await sleep(12_000);
+    await nothingLost([ada, grace]);
+  },
+};
+
 const isolation = {
   name: 'room: two rooms on one worker share nothing',
   timeout: 150_000,
@@ -159,4 +175,4 @@ const screen = {
   },
 };
 
-export default [leaving, muting, isolation, screen];
+export default [leaving, muting, microphoneOnly, isolation, screen];

@@ -140,9 +140,23 @@ impl Shard {
             && self.stats.rtp_received == rtp_before
         {
             // A wrong tag, a replay or no section it belongs to: the engine does not say which.
-            return Err(DropCause::Refused);
+            return Err(if self.is_retransmission(key, contents) {
+                DropCause::Repeated
+            } else {
+                DropCause::Refused
+            });
         }
         Ok(())
+    }
+
+    /// Whether the payload type is one negotiated for retransmissions (RFC 4588 §8.1).
+    fn is_retransmission(&self, key: TransportKey, contents: &[u8]) -> bool {
+        let payload_type = contents.get(1).map(|byte| byte & 0x7f);
+        let transport = self.transports.get(key);
+        transport.is_some_and(|transport| {
+            let mut formats = transport.rtc().codec_config().params().iter();
+            formats.any(|params| params.resend().map(|pt| *pt) == payload_type)
+        })
     }
 
     /// Hands a datagram to its transport's engine.

@@ -35,6 +35,12 @@ struct Incoming<'a> {
 }
 
 impl Incoming<'_> {
+    /// No content: a publisher without a retransmission stream probes its bandwidth so. It still uses up
+    /// a sequence number, and would count as lost if the stream went on without it.
+    fn is_padding(&self) -> bool {
+        self.packet.payload.is_empty()
+    }
+
     /// The picture ids to write in place of the publisher's.
     fn pictures(&self, rewriter: &mut Rewriter) -> Option<descriptor::Replacement> {
         let descriptor = self.descriptor.as_ref()?;
@@ -48,9 +54,6 @@ impl Shard {
         self.stats.rtp_received_bytes += packet.payload.len() as u64;
         if packet.payload.len() > RTP_PAYLOAD_BYTES {
             return self.count_drop(DropCause::Malformed);
-        }
-        if packet.payload.is_empty() {
-            return;
         }
         if !self.may_publish_media(now, key, packet.payload.len()) {
             return self.count_drop(DropCause::RateLimited);
@@ -164,9 +167,11 @@ impl Shard {
         let track = self.tracks.get_mut(destination.track)?;
         let video = track.kind == MediaKind::Video;
         let layer = track.layers.get_mut(usize::from(destination.layer))?;
-        let resumes = !layer.is_active(now);
+        let padding = packet.payload.is_empty();
+        let resumes = !padding && !layer.is_active(now);
         let (ssrc, sequence) = (*packet.header.ssrc, *packet.seq_no);
-        let in_order = layer.on_packet(now, ssrc, sequence, packet.payload.len());
+        // Padding does not show that the layer is being sent.
+        let in_order = !padding && layer.on_packet(now, ssrc, sequence, packet.payload.len());
         // A keyframe whose beginning comes late (retransmitted) is no place to switch at: what came
         // before it was not forwarded.
         let starts = video && in_order && keyframe::begins(format.codec, &packet.payload);
@@ -225,7 +230,11 @@ impl Shard {
         let subscription = self.subscriptions.get(key)?;
         let outlet = subscription.outlet?;
         let verdict = subscription.judge(incoming.layer, incoming.epoch, incoming.keyframe);
-        if verdict == Verdict::Skip || !self.transports.get(outlet.transport)?.is_connected() {
+        let begins_with_nothing = verdict == Verdict::Switch && incoming.is_padding();
+        if verdict == Verdict::Skip
+            || begins_with_nothing
+            || !self.transports.get(outlet.transport)?.is_connected()
+        {
             return None;
         }
         let from = incoming.format.payload_type;

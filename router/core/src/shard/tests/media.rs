@@ -163,6 +163,39 @@ fn a_muted_track_is_not_forwarded_and_leaves_no_gap() {
 }
 
 #[test]
+fn padding_leaves_no_gap_and_begins_nothing() {
+    // Chromium without a camera probes its bandwidth with empty packets on the microphone's SSRC.
+    let mut bench = Bench::new();
+    let (alice, mids) = bench.talker("room");
+    let bob = bench.join("room");
+    let tracks = [bench.clients[alice].track(0), bench.clients[alice].track(1)];
+    bench.watch(bob, &tracks);
+    for (index, (track, mut feed)) in tracks
+        .into_iter()
+        .zip([Feed::audio(mids[0]), Feed::video(mids[1], None)])
+        .enumerate()
+    {
+        let before = bench.clients[bob].subscribe().received.len();
+        for frame in 0..30 {
+            bench.run(FRAME);
+            let mut packet = feed.next(frame == 3, 1);
+            if frame < 3 || frame % 7 == 6 {
+                packet.payload.clear();
+                // Not a frame, so it has no picture either.
+                feed.picture -= 1;
+            }
+            bench.send(alice, &packet);
+        }
+        let mid = bench.clients[bob].mid_of(track);
+        assert_eq!(bench.gaps(bob, mid), 0, "section {index}");
+        let received = &bench.clients[bob].subscribe().received[before..];
+        let empty = received.iter().filter(|p| p.payload.is_empty()).count();
+        assert_eq!((received.len(), empty), (27, 4), "section {index}");
+        assert!(!received[0].payload.is_empty(), "it began with content");
+    }
+}
+
+#[test]
 fn a_lost_packet_is_retransmitted_once_asked_for() {
     let mut bench = Bench::new();
     let (alice, mids) = bench.talker("room");
@@ -201,7 +234,7 @@ fn a_payload_that_would_not_fit_is_dropped_at_the_door() {
     }
     assert_eq!(bench.count(bob, 9), 1);
     assert_eq!(
-        bench.drops(crate::stats::DropCause::Malformed),
+        bench.drops(DropCause::Malformed),
         1,
         "counted, and the receivers live"
     );
@@ -304,6 +337,47 @@ fn what_a_publisher_lost_is_asked_for_again() {
 }
 
 #[test]
+fn a_retransmission_of_what_is_there_is_counted_as_that() {
+    let mut bench = Bench::new();
+    let (alice, mids) = bench.talker("room");
+    let bob = bench.join("room");
+    let track = bench.clients[alice].track(1);
+    bench.watch(bob, &[track]);
+    let mut feed = Feed::video(mids[1], None);
+    for frame in 0..10 {
+        bench.run(FRAME);
+        bench.filter = (frame == 8).then(|| Box::new(|bytes: &[u8]| !is_rtp(bytes)) as Filter);
+        bench.send(alice, &feed.next(frame == 0, 1));
+        bench.filter = None;
+    }
+    // Nothing is sent any more but what is asked for again.
+    let kept = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let keep = kept.clone();
+    bench.filter = Some(Box::new(move |bytes| {
+        if is_rtp(bytes) {
+            keep.borrow_mut().push(bytes.to_vec());
+        }
+        true
+    }));
+    bench.run(Duration::from_secs(1));
+    bench.filter = None;
+    assert_eq!(bench.count(bob, 1), 10, "it came again");
+    let kept = kept.take();
+    assert_eq!(kept.len(), 1, "one retransmission");
+    let source = bench.clients[alice].publish().outside();
+    let now = bench.now;
+    for _ in 0..3 {
+        bench
+            .shard
+            .handle_datagram(now, SocketId(0), source, &kept[0]);
+    }
+    bench.settle();
+    assert_eq!(bench.count(bob, 1), 10);
+    assert_eq!(bench.drops(DropCause::Repeated), 3);
+    assert_eq!(bench.drops(DropCause::Refused), 0);
+}
+
+#[test]
 fn a_keyframe_whose_beginning_came_late_is_no_place_to_switch() {
     let mut bench = Bench::new();
     let (alice, mids) = bench.talker("room");
@@ -375,7 +449,7 @@ fn the_granted_bit_rate_is_announced_and_enforced() {
     // 1,000 bytes every 10 ms are the bound; 5,000 are not.
     for (rate, dropped) in [(1, false), (5, true)] {
         bench.run(Duration::from_secs(2));
-        let before = bench.drops(crate::stats::DropCause::RateLimited);
+        let before = bench.drops(DropCause::RateLimited);
         for _ in 0..200 {
             bench.run(Duration::from_millis(10));
             for _ in 0..rate {
@@ -385,7 +459,7 @@ fn the_granted_bit_rate_is_announced_and_enforced() {
                 sent += 1;
             }
         }
-        let over = bench.drops(crate::stats::DropCause::RateLimited) - before;
+        let over = bench.drops(DropCause::RateLimited) - before;
         assert_eq!(over > 0, dropped, "{over}");
     }
     assert_eq!(bench.shard.stats().rtp_received, sent);

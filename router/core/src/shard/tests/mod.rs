@@ -14,6 +14,7 @@ use super::TableSizes;
 use super::testing::*;
 use crate::api::*;
 use crate::id::*;
+use crate::stats::DropCause;
 
 const FRAME: Duration = Duration::from_millis(33);
 
@@ -39,7 +40,7 @@ fn audio_and_video_reach_the_other_and_everything_is_freed() {
     assert_eq!(bench.count(bob, 2), 57, "video flows from the keyframe on");
     assert!(!bench.clients[alice].publish().keyframe_requests.is_empty());
     let stats = *bench.shard.stats();
-    assert_eq!(stats.dropped, [0; 6]);
+    assert_eq!(stats.dropped, [0; DropCause::COUNT]);
     assert_eq!(stats.rtp_received, 120);
     assert_eq!(stats.rtp_forwarded, 117);
     assert_eq!(stats.transports, [0, 0, 3, 0]);
