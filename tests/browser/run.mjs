@@ -26,9 +26,10 @@ const { values: options } = parseArgs({
 
 async function loadCases() {
   const sets = {
-    full: ['environment', 'meeting', 'data', 'room', 'reconnect', 'page', 'process'],
+    full: ['environment', 'meeting', 'data', 'room', 'reconnect', 'lobby', 'page', 'process'],
     driver: ['meeting', 'data'],
     metrics: ['metrics'],
+    picture: ['picture'],
   };
   const names = sets[options.set];
   if (!names) throw new Error(`unknown --set ${options.set}: one of ${Object.keys(sets).join(', ')}`);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { contain, gridLayout, promoteSpeakers, stageLayout, worth } from '../../router/src/gateway/page/layout.js';
+import { contain, duoLayout, gridLayout, promoteSpeakers, stageLayout, worth } from '../../router/src/gateway/page/layout.js';
 
 const WINDOWS = [[1280, 680], [1920, 980], [360, 520], [320, 460], [640, 300], [800, 1100]];
 
@@ -71,6 +71,19 @@ test('stage: the stage is the largest, the strip beside or below', () => {
       checkInside([stage, ...rects], width, height, `${count} in ${width}×${height}`);
       for (const rect of rects) assert.ok(rect.width * rect.height < stage.width * stage.height);
     }
+  }
+});
+
+test('two people: the other fills the area, we are small in its corner', () => {
+  for (const [width, height] of WINDOWS) {
+    const { other, own } = duoLayout(width, height);
+    checkInside([other], width, height, `the other in ${width}×${height}`);
+    assert.ok(other.width >= width - 1 || other.height >= height - 1, `${width}×${height}: as large as it can be`);
+    const shape = other.width / other.height;
+    assert.ok(shape < 2.1 && shape > 0.7, `shape ${shape} in ${width}×${height}`);
+    assert.ok(own.x > other.x && own.x + own.width < other.x + other.width, `${width}×${height}: within the other`);
+    assert.ok(own.y > other.y && own.y + own.height < other.y + other.height, `${width}×${height}: within the other`);
+    assert.ok(own.width * own.height < 0.17 * other.width * other.height, `${width}×${height}: covers little`);
   }
 });
 

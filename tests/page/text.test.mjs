@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { complaint, inviteLink, parseSettings, suggestRoom } from '../../router/src/gateway/page/settings.js';
-import { cleanName, formatBitrate, formatBytes, initials, splitLinks } from '../../router/src/gateway/page/text.js';
+import { cleanName, duration, formatBitrate, formatBytes, initials, splitLinks } from '../../router/src/gateway/page/text.js';
 
 test('the address says everything', () => {
   const settings = parseSettings('?room=a+b&name=Ada&autojoin=1&camera=0&microphone=0&simulcast=0&codec=vp9&width=640&height=360');
@@ -68,4 +68,11 @@ test('figures and initials', () => {
   assert.equal(initials('李'), '李');
   assert.equal(initials('  '), '?');
   assert.equal(initials('🛶 Grace'), '🛶G');
+});
+
+test('durations read as on a clock', () => {
+  assert.equal(duration(-5), '0:00');
+  assert.equal(duration(59_999), '0:59');
+  assert.equal(duration(60_000), '1:00');
+  assert.equal(duration(3_847_000), '1:04:07');
 });

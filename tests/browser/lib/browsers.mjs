@@ -82,6 +82,12 @@ class Client {
     return this.page.evaluate(fn, arg);
   }
 
+  /** Runs a script in each page before its own scripts. */
+  async before(script) {
+    if (this.engine === 'chromium') await this.page.addInitScript({ content: script });
+    else await this.page.evaluateOnNewDocument(script);
+  }
+
   async open(url) {
     await this.page.goto(url, { waitUntil: 'load', timeout: 30_000 });
   }

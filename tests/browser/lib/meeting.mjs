@@ -2,12 +2,16 @@
 
 import { check, sleep, until } from './runner.mjs';
 
-/** Opens a browser window, joins a room through the page's own form values in the URL, waits for `joined`. */
-export async function join(context, { engine, name, room, url, search = {} }) {
+/**
+ * Opens a browser window, joins a room through the page's own form values in the URL, waits for `joined`.
+ * `before` is a script to run before the page's own.
+ */
+export async function join(context, { engine, name, room, url, search = {}, before = null }) {
   const client = await context.browsers.client(engine, name.toLowerCase());
   context.stage.defer(() => client.close());
   context.stage.witness((folder) => client.testify(folder));
   const query = new URLSearchParams({ room, name, autojoin: '1', ...search });
+  if (before) await client.before(before);
   await client.open(`${url}?${query}`);
   await until(`${name} has joined`, async () => (await client.snapshot()).state === 'joined', {
     timeout: 20_000,

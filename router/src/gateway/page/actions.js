@@ -22,7 +22,7 @@
  * @param {import("./panel.js").Panel} parts.panel
  * @param {{isOpen: boolean, toggle: () => void}} parts.stats
  * @param {{isOpen: () => boolean, toggle: () => void}} parts.board
- * @param {{copyLink: () => void, devices: () => void, help: () => void, leave: () => void}} parts.on
+ * @param {{copyLink: () => void, settings: () => void, help: () => void, leave: () => void}} parts.on
  * @returns {Action[]}
  */
 export function actionsFor({ local, session, panel, stats, board, on }) {
@@ -64,8 +64,8 @@ export function actionsFor({ local, session, panel, stats, board, on }) {
       run: () => stats.toggle(), pressed: () => stats.isOpen,
     },
     {
-      id: "devices", key: "d", help: "Choose camera, microphone, speaker", place: "menu", icon: () => "settings",
-      label: () => "Devices", run: on.devices,
+      id: "devices", key: "d", help: "Choose devices and appearance", place: "menu", icon: () => "settings",
+      label: () => "Settings", run: on.settings,
     },
     {
       id: "link", key: "l", help: "Copy the invitation link", place: "menu", icon: () => "link", label: () => "Copy invitation link",

@@ -34,9 +34,9 @@ export function showConnection(session) {
 /**
  * The last screen, once the session has ended.
  * @param {Session} session
- * @param {() => void} again
+ * @param {{again: () => void, facts: () => string}} on `facts`: where it was, and for how long
  */
-export function showEnd(session, again) {
+export function showEnd(session, { again, facts }) {
   session.on("state", ({ phase, text, ended }) => {
     if (phase !== "ended") return;
     byId("meeting", HTMLElement).hidden = true;
@@ -44,6 +44,7 @@ export function showEnd(session, again) {
     end.hidden = false;
     const title = byId("ended-text", HTMLElement);
     title.textContent = text;
+    byId("ended-facts", HTMLElement).textContent = facts();
     const button = byId("ended-again", HTMLButtonElement);
     button.textContent = ended === "refused" ? "Try again" : "Join again";
     button.onclick = again;

@@ -3,7 +3,7 @@
 // the router how large each picture is shown, so that it sends no more than that.
 
 import { byId, dress } from "./dom.js";
-import { gridLayout, promoteSpeakers, stageLayout } from "./layout.js";
+import { duoLayout, gridLayout, promoteSpeakers, stageLayout } from "./layout.js";
 import { Tile } from "./tile.js";
 
 /** @typedef {import("./tile.js").TileData} TileData */
@@ -104,6 +104,18 @@ export class Grid {
     const stageKey = boardOpen ? null : (this.#pinned ?? this.#screens.at(-1) ?? null);
     const staged = stageKey === null ? undefined : this.tiles.get(stageKey);
     const rest = tiles.filter((tile) => tile !== staged);
+    const own = rest.length === 2 && !boardOpen && !staged ? rest.find(({ data }) => data.self && data.kind === "camera") : undefined;
+    const other = rest.find(({ data }) => !data.self);
+    if (own && other) {
+      const duo = duoLayout(width, height);
+      other.place(duo.other);
+      own.place(duo.own, "corner");
+      this.#pageCount = 1;
+      this.#page = 0;
+      this.#showPages(null);
+      this.#tellSoon();
+      return;
+    }
     const wanted = { count: rest.length, width, height, gap, staged: boardOpen || staged !== undefined };
     const { rects, perPage, stage, pager } = arrange(wanted);
     this.#pageCount = Math.max(1, perPage > 0 ? Math.ceil(rest.length / perPage) : 1);
@@ -112,8 +124,8 @@ export class Grid {
     const keyed = rest.map((tile) => ({ key: tile.data.key, tile }));
     const sorted = this.#page === 0 ? promoteSpeakers(keyed, perPage, spokeAt) : keyed;
     const first = this.#page * perPage;
-    sorted.forEach(({ tile }, index) => tile.place(rects[index - first] ?? null, false));
-    staged?.place(stage, true);
+    sorted.forEach(({ tile }, index) => tile.place(rects[index - first] ?? null));
+    staged?.place(stage, "stage");
     if (boardOpen && stage) put(this.#board, stage);
     this.#showPages(pager);
     this.#tellSoon();

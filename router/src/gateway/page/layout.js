@@ -137,6 +137,29 @@ export function stageLayout(count, width, height, gap = 8, pager = 0) {
   return { stage: { x: 0, y: 0, width, height: height - tileHeight - gap }, beside, rects, perPage: fits };
 }
 
+/** Two people: the other's tile keeps a shape between these, so that little is cut off. */
+const DUO_WIDEST = 2.05;
+const DUO_NARROWEST = 3 / 4;
+
+/**
+ * Two people: the other as large as the area allows, we small in a corner of that.
+ * @param {number} width
+ * @param {number} height
+ * @returns {{other: Rect, own: Rect}}
+ */
+export function duoLayout(width, height) {
+  const shape = Math.min(DUO_WIDEST, Math.max(DUO_NARROWEST, width / height));
+  const { x, y, width: wide, height: high } = contain(width, height, shape);
+  const other = { x: Math.floor(x), y: Math.floor(y), width: Math.floor(wide), height: Math.floor(high) };
+  const margin = width < PHONE_WIDTH ? 8 : 14;
+  const ownWidth = Math.round(Math.min(256, Math.max(96, other.width * 0.2), other.width / 2));
+  const ownHeight = Math.round(ownWidth / (width < PHONE_WIDTH ? NARROWEST : WIDEST));
+  const own = {
+    x: other.x + other.width - ownWidth - margin, y: other.y + other.height - ownHeight - margin, width: ownWidth, height: ownHeight,
+  };
+  return { other, own };
+}
+
 /**
  * What fits of `shape` (width by height) into the box, centred.
  * @param {number} width

@@ -2,10 +2,13 @@
 // Before joining: preview, devices, name and room.
 
 import { showDevices } from "./devices.js";
-import { byId, dress, icon, play } from "./dom.js";
+import { byId, dress, el, icon, play } from "./dom.js";
 import { watchLevel } from "./level.js";
 import { complaint, suggestRoom } from "./settings.js";
 import { remember } from "./store.js";
+
+/** Devices that are still not open after this: the browser is asking the user. */
+const ASKING_AFTER_MS = 1_500;
 
 /**
  * Shows the lobby; resolves when the user joins.
@@ -37,6 +40,8 @@ export function showLobby(settings, local) {
       const error = byId("join-error", HTMLElement);
       error.hidden = wrong === null;
       error.textContent = wrong;
+      name.setAttribute("aria-invalid", String(complaint("name", name.value) !== null));
+      room.setAttribute("aria-invalid", String(complaint("room", room.value) !== null));
       if (wrong !== null) {
         (complaint("name", name.value) ? name : room).focus();
         return;
@@ -71,10 +76,11 @@ function showPreview(local) {
     play(video, picture);
     video.hidden = picture === null;
     empty.hidden = picture !== null;
-    if (empty.childElementCount === 0) empty.append(icon("cameraOff"), "Your camera is off");
-    toggleLook(camera, "camera", picture !== null);
+    const waitedMs = local.openingSinceMs === null ? null : performance.now() - local.openingSinceMs;
+    showEmpty(empty, waitedMs);
     const sound = local.sending("microphone");
-    toggleLook(microphone, "microphone", sound !== null);
+    toggleLook(camera, "camera", picture !== null, waitedMs !== null);
+    toggleLook(microphone, "microphone", sound !== null, waitedMs !== null);
     if (sound !== metered) {
       stopMeter();
       metered = sound;
@@ -82,7 +88,10 @@ function showPreview(local) {
       if (!sound) showLevel(0);
     }
   };
+  const slow = setTimeout(() => show(), ASKING_AFTER_MS);
   const off = [
+    () => clearTimeout(slow),
+    local.on("asking", () => show()),
     local.on("change", (source) => {
       if (local.isOn(source)) problems.delete(source);
       show();
@@ -100,6 +109,21 @@ function showPreview(local) {
   };
 }
 
+/**
+ * What stands in place of the picture.
+ * @param {HTMLElement} empty
+ * @param {number | null} waitedMs for the devices; `null`: no longer
+ */
+function showEmpty(empty, waitedMs) {
+  const asked = waitedMs !== null && waitedMs >= ASKING_AFTER_MS - 50;
+  const text = asked
+    ? "The browser asks whether this page may use camera and microphone. Allow it, so that others see and hear you."
+    : waitedMs === null ? "Your camera is off" : "Starting camera and microphone…";
+  if (empty.dataset.text === text) return;
+  empty.dataset.text = text;
+  empty.replaceChildren(icon(waitedMs === null ? "cameraOff" : "camera"), el("p", {}, text));
+}
+
 /** @param {number} level */
 function showLevel(level) {
   byId("preview-level", HTMLElement).style.transform = `scaleX(${level.toFixed(2)})`;
@@ -110,9 +134,10 @@ function showLevel(level) {
  * @param {HTMLButtonElement} button
  * @param {"camera" | "microphone"} what
  * @param {boolean} on
+ * @param {boolean} opening
  */
-function toggleLook(button, what, on) {
+function toggleLook(button, what, on, opening) {
   const off = what === "camera" ? "cameraOff" : "microphoneOff";
-  dress(button, { icon: on ? what : off, label: `Switch the ${what} ${on ? "off" : "on"}` });
-  button.classList.toggle("off", !on);
+  dress(button, { icon: on || opening ? what : off, label: `Switch the ${what} ${on ? "off" : "on"}` });
+  button.classList.toggle("off", !on && !opening);
 }

@@ -1,6 +1,7 @@
 // @ts-check
 // Starts the page: lobby, then meeting.
 
+import { applyAppearance } from "./appearance.js";
 import { exposeForDebugging } from "./debug.js";
 import { byId } from "./dom.js";
 import { showLobby } from "./lobby.js";
@@ -50,6 +51,7 @@ function rememberInAddress(room) {
   history.replaceState(null, "", url);
 }
 
+applyAppearance();
 start().catch((error) => {
   console.error(error);
   byId("assertive", HTMLElement).textContent = "The page could not start.";

@@ -13,12 +13,14 @@ const KIND = { camera: "videoinput", microphone: "audioinput", speaker: "audioou
 
 /**
  * Events: `change`: the track to send for a source is another one (or none). `devices`: devices came or went.
- * `problem`: something could not be used, in plain words.
- * @extends {Emitter<{change: Source, devices: void, problem: {source: Source, text: string}}>}
+ * `asking`: whether the user is being asked has changed. `problem`: something could not be used, in plain words.
+ * @extends {Emitter<{change: Source, devices: void, asking: void, problem: {source: Source, text: string}}>}
  */
 export class LocalMedia extends Emitter {
   /** @type {Partial<Record<Source, MediaStreamTrack>>} */
   #tracks = {};
+  /** Since when a device is being opened, of `performance.now()`; the browser may be asking the user. @type {number | null} */
+  openingSinceMs = null;
   /** What the user wants; a device that fails keeps it false. */
   #on = { camera: false, microphone: false };
   /** @type {Record<Choice, string>} device ids; empty: the system's choice */
@@ -73,6 +75,15 @@ export class LocalMedia extends Emitter {
    * @param {{camera: boolean, microphone: boolean}} wanted
    */
   async start(wanted) {
+    this.openingSinceMs = performance.now();
+    this.emit("asking", undefined);
+    await this.#openBoth(wanted);
+    this.openingSinceMs = null;
+    this.emit("asking", undefined);
+  }
+
+  /** @param {{camera: boolean, microphone: boolean}} wanted */
+  async #openBoth(wanted) {
     if (wanted.camera && wanted.microphone && navigator.mediaDevices) {
       try {
         const stream = await navigator.mediaDevices.getUserMedia({

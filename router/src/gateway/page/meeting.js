@@ -2,6 +2,7 @@
 // The meeting itself: puts the parts together and keeps what is shown up to date.
 
 import { actionsFor } from "./actions.js";
+import { showAppearance } from "./appearance.js";
 import { showConnection, showEnd } from "./banner.js";
 import { Bar } from "./bar.js";
 import { ChatView } from "./chatview.js";
@@ -20,6 +21,7 @@ import { listenToKeys } from "./shortcuts.js";
 import { Sound } from "./sound.js";
 import { StatsView } from "./statsview.js";
 import { remember } from "./store.js";
+import { duration } from "./text.js";
 import { announce, dismiss, toast } from "./toast.js";
 import { keepAwake } from "./wake.js";
 import { Whiteboard } from "./whiteboard.js";
@@ -31,6 +33,7 @@ import { Whiteboard } from "./whiteboard.js";
 const LOUD = 0.55;
 const MUTED_HINT_EVERY_MS = 20_000;
 const BOARD_HINT_EVERY_MS = 60_000;
+const COPIED_MS = 2_500;
 
 export class Meeting {
   collab;
@@ -52,6 +55,8 @@ export class Meeting {
   #pending = false;
   #joinedMs = 0;
   #boardHintMs = -Infinity;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #copiedTimer;
   /** @type {(() => void) | null} */
   #stopLevel = null;
   #mutedHintMs = -Infinity;
@@ -78,7 +83,7 @@ export class Meeting {
       board: { isOpen: () => this.boardOpen, toggle: () => this.toggleBoard() },
       on: {
         copyLink: () => void this.#copyLink(),
-        devices: () => byId("settings", HTMLDialogElement).showModal(),
+        settings: () => byId("settings", HTMLDialogElement).showModal(),
         help: () => byId("help", HTMLDialogElement).showModal(),
         leave: () => void session.leave(),
       },
@@ -88,7 +93,7 @@ export class Meeting {
     this.#wire();
     this.#dressTop();
     showConnection(session);
-    showEnd(session, () => location.reload());
+    showEnd(session, { again: () => location.reload(), facts: () => this.#facts() });
     byId("meeting", HTMLElement).hidden = false;
     keepAwake(() => session.state.phase !== "ended");
   }
@@ -158,6 +163,7 @@ export class Meeting {
       void this.#local.choose(choice, id);
       if (choice === "speaker") void this.#sound.choose(id);
     });
+    showAppearance(byId("settings-appearance", HTMLElement));
     const speaker = this.#local.chosen("speaker");
     if (speaker) void this.#sound.choose(speaker);
     acceptDrops(() => session.mayChat && session.state.phase === "joined", (list) => this.share(list));
@@ -181,7 +187,7 @@ export class Meeting {
     if (session.state.phase === "ended") return;
     const title = `${this.#settings.room} · Rillway`;
     document.title = this.#unread > 0 ? `(${this.#unread}) ${title}` : title;
-    this.#grid.update(tilesOf(session, this.#local, this.#spokeAt));
+    this.#grid.update(tilesOf(session, this.#local, this.#spokeAt, this.#settings.name));
     this.#sound.update(soundsOf(session));
     const people = peopleOf(session, this.#local);
     this.#showPeople(people);
@@ -298,6 +304,9 @@ export class Meeting {
     try {
       await navigator.clipboard.writeText(link);
       toast("The invitation link is copied.");
+      this.#dressCopy(true);
+      clearTimeout(this.#copiedTimer);
+      this.#copiedTimer = setTimeout(() => this.#dressCopy(false), COPIED_MS);
     } catch {
       toast(`Copy this link by hand: ${link}`, "warning");
     }
@@ -306,13 +315,19 @@ export class Meeting {
   #dressTop() {
     const room = byId("room-name", HTMLElement);
     room.textContent = room.title = this.#settings.room;
-    const copy = byId("copy-link", HTMLButtonElement);
-    dress(copy, { icon: "link", label: "Copy the invitation link", key: "L", text: "Copy link" });
-    copy.onclick = () => void this.#copyLink();
+    this.#dressCopy(false);
+    for (const id of ["copy-link", "alone-copy"]) byId(id, HTMLButtonElement).onclick = () => void this.#copyLink();
     const signal = byId("quality", HTMLButtonElement);
     dress(signal, { icon: "signal", label: "Connection" });
     signal.onclick = () => this.stats.toggle();
-    byId("alone", HTMLElement).textContent = "Nobody else is here yet. Copy the link to invite others.";
+  }
+
+  /** @param {boolean} copied a moment ago */
+  #dressCopy(copied) {
+    /** @type {Parameters<typeof dress>[1]} */
+    const look = { icon: copied ? "check" : "link", label: "Copy the invitation link", key: "L" };
+    dress(byId("copy-link", HTMLButtonElement), { ...look, text: copied ? "Copied" : "Copy link" });
+    dress(byId("alone-copy", HTMLButtonElement), { ...look, text: copied ? "Copied" : "Copy the link to invite others" });
   }
 
   #showQuality() {
@@ -323,10 +338,12 @@ export class Meeting {
   }
 
   #showClock() {
-    if (!this.#joinedMs) return;
-    const seconds = Math.floor((Date.now() - this.#joinedMs) / 1000);
-    const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
-    const two = (/** @type {number} */ value) => String(value).padStart(2, "0");
-    byId("clock", HTMLElement).textContent = `${hours > 0 ? `${hours}:${two(minutes)}` : minutes}:${two(seconds % 60)}`;
+    if (this.#joinedMs) byId("clock", HTMLElement).textContent = duration(Date.now() - this.#joinedMs);
+  }
+
+  /** What the last screen says about this stay. */
+  #facts() {
+    const { room } = this.#settings;
+    return this.#joinedMs ? `${room} · ${duration(Date.now() - this.#joinedMs)}` : room;
   }
 }

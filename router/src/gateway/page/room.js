@@ -31,9 +31,10 @@ function mediaOf(session, track) {
  * @param {Session} session
  * @param {LocalMedia} local
  * @param {Map<string, number>} spokeAt
+ * @param {string} ownName for the time before the router has answered
  * @returns {TileData[]}
  */
-export function tilesOf(session, local, spokeAt) {
+export function tilesOf(session, local, spokeAt, ownName) {
   const stale = session.state.phase !== "joined";
   const speaking = new Set(stale ? [] : session.speakers.map(({ participant }) => participant));
   /** @type {TileData[]} */
@@ -56,17 +57,16 @@ export function tilesOf(session, local, spokeAt) {
       });
     }
   }
-  if (session.me) {
-    const { me } = session;
-    const own = { participant: me.id, name: nameFrom(me), self: true, track: null, stale: false };
-    tiles.push({
-      ...own, key: "me", kind: "camera", media: local.sending("camera"), microphoneOff: !local.sending("microphone"),
-      speaking: speaking.has(me.id), spokeAt: spokeAt.get(me.id) ?? 0,
-    });
-    const screen = local.sending("screen");
-    if (screen) {
-      tiles.push({ ...own, key: "me/screen", kind: "screen", media: screen, microphoneOff: false, speaking: false, spokeAt: 0 });
-    }
+  const { me } = session;
+  const id = me?.id ?? "";
+  const own = { participant: id, name: me ? nameFrom(me) : ownName, self: true, track: null, stale: false };
+  tiles.push({
+    ...own, key: "me", kind: "camera", media: local.sending("camera"), microphoneOff: !local.sending("microphone"),
+    speaking: speaking.has(id), spokeAt: spokeAt.get(id) ?? 0,
+  });
+  const screen = local.sending("screen");
+  if (screen) {
+    tiles.push({ ...own, key: "me/screen", kind: "screen", media: screen, microphoneOff: false, speaking: false, spokeAt: 0 });
   }
   return tiles;
 }

@@ -266,8 +266,8 @@ export class Session extends Emitter {
       case "draining": {
         // All clients of this node get the message at once; they must not all move in the same instant.
         const delay = Math.random() * Math.min(3_000, (message.deadlineMs ?? 0) / 3);
-        this.emit("notice", { level: "info", text: "The server is being updated. You are moved to another one." });
-        setTimeout(() => this.#rejoin("Moving to another server…"), delay);
+        this.emit("notice", { level: "info", text: "The server is about to restart. You are connected again by yourself." });
+        setTimeout(() => this.#rejoin("The server is restarting."), delay);
         break;
       }
       case "removed":

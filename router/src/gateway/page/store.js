@@ -3,7 +3,7 @@
 
 const KEY = "rillway";
 
-/** @typedef {{name?: string, camera?: string, microphone?: string, speaker?: string, keys?: boolean}} Remembered */
+/** @typedef {{name?: string, camera?: string, microphone?: string, speaker?: string, keys?: boolean, appearance?: string}} Remembered */
 
 /** @returns {Remembered} */
 export function remembered() {

@@ -71,3 +71,14 @@ function isAddress(text) {
     return false;
   }
 }
+
+/**
+ * A time span as on a clock: `4:07`, `1:04:07`.
+ * @param {number} ms
+ */
+export function duration(ms) {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
+  const two = (/** @type {number} */ value) => String(value).padStart(2, "0");
+  return `${hours > 0 ? `${hours}:${two(minutes)}` : minutes}:${two(seconds % 60)}`;
+}

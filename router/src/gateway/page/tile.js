@@ -100,12 +100,13 @@ export class Tile {
 
   /**
    * @param {import("./layout.js").Rect | null} rect `null`: not shown
-   * @param {boolean} onStage
+   * @param {"grid" | "stage" | "corner"} [where] `corner`: over another tile
    */
-  place(rect, onStage) {
+  place(rect, where = "grid") {
     const { style } = this.element;
     this.element.hidden = rect === null;
-    this.element.classList.toggle("on-stage", onStage);
+    this.element.classList.toggle("on-stage", where === "stage");
+    this.element.classList.toggle("in-corner", where === "corner");
     if (!rect) return;
     style.transform = `translate(${rect.x}px, ${rect.y}px)`;
     style.width = `${rect.width}px`;
