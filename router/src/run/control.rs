@@ -2,7 +2,7 @@
 //! of one single-threaded runtime.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -74,6 +74,7 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     let orders = drain::Orders::new(orders, signals).map_err(start)?;
     workers.iter().for_each(log_worker);
     let recorder = registry.gateway();
+    log_listeners(&listener, metrics.as_ref());
     if let Some(metrics) = metrics {
         let metrics = tokio::net::TcpListener::from_std(metrics).map_err(start)?;
         tokio::spawn(telemetry::metrics::serve(metrics, registry));
@@ -171,7 +172,7 @@ fn signaling() -> Vec<Served> {
 }
 
 fn log_worker(worker: &Worker) {
-    let list = |addresses: &[std::net::SocketAddr]| {
+    let list = |addresses: &[SocketAddr]| {
         let texts: Vec<_> = addresses.iter().map(ToString::to_string).collect();
         texts.join(" ")
     };
@@ -182,6 +183,16 @@ fn log_worker(worker: &Worker) {
         bound = list(&worker.addresses),
         advertised = list(&worker.advertised),
         "media worker ready"
+    );
+}
+
+fn log_listeners(gateway: &tokio::net::TcpListener, metrics: Option<&TcpListener>) {
+    let text = |at: io::Result<SocketAddr>| at.map_or_else(|e| e.to_string(), |at| at.to_string());
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        gateway = text(gateway.local_addr()),
+        metrics = metrics.map_or_else(|| "off".into(), |metrics| text(metrics.local_addr())),
+        "listening"
     );
 }
 

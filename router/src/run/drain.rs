@@ -124,7 +124,7 @@ impl Drain {
         let until = Instant::now() + self.notice - closing;
         tracing::info!(
             clients = self.gateway.clients_open(),
-            notice_ms = self.notice.as_millis(),
+            notice_ms = u64::try_from(self.notice.as_millis()).unwrap_or(u64::MAX),
             "draining: clients are told to leave"
         );
         // Receivers are everywhere; without one nobody is left to be told.

@@ -296,3 +296,49 @@ fn dev_says_where_its_page_is_serves_it_and_ends_with_0() {
         assert_eq!(router.signal(signal), Some(0), "{signal}");
     }
 }
+
+/// Where a log line says that somebody listens.
+fn listens(line: &serde_json::Value, who: &str) -> String {
+    line[who].as_str().expect("an address").to_owned()
+}
+
+#[test]
+fn serve_logs_json_that_says_where_it_listens() {
+    let file = File::new("log", &any_ports(""));
+    let log = file.0.with_extension("log");
+    let mut child = rillway(&["serve", "--config", file.path()])
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(&log).expect("file"))
+        .spawn()
+        .expect("runs");
+    let lines = || -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(&log).expect("reads");
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let parse = |line| serde_json::from_str(line).expect("an object a line");
+        whole.lines().map(parse).collect()
+    };
+    let find = |message: &str| lines().into_iter().find(|line| line["message"] == message);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let listening = loop {
+        if let Some(line) = find("listening") {
+            break line;
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            panic!("does not say that it listens: {:?}", lines());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let answered = get(&listens(&listening, "gateway"), "/");
+    let metrics = get(&listens(&listening, "metrics"), "/metrics");
+    let mut router = Router {
+        child,
+        lines: mpsc::channel().1,
+    };
+    assert_eq!(router.signal("-TERM"), Some(0));
+    assert!(answered.starts_with("HTTP/1.1 200"), "{answered}");
+    assert!(metrics.starts_with("HTTP/1.1 200"), "{metrics}");
+    let draining = find("draining: clients are told to leave").expect("says that it drains");
+    assert!(draining["notice_ms"].is_u64(), "a number: {draining}");
+    assert!(find("ended").is_some());
+}
