@@ -7,3 +7,4 @@ mod process;
 mod router;
 mod shutdown;
 mod signaling;
+mod whip;

@@ -3,6 +3,7 @@
 //! [`client::Client`] is a whole WebRTC participant (ICE, DTLS, SRTP, SCTP by str0m) that speaks the
 //! core's requests and events and checks every packet it gets. [`world::World`] runs many of them
 //! against one or more shards in virtual time; the same client runs over sockets in load tests.
+//! [`whip::Session`] is a client of WHIP or WHEP, over sockets.
 #![forbid(unsafe_code)]
 
 pub mod client;
@@ -12,5 +13,6 @@ pub mod live;
 pub mod media;
 pub mod payload;
 pub mod peer;
+pub mod whip;
 pub mod wire;
 pub mod world;

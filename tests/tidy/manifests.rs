@@ -103,6 +103,7 @@ fn plugins_stand_on_the_sdk_and_pure_data_only() {
         "serde_json",
         "serde_path_to_error",
         "base64",
+        "percent-encoding",
         "thiserror",
     ];
     let plugins: Vec<String> = files()

@@ -14,7 +14,13 @@ macro_rules! components {
     };
 }
 
-components!["auth-jwt", "auth-open", "auth-webhook", "signaling-rooms"];
+components![
+    "auth-jwt",
+    "auth-open",
+    "auth-webhook",
+    "signaling-rooms",
+    "signaling-whip"
+];
 
 /// The component of a name.
 #[must_use]

@@ -162,13 +162,22 @@ struct Served {
 }
 
 fn signaling() -> Vec<Served> {
-    vec![Served {
+    let rooms = Served {
         route: Route {
             path: "/signal/rooms".to_owned(),
             subprotocol: Some("rillway.rooms.v1".to_owned()),
         },
         factory: Rc::new(NativeFactory::rooms()),
-    }]
+    };
+    let whip: Rc<dyn SignalingFactory> = Rc::new(NativeFactory::whip());
+    let http = ["/whip", "/whep"].map(|path| Served {
+        route: Route {
+            path: path.to_owned(),
+            subprotocol: None,
+        },
+        factory: whip.clone(),
+    });
+    [rooms].into_iter().chain(http).collect()
 }
 
 fn log_worker(worker: &Worker) {

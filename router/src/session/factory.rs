@@ -59,6 +59,14 @@ impl NativeFactory {
             open: || Box::new(signaling_rooms::Rooms::new()),
         }
     }
+
+    /// WHIP and WHEP (`docs/whip.md`).
+    pub(crate) fn whip() -> Self {
+        NativeFactory {
+            plugin: "signaling-whip",
+            open: || Box::new(signaling_whip::Whip::new()),
+        }
+    }
 }
 
 impl SignalingFactory for NativeFactory {
