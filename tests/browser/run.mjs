@@ -28,6 +28,7 @@ async function loadCases() {
   const sets = {
     full: ['environment', 'meeting', 'data', 'room', 'reconnect', 'lobby', 'page', 'process'],
     driver: ['meeting', 'data'],
+    whip: ['whip'],
     metrics: ['metrics'],
     picture: ['picture'],
   };

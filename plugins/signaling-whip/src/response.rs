@@ -9,8 +9,11 @@ use crate::request::{FRAGMENT, SDP};
 /// What pages may read of a response (FETCH §3.3.6).
 const EXPOSED: &str =
     "location, etag, link, allow, accept-post, accept-patch, retry-after, www-authenticate";
-/// What they may send.
-const REQUEST_HEADERS: &str = "authorization, content-type, if-match, accept";
+/// What they may send. The asterisk is for what clients make up (one sends `etag`); it never stands for
+/// `authorization` (FETCH §4.9).
+const REQUEST_HEADERS: &str = "authorization, content-type, if-match, *";
+/// Methods of both protocols. Clients were seen to ask an endpoint whether sessions take candidates.
+const METHODS: &str = "POST, PATCH, DELETE, GET, HEAD, OPTIONS";
 /// Methods of an endpoint.
 pub(crate) const ENDPOINT_METHODS: &str = "POST, GET, HEAD, OPTIONS";
 /// Methods of a session.
@@ -109,7 +112,7 @@ impl Reply {
     /// What may be asked for here, for web pages (FETCH §4.8) and for everybody.
     pub(crate) fn options(methods: &str) -> Self {
         Reply::new(200)
-            .with("access-control-allow-methods", methods)
+            .with("access-control-allow-methods", METHODS)
             .with("access-control-allow-headers", REQUEST_HEADERS)
             .with("access-control-max-age", "86400")
             .with("allow", methods)
