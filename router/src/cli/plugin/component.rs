@@ -6,6 +6,8 @@ use wit_parser::{Resolve, WorldItem};
 
 /// Package of the ABI.
 const PACKAGE: &str = "rillway:policy";
+/// How a component begins; a core module has another version.
+const HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
 /// What every component exports.
 const LIFECYCLE: &str = "lifecycle";
 /// Kinds of policies: interfaces of which a component exports at least one.
@@ -81,6 +83,10 @@ impl Component {
     /// # Errors
     /// [`ComponentError`].
     pub fn read(bytes: Vec<u8>) -> Result<Self, ComponentError> {
+        if !bytes.starts_with(HEADER) {
+            let what = "it is a core module, or no WebAssembly at all";
+            return Err(ComponentError::Decode(what.to_owned()));
+        }
         let decoded = wit_component::decode(&bytes)
             .map_err(|error| ComponentError::Decode(format!("{error:#}")))?;
         let DecodedWasm::Component(resolve, world) = decoded else {
