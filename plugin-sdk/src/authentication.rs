@@ -4,10 +4,16 @@ use crate::types::{Attributes, Denial, Grant};
 
 /// What a client presents.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(
+    feature = "json",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Attempt {
     /// How it proves itself: `token`, `none`, or a word of the signaling policy's own.
     pub scheme: String,
     /// What it presented; at most 16 KiB.
+    #[cfg_attr(feature = "json", serde(with = "crate::json"))]
     pub credentials: Vec<u8>,
     /// The room it wants; `None` where the credentials are to say it.
     pub room: Option<String>,

@@ -5,6 +5,7 @@ use crate::types::{Attributes, ParticipantId, Track, TrackId};
 
 /// A subscription to a video track, with what the client would like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct Subscription {
     /// The track.
     pub track: TrackId,
@@ -26,6 +27,7 @@ pub struct Subscription {
 
 /// Somebody who receives video.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct Subscriber {
     /// Who.
     pub id: ParticipantId,
@@ -45,6 +47,11 @@ pub struct Subscriber {
 
 /// A room as the policy sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(
+    feature = "json",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct View {
     /// Milliseconds since an arbitrary moment; never goes back.
     pub now_ms: u64,
@@ -60,6 +67,7 @@ pub struct View {
 
 /// A decision about one subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct Choice {
     /// Whose subscription.
     pub subscriber: ParticipantId,

@@ -74,6 +74,8 @@ mod export;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod guest;
+#[cfg(feature = "json")]
+mod json;
 pub mod layers;
 pub mod recording;
 pub mod signaling;

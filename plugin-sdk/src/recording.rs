@@ -4,6 +4,7 @@ use crate::types::{Attributes, Participant, ParticipantId, Track, TrackId};
 
 /// Somebody who may asked for the recording to start or stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct Request {
     /// Start, or stop.
     pub start: bool,
@@ -15,6 +16,7 @@ pub struct Request {
 
 /// A complete file.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct Finished {
     /// What was recorded.
     pub track: TrackId,
@@ -32,6 +34,11 @@ pub struct Finished {
 
 /// What happened in the room.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "json",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Event {
     /// First event of every instance: the room's name.
     RoomOpened(String),
@@ -59,6 +66,11 @@ pub enum Event {
 
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "json",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Container {
     /// Fragmented MP4: video and Opus of one participant in one file.
     Mp4,
@@ -70,6 +82,7 @@ pub enum Container {
 
 /// Record a track.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct Start {
     /// Which.
     pub track: TrackId,
@@ -85,6 +98,11 @@ pub struct Start {
 
 /// What the router shall do.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "json",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Order {
     /// Record a track.
     Start(Start),

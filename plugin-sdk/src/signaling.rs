@@ -8,15 +8,25 @@ use crate::types::{
 
 /// A message on the client's connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "json",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Frame {
     /// UTF-8 text.
     Text(String),
     /// Bytes.
-    Binary(Vec<u8>),
+    Binary(#[cfg_attr(feature = "json", serde(with = "crate::json"))] Vec<u8>),
 }
 
 /// How the client connected. The host has already checked size, rate and origin limits.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(
+    feature = "json",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Opened {
     /// Request path, such as `/signal/rooms`.
     pub path: String,
@@ -35,6 +45,7 @@ pub struct Opened {
 
 /// An HTTP request to the plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct HttpRequest {
     /// Names it in the answer.
     pub id: u64,
@@ -47,11 +58,13 @@ pub struct HttpRequest {
     /// Names in lower case, at most 64.
     pub headers: Vec<(String, String)>,
     /// Body.
+    #[cfg_attr(feature = "json", serde(with = "crate::json"))]
     pub body: Vec<u8>,
 }
 
 /// The answer to an [`HttpRequest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct HttpResponse {
     /// The request's.
     pub id: u64,
@@ -60,11 +73,13 @@ pub struct HttpResponse {
     /// At most 64; those of the connection are the router's, and cookies nobody's.
     pub headers: Vec<(String, String)>,
     /// At most 1 MiB.
+    #[cfg_attr(feature = "json", serde(with = "crate::json"))]
     pub body: Vec<u8>,
 }
 
 /// What is being recorded in the room.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct RecordingState {
     /// Whether anything is.
     pub active: bool,
@@ -76,6 +91,11 @@ pub struct RecordingState {
 
 /// State of a transport, coarsened from ICE and DTLS (as `RTCPeerConnectionState`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "json",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum TransportState {
     /// Negotiated, nothing received yet.
     New,
@@ -93,6 +113,11 @@ pub enum TransportState {
 
 /// Stable reason why a command was refused. New codes may be added; treat unknown ones as `Internal`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "json",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum FailureCode {
     /// The grant does not allow it.
@@ -113,6 +138,7 @@ pub enum FailureCode {
 
 /// The section of a subscribing offer (`a=mid`) that carries a track.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct MidTrack {
     /// Media identification tag (RFC 9143).
     pub mid: String,
@@ -122,6 +148,7 @@ pub struct MidTrack {
 
 /// Which layer a subscriber now gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct LayerState {
     /// The subscribed track.
     pub track: TrackId,
@@ -133,6 +160,11 @@ pub struct LayerState {
 
 /// What reaches the protocol: the client's bytes, and what happened in the router.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "json",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Input {
     /// First input of every instance.
     Opened(Opened),
@@ -203,6 +235,7 @@ pub enum Input {
         /// Sender's label.
         label: String,
         /// Payload.
+        #[cfg_attr(feature = "json", serde(with = "crate::json"))]
         payload: Vec<u8>,
     },
     /// Data messages to or from this client were dropped because a bound was met.
@@ -250,6 +283,7 @@ pub enum Input {
 
 /// What a subscriber would like to get of a track; the host and the layer policy decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct LayerWish {
     /// The subscribed track.
     pub track: TrackId,
@@ -267,6 +301,7 @@ pub struct LayerWish {
 
 /// A track a publishing offer declares: which media section carries what.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct PublishedSource {
     /// `a=mid` of the offer.
     pub mid: String,
@@ -276,6 +311,7 @@ pub struct PublishedSource {
 
 /// What the protocol asks of the router.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct Command {
     /// Chosen by the plugin; echoed in [`Input::Failed`] and in answers.
     pub reference: u64,
@@ -285,6 +321,11 @@ pub struct Command {
 
 /// The action of a [`Command`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "json",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Action {
     /// Send a frame to the client (WebSocket only).
     Send(Frame),
@@ -299,6 +340,7 @@ pub enum Action {
         /// `token` or `none`.
         scheme: String,
         /// What the client presented.
+        #[cfg_attr(feature = "json", serde(with = "crate::json"))]
         credentials: Vec<u8>,
         /// Room it wants; `None`: the credentials say it.
         room: Option<String>,
@@ -354,6 +396,7 @@ pub enum Action {
         /// Label.
         label: String,
         /// Payload.
+        #[cfg_attr(feature = "json", serde(with = "crate::json"))]
         payload: Vec<u8>,
     },
     /// To the instance of another client of the same plugin in the same room, as [`Input::Relayed`]; at

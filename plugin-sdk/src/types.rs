@@ -3,11 +3,13 @@
 /// Names a participant for as long as the router runs; never reused. Opaque;
 /// at most 2^53 - 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct ParticipantId(pub u64);
 
 /// Names a published track for as long as the router runs; never reused. Opaque;
 /// at most 2^53 - 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct TrackId(pub u64);
 
 /// Named facts; the way in which records grow. Unknown names are to be ignored.
@@ -15,6 +17,11 @@ pub type Attributes = Vec<(String, String)>;
 
 /// Audio or video (RFC 8866 media type).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "json",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum MediaKind {
     /// An audio track.
     Audio,
@@ -24,6 +31,11 @@ pub enum MediaKind {
 
 /// Where a track's content comes from, as its publisher declares it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "json",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Source {
     /// A camera.
     Camera,
@@ -39,6 +51,11 @@ pub enum Source {
 
 /// A participant has at most two transports, one for each direction (as WHIP and WHEP imply).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "json",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Direction {
     /// Media and data from the client; the client offers.
     Publish,
@@ -48,6 +65,7 @@ pub enum Direction {
 
 /// What an authenticated client may do. The host enforces it; no grant means no.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct Grant {
     /// The only room this grant admits to.
     pub room: String,
@@ -73,6 +91,7 @@ pub struct Grant {
 
 /// One layer of a video track, as measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct Layer {
     /// Spatial index, 0 = smallest.
     pub spatial: u8,
@@ -94,6 +113,7 @@ pub struct Layer {
 
 /// A published track.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct Track {
     /// Its id.
     pub id: TrackId,
@@ -117,6 +137,7 @@ pub struct Track {
 
 /// A participant of a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct Participant {
     /// Its id.
     pub id: ParticipantId,
@@ -132,6 +153,7 @@ pub struct Participant {
 
 /// Bounds the host enforces, told to clients so that well-behaved ones never meet them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct Limits {
     /// Largest data message, bytes of payload.
     pub data_message_bytes: u32,
@@ -147,6 +169,7 @@ pub struct Limits {
 
 /// A STUN or TURN server a client should use (RFC 7064, 7065).
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct IceServer {
     /// `stun:`, `turn:` or `turns:` URLs.
     pub urls: Vec<String>,
@@ -158,6 +181,11 @@ pub struct IceServer {
 
 /// Why authentication said no.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "json",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Denial {
     /// The credentials prove nobody.
     Unauthenticated(String),
@@ -171,6 +199,7 @@ pub enum Denial {
 
 /// A fact or wish that the ABI has no case for. A receiver that does not know the name ignores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct Extension {
     /// Lower-case words with dashes, at most 64 bytes.
     pub name: String,

@@ -1,6 +1,7 @@
 //! The components that are checked in are those of their sources.
 
 mod manifest;
+mod outside;
 mod rebuild;
 mod sources;
 

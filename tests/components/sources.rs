@@ -40,7 +40,13 @@ pub(crate) fn hash(plugin: &str) -> String {
     // What only native builds compile is left out, and the crate that carries the WIT.
     collect(
         "plugin-sdk",
-        &["src/testing", "wit/src", "wit/Cargo.toml", "wit/released"],
+        &[
+            "src/testing",
+            "src/json.rs",
+            "wit/src",
+            "wit/Cargo.toml",
+            "wit/released",
+        ],
         &mut files,
     );
     collect(&format!("plugins/{plugin}"), &["tests"], &mut files);

@@ -8,6 +8,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 const EXIT_USAGE: i32 = 2;
+const EXIT_PLUGIN: i32 = 65;
 const EXIT_CONFIG: i32 = 78;
 
 fn rillway(arguments: &[&str]) -> Command {
@@ -341,4 +342,22 @@ fn serve_logs_json_that_says_where_it_listens() {
     let draining = find("draining: clients are told to leave").expect("says that it drains");
     assert!(draining["notice_ms"].is_u64(), "a number: {draining}");
     assert!(find("ended").is_some());
+}
+
+#[test]
+fn a_folder_without_a_plugin_is_refused() {
+    let folder = File::new("no-plugin", "");
+    let folder = folder
+        .0
+        .parent()
+        .expect("a folder")
+        .to_str()
+        .expect("UTF-8");
+    let (code, stdout, stderr) = output(&["plugin", "build", folder]);
+    assert_eq!((code, stdout.as_str()), (EXIT_PLUGIN, ""));
+    assert!(
+        stderr.starts_with("error: ") && stderr.contains(folder),
+        "{stderr}"
+    );
+    assert!(stderr.contains("it has no Cargo.toml"), "{stderr}");
 }

@@ -109,6 +109,8 @@ struct Metadata {
 struct Package {
     name: String,
     manifest_path: PathBuf,
+    /// A registry or repository; a package from a folder has none.
+    source: Option<String>,
     targets: Vec<Target>,
 }
 
@@ -192,9 +194,10 @@ impl Crate {
             command.env_remove(name);
         }
         toolchain.apply(&mut command);
-        command
-            .envs(PROFILE)
-            .env("CARGO_ENCODED_RUSTFLAGS", self.flags(toolchain, target));
+        command.envs(PROFILE).env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            self.flags(toolchain, target, locked),
+        );
         let output = command.output().map_err(BuildError::Cargo)?;
         let module = module_of(&output.stdout).filter(|_| output.status.success());
         let module = module.ok_or_else(|| BuildError::Compile(self.name.clone()))?;
@@ -209,13 +212,41 @@ impl Crate {
         self.target.join("plugins")
     }
 
+    /// Packages that come from folders outside of the workspace, such as a copy of the SDK. Where cargo
+    /// cannot tell, the build itself says why.
+    fn path_dependencies(&self, locked: bool) -> Vec<(String, PathBuf)> {
+        let output = cargo()
+            .args([
+                "metadata",
+                "--format-version=1",
+                "--filter-platform",
+                TARGET,
+            ])
+            .args(locked.then_some("--locked"))
+            .arg("--manifest-path")
+            .arg(self.folder.join("Cargo.toml"))
+            .output();
+        let metadata = output
+            .ok()
+            .and_then(|output| serde_json::from_slice::<Metadata>(&output.stdout).ok());
+        let packages = metadata.into_iter().flat_map(|metadata| metadata.packages);
+        packages
+            .filter(|package| package.source.is_none())
+            .filter(|package| !package.manifest_path.starts_with(&self.workspace))
+            .filter_map(|package| Some((package.name, package.manifest_path.parent()?.to_owned())))
+            .collect()
+    }
+
     /// Flags of the compiler: no path of this machine gets into the component.
-    fn flags(&self, toolchain: &Toolchain, target: &Path) -> String {
+    fn flags(&self, toolchain: &Toolchain, target: &Path, locked: bool) -> String {
         let mut flags = Vec::new();
         let mut remap = |from: &Path, to: &str| {
             flags.push(format!("--remap-path-prefix={}={to}", from.display()));
         };
         // The last one that fits counts, and the target folder mostly is in the workspace.
+        for (name, folder) in self.path_dependencies(locked) {
+            remap(&folder, &name);
+        }
         remap(&self.workspace, ".");
         remap(target, "target");
         for sources in toolchain.library_sources() {
