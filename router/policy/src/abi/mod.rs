@@ -1,0 +1,140 @@
+//! Versions of the ABI. Each has a folder that makes the SDK's values of its own and the other way round;
+//! nothing outside of this module knows which version a component was built for.
+//!
+//! To add one: freeze the present WIT under `plugin-sdk/wit/released`, point its `bindings.rs` there, copy
+//! the folder, and add the new version to the two enums and to [`Version`].
+
+mod survey;
+mod v0_1;
+
+use rillway_plugin_sdk::authentication::Attempt;
+use rillway_plugin_sdk::layers::{Choice, View};
+use rillway_plugin_sdk::recording::{Event, Order};
+use rillway_plugin_sdk::signaling::{Command, Input};
+use rillway_plugin_sdk::types::{Denial, Grant};
+use wasmtime::Store;
+use wasmtime::component::Component;
+
+use crate::context::Context;
+use crate::kind::{Capability, Kind};
+
+pub(crate) use survey::{Survey, survey};
+
+/// A version of the ABI that the host speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    V0_1,
+}
+
+impl Version {
+    /// Every version, the newest first.
+    const ALL: [Version; 1] = [Version::V0_1];
+
+    /// As in `rillway:policy@…`.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Version::V0_1 => v0_1::VERSION,
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Version> {
+        Version::ALL
+            .into_iter()
+            .find(|version| version.name() == name)
+    }
+}
+
+/// A component with what it may import, ready to be instantiated.
+pub(crate) enum Linked {
+    V0_1(v0_1::Linked),
+}
+
+impl Linked {
+    /// Links a component that [`survey`] has found good.
+    ///
+    /// # Errors
+    /// A function of an interface is missing or has another type.
+    pub(crate) fn new(
+        component: &Component,
+        survey: &Survey,
+        granted: &[Capability],
+    ) -> wasmtime::Result<Linked> {
+        match survey.version {
+            Version::V0_1 => v0_1::Linked::new(component, &survey.kinds, granted).map(Linked::V0_1),
+        }
+    }
+
+    /// An instance that is to be called for `kind`.
+    ///
+    /// # Errors
+    /// What the component did or lacks.
+    pub(crate) async fn instantiate(
+        &self,
+        store: &mut Store<Context>,
+        kind: Kind,
+    ) -> wasmtime::Result<Entered> {
+        match self {
+            Linked::V0_1(linked) => linked.instantiate(store, kind).await.map(Entered::V0_1),
+        }
+    }
+}
+
+/// An instance. Its methods answer with an error where it traps, is interrupted or returns what is no value.
+pub(crate) enum Entered {
+    V0_1(v0_1::Entered),
+}
+
+impl Entered {
+    pub(crate) async fn start(
+        &self,
+        store: &mut Store<Context>,
+    ) -> wasmtime::Result<Result<(), String>> {
+        match self {
+            Entered::V0_1(entered) => entered.start(store).await,
+        }
+    }
+
+    pub(crate) async fn authenticate(
+        &self,
+        store: &mut Store<Context>,
+        attempt: Attempt,
+    ) -> wasmtime::Result<Result<Grant, Denial>> {
+        match self {
+            Entered::V0_1(entered) => entered.authenticate(store, attempt).await,
+        }
+    }
+
+    pub(crate) async fn handle(
+        &self,
+        store: &mut Store<Context>,
+        input: Input,
+    ) -> wasmtime::Result<Vec<Command>> {
+        match self {
+            Entered::V0_1(entered) => entered.handle(store, input).await,
+        }
+    }
+
+    pub(crate) async fn choose(
+        &self,
+        store: &mut Store<Context>,
+        view: View,
+    ) -> wasmtime::Result<Vec<Choice>> {
+        match self {
+            Entered::V0_1(entered) => entered.choose(store, view).await,
+        }
+    }
+
+    pub(crate) async fn decide(
+        &self,
+        store: &mut Store<Context>,
+        event: Event,
+    ) -> wasmtime::Result<Vec<Order>> {
+        match self {
+            Entered::V0_1(entered) => entered.decide(store, event).await,
+        }
+    }
+}
+
+fn wrong_kind(kind: Kind) -> wasmtime::Error {
+    wasmtime::Error::msg(format!("the instance was not made for {kind}"))
+}

@@ -1,0 +1,223 @@
+//! The one wasmtime engine and the thread that advances its epoch.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use wasmtime::{
+    Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, OptLevel,
+    PoolingAllocationConfig,
+};
+
+use crate::error::HostError;
+use crate::host::{HostConfig, ThreadRole};
+
+/// Between two ticks: how exactly the time of a call is bounded, and how long a busy plugin keeps the
+/// others of its thread waiting.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
+/// Ticks without a call after which the ticker sleeps.
+const IDLE_TICKS: u32 = 50;
+/// Stack of one call: WebAssembly's own, and what is left of it for the host functions it calls.
+const WASM_STACK_BYTES: usize = 256 << 10;
+const CALL_STACK_BYTES: usize = 512 << 10;
+/// Core modules, memories and tables one component may consist of: what wit-component makes is one module
+/// of the plugin's and two of glue; interpreters bring a few more.
+const MODULES_MAX: u32 = 40;
+/// Compiled code the cache folder may hold, bytes.
+const CACHE_BYTES_MAX: u64 = 512 << 20;
+
+/// Makes the engine.
+pub(crate) fn engine(config: &HostConfig) -> Result<Engine, HostError> {
+    let mut wasm = Config::new();
+    wasm.wasm_component_model(true)
+        // Off: a call would cost 0.25 µs more, and nothing here is concurrent inside a component.
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(CALL_STACK_BYTES)
+        .cranelift_opt_level(OptLevel::Speed)
+        .memory_reservation(config.instance_memory_bytes as u64)
+        .memory_guard_size(64 << 10)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)));
+    if let Some(folder) = &config.cache {
+        wasm.cache(Some(cache(folder)?));
+    }
+    Engine::new(&wasm).map_err(|error| HostError::Engine(format!("{error:#}")))
+}
+
+fn pool(config: &HostConfig) -> PoolingAllocationConfig {
+    let instances = config.instances;
+    let parts = instances.saturating_mul(4);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_core_instances(parts)
+        .total_memories(instances)
+        .total_tables(parts)
+        .total_stacks(instances)
+        .max_core_instances_per_component(MODULES_MAX)
+        .max_memories_per_component(MODULES_MAX)
+        .max_tables_per_component(MODULES_MAX)
+        .max_memory_size(config.instance_memory_bytes)
+        .table_elements(config.instance_table_elements)
+        .max_unused_warm_slots(100);
+    pool
+}
+
+/// The cache of compiled code. wasmtime keys it by its own version, by every setting that shapes code and
+/// by the SHA-256 of the component, and loads it by itself, so that nothing here has to vouch for a file.
+/// What it loads is machine code all the same: nobody else may write into the folder.
+fn cache(folder: &Path) -> Result<Cache, HostError> {
+    let refuse = |problem: String| HostError::Config {
+        key: "cache",
+        problem,
+    };
+    let shown = folder.display();
+    std::fs::create_dir_all(folder)
+        .map_err(|error| refuse(format!("cannot make the folder {shown}: {error}")))?;
+    let folder = folder
+        .canonicalize()
+        .map_err(|error| refuse(format!("{shown}: {error}")))?;
+    let metadata = folder
+        .metadata()
+        .map_err(|error| refuse(format!("{shown}: {error}")))?;
+    // Not on every system; where it is missing, the mode has to do.
+    let myself = Path::new("/proc/self").metadata().map(|m| m.uid());
+    if myself.is_ok_and(|uid| uid != metadata.uid()) {
+        return Err(refuse(format!(
+            "the folder {shown} belongs to somebody else: `chown` it to the user who runs the router"
+        )));
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return Err(refuse(format!(
+            "others may write into the folder {shown}, from which machine code is loaded: `chmod go-w` it"
+        )));
+    }
+    let mut config = CacheConfig::new();
+    config
+        .with_directory(folder)
+        .with_files_total_size_soft_limit(CACHE_BYTES_MAX);
+    Cache::new(config).map_err(|error| refuse(format!("{error:#}")))
+}
+
+/// Advances the epoch while calls run, and sleeps while none does.
+#[derive(Debug)]
+pub(crate) struct Ticker {
+    shared: Arc<TickerShared>,
+    /// Taken when it is joined.
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct TickerShared {
+    calls: AtomicUsize,
+    asleep: AtomicBool,
+    end: AtomicBool,
+}
+
+impl Ticker {
+    pub(crate) fn start(engine: Engine, config: &HostConfig) -> Result<(Ticker, Tick), HostError> {
+        let shared = Arc::new(TickerShared::default());
+        let started = config.thread_started.clone();
+        let theirs = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("policy-ticker".to_owned())
+            .spawn(move || {
+                if let Some(started) = started {
+                    started(ThreadRole::Ticker);
+                }
+                theirs.run(&engine);
+            })
+            .map_err(HostError::Thread)?;
+        let tick = Tick {
+            shared: Arc::clone(&shared),
+            thread: thread.thread().clone(),
+        };
+        Ok((
+            Ticker {
+                shared,
+                thread: Some(thread),
+            },
+            tick,
+        ))
+    }
+
+    /// Ends it and waits, a tick at most.
+    pub(crate) fn stop(mut self) {
+        self.signal();
+        if self.thread.take().is_some_and(|t| t.join().is_err()) {
+            tracing::error!("the thread that bounds the time of plugins ended by a panic");
+        }
+    }
+
+    fn signal(&self) {
+        self.shared.end.store(true, SeqCst);
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.signal();
+    }
+}
+
+impl TickerShared {
+    fn run(&self, engine: &Engine) {
+        let mut idle = 0;
+        while !self.end.load(SeqCst) {
+            std::thread::sleep(TICK);
+            engine.increment_epoch();
+            if self.calls.load(SeqCst) > 0 {
+                idle = 0;
+                continue;
+            }
+            idle += 1;
+            if idle < IDLE_TICKS {
+                continue;
+            }
+            self.asleep.store(true, SeqCst);
+            // A call that began before the line above did not see it, so look once more.
+            while self.calls.load(SeqCst) == 0 && !self.end.load(SeqCst) {
+                std::thread::park();
+            }
+            self.asleep.store(false, SeqCst);
+            idle = 0;
+        }
+    }
+}
+
+/// Tells the ticker when calls begin and end.
+#[derive(Debug, Clone)]
+pub(crate) struct Tick {
+    shared: Arc<TickerShared>,
+    thread: std::thread::Thread,
+}
+
+impl Tick {
+    pub(crate) fn begin(&self) -> Ticking {
+        self.shared.calls.fetch_add(1, SeqCst);
+        if self.shared.asleep.load(SeqCst) {
+            self.thread.unpark();
+        }
+        Ticking {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+/// A call is running while this lives.
+#[derive(Debug)]
+pub(crate) struct Ticking {
+    shared: Arc<TickerShared>,
+}
+
+impl Drop for Ticking {
+    fn drop(&mut self) {
+        self.shared.calls.fetch_sub(1, SeqCst);
+    }
+}

@@ -1,0 +1,9 @@
+//! The plugin host with components made in the test, well-behaved and hostile.
+
+mod breaker;
+mod calls;
+mod capabilities;
+mod faults;
+mod load;
+mod reload;
+mod support;
