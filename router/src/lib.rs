@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 mod directory;
 mod gateway;
+mod policies;
 mod rate;
 mod run;
 mod session;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::config::{AuthenticationPolicy, Config, DriverChoice};
+use crate::config::{Component, Config, DriverChoice};
 
 /// The answer of `rillway check`.
 pub(super) fn summary(name: &str, config: &Config) -> String {
@@ -21,12 +21,26 @@ pub(super) fn summary(name: &str, config: &Config) -> String {
     );
     line(
         "authentication",
-        match config.authentication.policy {
-            AuthenticationPolicy::Open => {
-                "open: whoever reaches the gateway may join any room".to_owned()
-            }
+        match config.authentication.as_str() {
+            "auth-open" => "auth-open: whoever reaches the gateway may join any room".to_owned(),
+            other => other.to_owned(),
         },
     );
+    for route in &config.signaling_routes {
+        let transport = match &route.subprotocol {
+            Some(subprotocol) => format!("WebSocket {subprotocol}"),
+            None => "HTTP".to_owned(),
+        };
+        line(
+            "signaling",
+            format!("{} by {}, {transport}", route.path, route.plugin),
+        );
+    }
+    for (name, plugin) in &config.plugins {
+        if let Component::File(file) = &plugin.component {
+            line("plugin", format!("{name} from {}", file.display()));
+        }
+    }
     if !config.ice_servers.is_empty() {
         let urls = config.ice_servers.iter().flat_map(|s| &s.urls);
         line(

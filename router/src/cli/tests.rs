@@ -73,7 +73,7 @@ fn check_says_what_a_file_means() {
         "UDP 40000 to 40001 on 10.0.0.5",
         "2 workers",
         "203.0.113.7/10.0.0.5",
-        "open",
+        "auth-open",
     ] {
         assert!(text.contains(part), "{part} in {text}");
     }

@@ -1,15 +1,17 @@
 //! Checks a parsed file against the schema of [`super::raw`]: unknown keys, types, bounds, formats. All
 //! problems of a file are found in one pass.
 
-use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use serde_json::Value;
 use toml::de::{DeInteger, DeTable, DeValue};
 
-use super::PublicAddress;
 use super::error::Problem;
 use super::source::Source;
+
+mod format;
+
+use format::check_format;
 
 /// Checks a whole file.
 pub(super) fn check(source: &Source, root: &DeTable<'_>, schema: &Value) -> Vec<Problem> {
@@ -44,10 +46,29 @@ impl Checker<'_> {
     fn table(&mut self, path: &str, table: &DeTable<'_>, schema: &Value) {
         for (key, value) in table {
             let name = key.get_ref().as_ref();
+            let any = &schema["additionalProperties"];
             match schema["properties"].get(name) {
                 Some(inner) => self.value(&join(path, name), value.get_ref(), value.span(), inner),
+                None if any.is_object() => {
+                    self.name(path, name, key.span());
+                    self.value(&join(path, name), value.get_ref(), value.span(), any);
+                }
+                // A table that is somebody else's to judge.
+                None if any == &Value::Bool(true) => {}
                 None => self.unknown(path, name, key.span(), value.get_ref(), schema),
             }
+        }
+    }
+
+    /// A name that the file's writer chose: it becomes a metric's label and a part of a command line.
+    fn name(&mut self, path: &str, name: &str, span: Range<usize>) {
+        let fits = (1..=64).contains(&name.len())
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if !fits {
+            let title = format!("`{name}` is no name for a table in [{path}]");
+            self.report(title, span, "1 to 64 of a-z, 0-9 and -");
         }
     }
 
@@ -260,7 +281,7 @@ pub(super) fn choices(schema: &Value) -> Option<Vec<&str>> {
 }
 
 /// The name that a mistyped one most likely means; `None` if nothing is near.
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let distance = |k: &str| strsim::damerau_levenshtein(&name.to_lowercase(), k);
     let (best, distance) = known.map(|k| (k, distance(k))).min_by_key(|(_, d)| *d)?;
     // A third of the letters may be wrong, or one name begins or ends with the other.
@@ -309,142 +330,4 @@ pub(super) fn thousands(number: i128) -> String {
         text.push(digit);
     }
     if number < 0 { format!("-{text}") } else { text }
-}
-
-/// Checks a string with a format; the error is why, and what was expected.
-fn check_format(format: Option<&str>, text: &str) -> Result<(), (String, &'static str)> {
-    match format {
-        Some("socket-address") => text.parse::<SocketAddr>().map(drop).map_err(|_| {
-            let why = match text.parse::<IpAddr>() {
-                Ok(_) => "the port is missing",
-                Err(_) if text.starts_with("localhost") => {
-                    "names are not looked up: write 127.0.0.1"
-                }
-                Err(_) => "expected an IP address and a port",
-            };
-            (
-                why.to_owned(),
-                "an address with a port, such as \"127.0.0.1:8080\" or \"[::1]:8080\"",
-            )
-        }),
-        Some("ip") => text.parse::<IpAddr>().map(drop).map_err(|_| {
-            let port = text.parse::<SocketAddr>().is_ok();
-            let why = if port {
-                "there must be no port"
-            } else {
-                "expected an IP address"
-            };
-            (
-                why.to_owned(),
-                "an IP address, such as \"192.0.2.1\" or \"2001:db8::1\"",
-            )
-        }),
-        Some("public-address") => text.parse::<PublicAddress>().map(drop).map_err(|why| {
-            (
-                why,
-                "a public address, such as \"203.0.113.7\" or \"203.0.113.7/10.0.0.5\"",
-            )
-        }),
-        Some("origin") => check_origin(text).map_err(|why| {
-            (
-                why.to_owned(),
-                "an origin, such as \"https://meet.example.org\"",
-            )
-        }),
-        Some("ice-url") => check_ice_url(text).map_err(|why| {
-            (
-                why.to_owned(),
-                "an ICE server URL, such as \"stun:stun.example.org:3478\"",
-            )
-        }),
-        Some("log-filter") => tracing_subscriber::EnvFilter::builder()
-            .parse(text)
-            .map(drop)
-            .map_err(|error| {
-                (
-                    error.to_string(),
-                    "a filter, such as \"info\" or \"info,rillway=debug\"",
-                )
-            }),
-        _ => Ok(()),
-    }
-}
-
-/// An origin as browsers serialise it (RFC 6454 §6.2): scheme, host, port if not the default, no more.
-fn check_origin(text: &str) -> Result<(), &'static str> {
-    let Some(rest) = text
-        .strip_prefix("https://")
-        .or_else(|| text.strip_prefix("http://"))
-    else {
-        return Err("expected http:// or https:// before it");
-    };
-    if rest.is_empty() {
-        return Err("the host is missing");
-    }
-    if rest.contains(['/', '?', '#', '@', '*', ' ']) {
-        return Err(
-            "expected scheme, host and port only: no path, no `*`, not even a `/` at the end",
-        );
-    }
-    if text.chars().any(|c| c.is_ascii_uppercase()) {
-        return Err("browsers send origins in small letters");
-    }
-    let default = if text.starts_with("https") {
-        ":443"
-    } else {
-        ":80"
-    };
-    if rest.ends_with(default) {
-        return Err("browsers leave the scheme's own port out");
-    }
-    Ok(())
-}
-
-/// `stun:` and `turn:` URIs (RFC 7064 §3.1, RFC 7065 §3.1), as browsers accept them.
-fn check_ice_url(text: &str) -> Result<(), &'static str> {
-    let Some((scheme, rest)) = text.split_once(':') else {
-        return Err("the scheme is missing: stun:, stuns:, turn: or turns:");
-    };
-    let turn = match scheme {
-        "stun" | "stuns" => false,
-        "turn" | "turns" => true,
-        _ => return Err("expected stun:, stuns:, turn: or turns:"),
-    };
-    if rest.starts_with("//") {
-        return Err("these URLs have no `//`");
-    }
-    let (host_port, query) = match rest.split_once('?') {
-        Some((host_port, query)) => (host_port, Some(query)),
-        None => (rest, None),
-    };
-    match query {
-        Some("transport=udp" | "transport=tcp") if turn => {}
-        Some(_) if turn => return Err("expected ?transport=udp or ?transport=tcp"),
-        Some(_) => return Err("stun: URLs have no `?`"),
-        None => {}
-    }
-    check_host_port(host_port)
-}
-
-fn check_host_port(text: &str) -> Result<(), &'static str> {
-    let (host, port) = if let Some(v6) = text.strip_prefix('[') {
-        let (host, port) = v6.split_once(']').ok_or("a `]` is missing")?;
-        host.parse::<std::net::Ipv6Addr>()
-            .map_err(|_| "expected an IPv6 address in the brackets")?;
-        (
-            host,
-            port.strip_prefix(':')
-                .or_else(|| (!port.is_empty()).then_some("?")),
-        )
-    } else {
-        text.split_once(':')
-            .map_or((text, None), |(host, port)| (host, Some(port)))
-    };
-    if host.is_empty() || host.contains(['/', ' ', '@']) {
-        return Err("expected a host name or address");
-    }
-    match port.map(str::parse::<u16>) {
-        Some(Err(_) | Ok(0)) => Err("expected a port from 1 to 65535"),
-        _ => Ok(()),
-    }
 }

@@ -210,6 +210,26 @@ impl Config {
         self.refused(key, &format!("cannot listen on {address}: {why}"), &help)
     }
 
+    /// The report for a plugin that cannot be used, at its table, else at what names it.
+    #[must_use]
+    pub fn plugin_refused(&self, name: &str, problem: &str) -> ConfigError {
+        let problem = Problem::new(format!("cannot use the plugin `{name}`: {problem}"));
+        let table = format!("plugins.{name}");
+        let route = || {
+            let index = self.signaling_routes.iter().position(|r| r.plugin == name);
+            index.map(|index| format!("signaling.routes[{index}].plugin"))
+        };
+        let key = if self.provenance.source().find(&table).is_some() {
+            table
+        } else if self.authentication == name {
+            "authentication.policy".to_owned()
+        } else {
+            route().unwrap_or(table)
+        };
+        let problem = self.provenance.point(problem, &key, "this plugin");
+        self.provenance.error(vec![problem])
+    }
+
     /// The report for a value that this machine refuses at run time for another reason than a bind.
     #[must_use]
     pub fn refused(&self, key: Key, problem: &str, help: &str) -> ConfigError {

@@ -6,6 +6,7 @@
 mod check;
 mod error;
 mod load;
+mod plugins;
 mod provenance;
 mod raw;
 mod reference;
@@ -15,6 +16,7 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
@@ -26,6 +28,9 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{ConfigError, Key, Problem};
 pub use load::{MetricsFlag, Overrides};
+pub use plugins::{
+    Budgets, Capability, Component, KeyAlgorithm, Plugin, PluginKey, Policy, SignalingRoute,
+};
 pub use reference::{reference, schema};
 pub use rillway_core::limits::Limits;
 
@@ -43,8 +48,14 @@ pub struct Config {
     pub metrics: Option<Metrics>,
     /// Log output.
     pub log: Log,
-    /// Who may join.
-    pub authentication: Authentication,
+    /// The plugin host.
+    pub policy: Policy,
+    /// Every policy that is used or has a table, by name.
+    pub plugins: BTreeMap<String, Plugin>,
+    /// Paths that lead to signaling policies; at least one.
+    pub signaling_routes: Vec<SignalingRoute>,
+    /// The policy that says who may join.
+    pub authentication: String,
     /// ICE servers handed to clients, in order.
     pub ice_servers: Vec<IceServer>,
     /// How the process ends.
@@ -181,23 +192,6 @@ pub enum LogFormat {
     /// One JSON object per line.
     #[default]
     Json,
-}
-
-/// Who may join.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Authentication {
-    /// The rule in force.
-    pub policy: AuthenticationPolicy,
-}
-
-/// `authentication.policy`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum AuthenticationPolicy {
-    /// Anybody may join any room and publish.
-    Open,
 }
 
 /// A STUN or TURN server clients are told of (`RTCIceServer`).

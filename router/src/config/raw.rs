@@ -5,6 +5,7 @@
 //! generated `config/rillway.toml` and by `rillway reference schema`.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -14,7 +15,11 @@ use rillway_core::limits::Limits;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{AuthenticationPolicy, DriverChoice, LogFormat, PublicAddress};
+use super::{DriverChoice, LogFormat, PublicAddress};
+
+mod plugins;
+
+pub(super) use plugins::{Budgets, Plugin, PluginKey, Policy, Signaling, SignalingRoute};
 
 /// Rillway's configuration.
 ///
@@ -24,7 +29,13 @@ use super::{AuthenticationPolicy, DriverChoice, LogFormat, PublicAddress};
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Raw {
     pub(super) gateway: Gateway,
+    pub(super) signaling: Signaling,
     pub(super) authentication: Authentication,
+    pub(super) policy: Policy,
+    /// One `[plugins.NAME]` for each policy of your own, and for built-in components that shall differ: a
+    /// WebAssembly component and what it may use.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) plugins: BTreeMap<String, Plugin>,
     pub(super) media: Media,
     pub(super) limits: RawLimits,
     pub(super) ice: Ice,
@@ -91,11 +102,12 @@ impl Default for Gateway {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Authentication {
-    /// The rule. It has no default, so that nobody opens a server by leaving a line out; `rillway dev`
-    /// takes `"open"`.
+    /// The policy: a `[plugins.NAME]`, or a built-in component: `"auth-jwt"`, or
+    /// `"auth-open"`, which admits everybody to every room. It has no default, so that nobody opens a server
+    /// by leaving a line out; `rillway dev` takes `"auth-open"`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "AuthenticationPolicy", extend("x-example" = "open"))]
-    pub(super) policy: Option<AuthenticationPolicy>,
+    #[schemars(with = "String", length(min = 1, max = 64), extend("x-example" = "auth-open"))]
+    pub(super) policy: Option<String>,
 }
 
 /// Workers and their UDP sockets. A worker is a thread with its own port: its candidates name that port,

@@ -31,6 +31,14 @@ pub fn reference() -> String {
     for (name, table) in properties(&schema) {
         text += "\n";
         comment(&mut text, description(table));
+        if table["additionalProperties"].is_object() {
+            commented_tables(
+                &mut text,
+                &format!("{name}.example"),
+                &table["additionalProperties"],
+            );
+            continue;
+        }
         text += &format!("[{name}]\n");
         for (key, value) in properties(table) {
             text += "\n";
@@ -83,6 +91,35 @@ fn list_of_tables(text: &mut String, path: &str, schema: &Value) {
             } else {
                 format!("#{line}\n")
             };
+        }
+    }
+}
+
+/// A table with a name of the writer's choice, and the tables in it: shown as comments.
+fn commented_tables(text: &mut String, path: &str, schema: &Value) {
+    *text += &format!("#[{path}]\n");
+    let is_table = |value: &Value| value["type"] == "object";
+    for (key, value) in properties(schema).filter(|(_, value)| !is_table(value)) {
+        let mut inner = String::new();
+        entry(&mut inner, key, value);
+        *text += "#\n";
+        for line in inner.lines() {
+            let mark = if line.starts_with('#') { "" } else { "#" };
+            *text += &format!("{mark}{line}\n");
+        }
+    }
+    for (key, value) in properties(schema).filter(|(_, value)| is_table(value)) {
+        *text += "\n";
+        comment(text, description(value));
+        let path = format!("{path}.{key}");
+        if value["additionalProperties"].is_object() {
+            commented_tables(
+                text,
+                &format!("{path}.main"),
+                &value["additionalProperties"],
+            );
+        } else {
+            commented_tables(text, &path, value);
         }
     }
 }

@@ -11,7 +11,7 @@ use super::raw::Raw;
 use super::source::Source;
 use super::*;
 
-const OPEN: &str = "[authentication]\npolicy = \"open\"\n";
+const OPEN: &str = "[authentication]\npolicy = \"auth-open\"\n";
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../config")
@@ -74,6 +74,9 @@ fn commented_examples_of_the_reference_are_valid() {
     let scratch = Scratch::new("reference");
     let credential = scratch.file("turn.credential", b"secret\n");
     set_mode(&credential, 0o600);
+    let secret = scratch.file("jwt.secret", &[b'k'; 32]);
+    set_mode(&secret, 0o600);
+    scratch.file("my-auth.wasm", b"");
     let lines = reference()
         .lines()
         .map(|line| {
@@ -86,6 +89,12 @@ fn commented_examples_of_the_reference_are_valid() {
     let file = scratch.file("rillway.toml", lines.join("\n").as_bytes());
     let config = Config::load(&file, &Overrides::default()).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(config.ice_servers.len(), 1);
+    let plugin = &config.plugins["example"];
+    assert_eq!(plugin.keys["main"].material.reveal(), "k".repeat(32));
+    assert_eq!(
+        plugin.imports,
+        [Capability::Log, Capability::Config, Capability::Crypto]
+    );
     assert_eq!(
         config.ice_servers[0]
             .credential
@@ -102,7 +111,7 @@ fn commented_examples_of_the_reference_are_valid() {
 #[test]
 fn dev_is_open_local_and_for_people() {
     let dev = Config::dev();
-    assert_eq!(dev.authentication.policy, AuthenticationPolicy::Open);
+    assert_eq!(dev.authentication, "auth-open");
     assert_eq!(dev.gateway.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(
         dev.metrics.map(|m| m.listen.to_string()).as_deref(),
@@ -143,7 +152,12 @@ fn every_example_is_valid() {
 #[test]
 fn every_key_says_what_it_means() {
     fn table(path: &str, schema: &Value) -> usize {
-        let properties = schema["properties"].as_object().expect("a table").iter();
+        let named = &schema["additionalProperties"];
+        if named.is_object() {
+            return table(&format!("{path}.NAME"), named);
+        }
+        // Without either it is a table of somebody else's.
+        let properties = schema["properties"].as_object().into_iter().flatten();
         properties
             .map(|(name, key)| {
                 let path = format!("{path}.{name}");
@@ -158,9 +172,10 @@ fn every_key_says_what_it_means() {
                     }
                     Some("array") => assert!(key["maxItems"].is_u64(), "{path}: no bound"),
                     Some("integer") => {
+                        let value = key.get("default").or(key.get("x-example"));
                         let bounds = (
                             key["minimum"].as_i64(),
-                            key["default"].as_i64(),
+                            value.and_then(Value::as_i64),
                             key["maximum"].as_i64(),
                         );
                         let (Some(min), Some(default), Some(max)) = bounds else {
@@ -242,8 +257,16 @@ const FAULTS: &[(&str, usize, usize, &str, &str)] = &[
     ("[gateway]\npage = true\npage = true\n", 3, 1, "duplicate key", ""),
     ("[gateway]\npage = yes\n", 2, 8, "not TOML", ""),
     ("[gateway\n", 1, 9, "not TOML", ""),
-    ("[gateway]\n", usize::MAX, 0, "`authentication.policy` is not set", "policy = \"open\""),
-    ("[authentication]\n", 1, 2, "`authentication.policy` is not set", "policy = \"open\""),
+    ("[plugins.My_auth]\n", 1, 10, "`My_auth` is no name", ""),
+    ("[plugins.a]\ncomponnt = \"a\"\n", 2, 1, "unknown key `componnt`", "did you mean `component`?"),
+    ("[plugins.a]\nimports = [\"filesystem\"]\n", 2, 12, "no value \"filesystem\"", ""),
+    ("[plugins.a]\nsha256 = \"abc\"\n", 2, 10, "not a SHA-256", ""),
+    ("[plugins.a.budgets]\ncall_ms_max = 0\n", 2, 15, "expected 1 to 60,000 milliseconds", ""),
+    ("[plugins.a.keys.main]\nalgorithm = \"none\"\nfile = \"k\"\n", 2, 13, "no value \"none\"", ""),
+    ("[[signaling.routes]]\npath = \"whip\"\nplugin = \"signaling-rooms\"\n", 2, 8, "not a path", ""),
+    ("[[signaling.routes]]\npath = \"/readyz\"\nplugin = \"signaling-rooms\"\n", 2, 8, "not a path", ""),
+    ("[gateway]\n", usize::MAX, 0, "`authentication.policy` is not set", "policy = \"auth-open\""),
+    ("[authentication]\n", 1, 2, "`authentication.policy` is not set", "policy = \"auth-open\""),
 ];
 
 #[test]
@@ -284,6 +307,13 @@ const CONFLICTS: &[(&str, usize, usize, &str, &str)] = &[
     ("[media]\npublic_addresses = [\"1.2.3.4/::1\"]\n", 4, 21, "IPv4 and IPv6", ""),
     ("[media]\nbind = [\"::1\"]\npublic_addresses = [\"1.2.3.4/10.0.0.1\"]\n", 5, 21, "not bound", "add it"),
     ("[media]\npublic_addresses = [\"1.2.3.4\", \"1.2.3.5\"]\n", 4, 32, "the same bound ones", "PUBLIC/BOUND"),
+    ("[[signaling.routes]]\npath = \"/a\"\nplugin = \"signaling-room\"\nsubprotocol = \"a\"\n", 5, 10, "no policy `signaling-room`", "did you mean \"signaling-rooms\"?"),
+    ("[[signaling.routes]]\npath = \"/a\"\nplugin = \"auth-jwt\"\nsubprotocol = \"a\"\n", 5, 10, "a policy for authentication", "\"signaling-rooms\""),
+    ("[plugins.mine]\n", 3, 1, "no built-in component `mine`", "component ="),
+    ("[plugins.mine]\ncomponent = \"builtin:jwt\"\n", 4, 13, "no built-in component `jwt`", "auth-jwt"),
+    ("[plugins.mine]\ncomponent = \"no/such.wasm\"\n", 4, 13, "cannot use the component", "rillway plugin build"),
+    ("[plugins.auth-jwt.keys.main]\nalgorithm = \"HS256\"\nfile = \"no/such\"\n", 5, 8, "cannot use the key", ""),
+    ("[[signaling.routes]]\npath = \"/a\"\nplugin = \"signaling-rooms\"\n[[signaling.routes]]\npath = \"/a/b\"\nplugin = \"signaling-rooms\"\nsubprotocol = \"x\"\n", 7, 8, "two signaling routes", "another path"),
     ("[[ice.servers]]\nurls = [\"turn:a\"]\n", 4, 8, "without user name", "credential_file"),
     ("[[ice.servers]]\nurls = [\"stun:a\"]\ncredential_file = \"no/such\"\n", 5, 19, "cannot use the credential", ""),
 ];

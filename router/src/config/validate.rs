@@ -10,9 +10,9 @@ use std::time::Duration;
 use super::error::{ConfigError, Problem};
 use super::provenance::Provenance;
 use super::raw::{self, Raw};
-use super::{
-    Authentication, Config, Gateway, IceServer, Limits, Log, Media, Metrics, Secret, Shutdown,
-};
+use super::{Config, Gateway, IceServer, Limits, Log, Media, Metrics, Secret, Shutdown};
+
+mod plugins;
 
 /// More workers than this would leave too few ports to any firewall rule; the schema says the same.
 const WORKERS_MAX: u16 = 256;
@@ -36,9 +36,10 @@ pub(super) fn validate(raw: &Raw, provenance: Provenance) -> Result<Config, Conf
     checks.bind();
     checks.public_addresses();
     let ice_servers = checks.ice_servers();
-    let policy = checks.policy();
+    let authentication = checks.authentication();
+    let policies = checks.policies();
     let problems = checks.problems;
-    let (Some(policy), true) = (policy, problems.is_empty()) else {
+    let (Some(authentication), true) = (authentication, problems.is_empty()) else {
         return Err(provenance.error(problems));
     };
     Ok(Config {
@@ -52,7 +53,10 @@ pub(super) fn validate(raw: &Raw, provenance: Provenance) -> Result<Config, Conf
             format: raw.log.format,
             filter: raw.log.filter.clone(),
         },
-        authentication: Authentication { policy },
+        policy: policies.host,
+        plugins: policies.plugins,
+        signaling_routes: policies.routes,
+        authentication,
         ice_servers,
         shutdown: Shutdown {
             notice: millis(raw.shutdown.notice_ms),
@@ -319,8 +323,8 @@ impl Checks<'_> {
         }
     }
 
-    fn policy(&mut self) -> Option<super::AuthenticationPolicy> {
-        let policy = self.raw.authentication.policy;
+    fn authentication(&mut self) -> Option<String> {
+        let policy = self.raw.authentication.policy.clone();
         if policy.is_none() {
             let source = self.provenance.source();
             let mut problem =
@@ -336,8 +340,7 @@ impl Checks<'_> {
                     ));
                 }
             }
-            let help =
-                "to admit everybody to every room, say so:\n\n[authentication]\npolicy = \"open\"";
+            let help = "to admit everybody to every room, say so:\n\n[authentication]\npolicy = \"auth-open\"";
             self.problems.push(problem.help(help));
         }
         policy
@@ -355,14 +358,34 @@ fn is_unicast_link_local(address: &IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
-/// Reads a secret that only its owner and group can read; the error is why not, and what to do.
-fn read_secret(path: &Path) -> Result<Secret, (String, String)> {
-    let failed = |error: std::io::Error| {
-        (
-            error.to_string(),
-            "write the credential into this file, and nothing else".to_owned(),
-        )
-    };
+/// Who may be able to read a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Readers {
+    /// Its owner and group.
+    Private,
+    Anybody,
+}
+
+/// What is wrong with a file, and what to do.
+type FileProblem = (String, String);
+
+/// Reads a secret that only its owner and group can read.
+fn read_secret(path: &Path) -> Result<Secret, FileProblem> {
+    let text = read_text(path, CREDENTIAL_BYTES_MAX, Readers::Private)?;
+    let secret = text
+        .strip_suffix('\n')
+        .map_or(text.as_str(), |t| t.strip_suffix('\r').unwrap_or(t));
+    if secret.is_empty() || secret.contains(char::is_control) {
+        return Err(("expected one line".to_owned(), ALONE.to_owned()));
+    }
+    Ok(Secret::new(secret.to_owned()))
+}
+
+const ALONE: &str = "write the credential into this file, and nothing else";
+
+/// Reads a regular file of at most `bytes_max`.
+fn read_text(path: &Path, bytes_max: u64, readers: Readers) -> Result<String, FileProblem> {
+    let failed = |error: std::io::Error| (error.to_string(), ALONE.to_owned());
     let file = std::fs::File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
@@ -371,26 +394,20 @@ fn read_secret(path: &Path) -> Result<Secret, (String, String)> {
             "name a file that holds the credential alone".to_owned(),
         ));
     }
-    if metadata.permissions().mode() & 0o007 != 0 {
+    if readers == Readers::Private && metadata.permissions().mode() & 0o007 != 0 {
         let help = format!("chmod 640 {}", path.display());
         return Err(("everybody on this machine may read it".to_owned(), help));
     }
     let mut text = String::new();
-    file.take(CREDENTIAL_BYTES_MAX + 1)
+    file.take(bytes_max + 1)
         .read_to_string(&mut text)
         .map_err(failed)?;
-    let secret = text
-        .strip_suffix('\n')
-        .map_or(text.as_str(), |t| t.strip_suffix('\r').unwrap_or(t));
-    if secret.is_empty()
-        || text.len() as u64 > CREDENTIAL_BYTES_MAX
-        || secret.contains(char::is_control)
-    {
-        let why = "expected one line of 1 to 4,096 bytes".to_owned();
-        return Err((
-            why,
-            "write the credential into this file, and nothing else".to_owned(),
-        ));
+    if text.len() as u64 > bytes_max {
+        let why = match readers {
+            Readers::Private => format!("expected one line of 1 to {bytes_max} bytes"),
+            Readers::Anybody => format!("it is longer than {bytes_max} bytes"),
+        };
+        return Err((why, ALONE.to_owned()));
     }
-    Ok(Secret::new(secret.to_owned()))
+    Ok(text)
 }

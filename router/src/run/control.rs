@@ -13,12 +13,11 @@ use rillway_core::id::WorkerId;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::LocalSet;
 
-use crate::config::{AuthenticationPolicy, Config};
+use crate::config::Config;
 use crate::directory::MemoryDirectory;
 use crate::gateway::{Accepted, Gateway, Route};
-use crate::session::{
-    self, Authenticator, Clients, Control, NativeFactory, Open, Phase, SignalingFactory,
-};
+use crate::policies::{self, Policies, PoliciesError};
+use crate::session::{self, Authenticator, Clients, Control, Phase, SignalingFactory};
 use crate::telemetry;
 use crate::telemetry::metrics::{GatewayRecorder, Registry};
 use crate::worker::Worker;
@@ -72,6 +71,11 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     } = parts;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(start)?;
     let orders = drain::Orders::new(orders, signals).map_err(start)?;
+    let Deciders {
+        policies: _policies,
+        authenticator,
+        served,
+    } = deciders(&config, &registry).await.map_err(refused)?;
     workers.iter().for_each(log_worker);
     let recorder = registry.gateway();
     log_listeners(&listener, metrics.as_ref());
@@ -81,7 +85,8 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     }
     let (phase, phase_seen) = watch::channel(Phase::Serving);
     let alive = Arc::new(AtomicUsize::new(workers.len()));
-    let control = Rc::new(control(&config, &workers, phase_seen.clone(), &recorder));
+    let control = control(&config, &workers, authenticator, &phase_seen, &recorder);
+    let control = Rc::new(control);
     let all_ended = Rc::new(Notify::new());
     let watch = |id| WorkerWatch {
         id,
@@ -97,7 +102,6 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
             worker.thread
         })
         .collect();
-    let served = signaling();
     let (accepted, to_accept) = mpsc::channel(ACCEPTED_MAX);
     let gateway = Arc::new(Gateway::new(
         settings::gateway(&config, served.iter().map(|s| s.route.clone()).collect()),
@@ -126,16 +130,17 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
 fn control(
     config: &Config,
     workers: &[Worker],
-    phase: watch::Receiver<Phase>,
+    authenticator: Box<dyn Authenticator>,
+    phase: &watch::Receiver<Phase>,
     recorder: &GatewayRecorder,
 ) -> Control {
     Control {
         directory: Box::new(MemoryDirectory::new(workers.iter().map(|w| w.id))),
         workers: workers.iter().map(|w| w.requests.clone()).collect(),
         clients: Clients::default(),
-        authenticator: authenticator(config.authentication.policy),
+        authenticator,
         facts: settings::join_facts(config),
-        phase,
+        phase: phase.clone(),
         join_timeout: session::JOIN_TIMEOUT,
         idle_time: session::IDLE_TIME,
         recorder: recorder.clone(),
@@ -149,9 +154,10 @@ fn start(source: io::Error) -> RunError {
     }
 }
 
-fn authenticator(policy: AuthenticationPolicy) -> Box<dyn Authenticator> {
-    match policy {
-        AuthenticationPolicy::Open => Box::new(Open),
+fn refused(error: PoliciesError) -> RunError {
+    match error {
+        PoliciesError::Config(error) => RunError::Config(error),
+        other => start(io::Error::other(other)),
     }
 }
 
@@ -161,23 +167,44 @@ struct Served {
     factory: Rc<dyn SignalingFactory>,
 }
 
-fn signaling() -> Vec<Served> {
-    let rooms = Served {
-        route: Route {
-            path: "/signal/rooms".to_owned(),
-            subprotocol: Some("rillway.rooms.v1".to_owned()),
-        },
-        factory: Rc::new(NativeFactory::rooms()),
+/// The policies in use.
+struct Deciders {
+    /// Kept for their host.
+    policies: Policies,
+    authenticator: Box<dyn Authenticator>,
+    served: Vec<Served>,
+}
+
+async fn deciders(config: &Config, registry: &Registry) -> Result<Deciders, PoliciesError> {
+    let policies = Policies::load(config).await?;
+    let deciders = Deciders {
+        authenticator: policies.authenticator(config)?,
+        served: signaling(config, &policies)?,
+        policies,
     };
-    let whip: Rc<dyn SignalingFactory> = Rc::new(NativeFactory::whip());
-    let http = ["/whip", "/whep"].map(|path| Served {
-        route: Route {
-            path: path.to_owned(),
-            subprotocol: None,
-        },
-        factory: whip.clone(),
+    for plugin in deciders.policies.plugins() {
+        tokio::spawn(policies::report(
+            plugin.clone(),
+            registry.plugin(plugin.name(), &plugin.kinds()),
+        ));
+        if config.policy.watch_files {
+            tokio::spawn(policies::watch(plugin.clone()));
+        }
+    }
+    Ok(deciders)
+}
+
+fn signaling(config: &Config, policies: &Policies) -> Result<Vec<Served>, PoliciesError> {
+    let served = config.signaling_routes.iter().map(|route| {
+        Ok(Served {
+            factory: policies.signaling(config, &route.plugin)?,
+            route: Route {
+                path: route.path.clone(),
+                subprotocol: route.subprotocol.clone(),
+            },
+        })
     });
-    [rooms].into_iter().chain(http).collect()
+    served.collect()
 }
 
 fn log_worker(worker: &Worker) {
@@ -261,7 +288,7 @@ mod tests {
     use rillway_core::api::EventKind;
 
     use super::*;
-    use crate::session::{Company, JoinFacts, Mail};
+    use crate::session::{Company, JoinFacts, Mail, Open};
     use futures_util::FutureExt as _;
     use rillway_plugin_sdk::types::Limits;
 

@@ -1,7 +1,10 @@
 //! Who may join: the authentication policy and what the host demands of its decisions.
 
 use futures_util::future::LocalBoxFuture;
-use rillway_plugin_sdk::types::{Denial, Grant, Source};
+use rillway_plugin_sdk::authentication::Attempt;
+#[cfg(test)]
+use rillway_plugin_sdk::types::Source;
+use rillway_plugin_sdk::types::{Denial, Grant};
 
 /// Longest room name, identity and display name, bytes.
 pub(super) const NAME_BYTES_MAX: usize = 128;
@@ -11,65 +14,14 @@ const ATTRIBUTES_MAX: usize = 32;
 const ATTRIBUTE_KEY_BYTES_MAX: usize = 64;
 const ATTRIBUTE_VALUE_BYTES_MAX: usize = 1_024;
 
-/// What a client presents.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Credentials {
-    /// `token` or `none`.
-    pub(crate) scheme: String,
-    /// What it presented.
-    pub(crate) secret: Vec<u8>,
-    /// Room it wants; `None`: the credentials say it.
-    pub(crate) room: Option<String>,
-    /// Name it wants to be shown by.
-    pub(crate) name: Option<String>,
-}
-
 /// Decides who a client is and what it may do.
 pub(crate) trait Authenticator {
     /// The decision. The host checks it before it believes it.
-    fn authenticate(
-        &self,
-        credentials: Credentials,
-    ) -> LocalBoxFuture<'static, Result<Grant, Denial>>;
-}
-
-/// Anybody may join any room and do everything in it: for development and for closed networks.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Open;
-
-impl Authenticator for Open {
-    fn authenticate(
-        &self,
-        credentials: Credentials,
-    ) -> LocalBoxFuture<'static, Result<Grant, Denial>> {
-        let Some(room) = credentials.room else {
-            let denial = Denial::Forbidden("name a room".to_owned());
-            return Box::pin(std::future::ready(Err(denial)));
-        };
-        let result = random_identity().map(|identity| Grant {
-            room,
-            identity,
-            name: credentials.name,
-            publish: vec![
-                Source::Camera,
-                Source::Microphone,
-                Source::Screen,
-                Source::ScreenAudio,
-                Source::Other,
-            ],
-            subscribe: true,
-            publish_data: true,
-            record_control: true,
-            max_publish_bps: None,
-            expires_at_ms: None,
-            attributes: Vec::new(),
-        });
-        Box::pin(std::future::ready(result))
-    }
+    fn authenticate(&self, attempt: Attempt) -> LocalBoxFuture<'static, Result<Grant, Denial>>;
 }
 
 /// 64 random bits: enough to tell guests apart, no secret.
-fn random_identity() -> Result<String, Denial> {
+pub(super) fn random_identity() -> Result<String, Denial> {
     getrandom::u64()
         .map(|bits| format!("guest-{bits:016x}"))
         .map_err(|error| Denial::Unavailable(format!("no random numbers: {error}")))
@@ -111,16 +63,51 @@ pub(super) fn check_grant(
     }
 }
 
+/// Anybody may do everything.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Open;
+
+#[cfg(test)]
+impl Authenticator for Open {
+    fn authenticate(&self, attempt: Attempt) -> LocalBoxFuture<'static, Result<Grant, Denial>> {
+        let Some(room) = attempt.room else {
+            let denial = Denial::Forbidden("name a room".to_owned());
+            return Box::pin(std::future::ready(Err(denial)));
+        };
+        let result = Ok(Grant {
+            room,
+            identity: attempt.guest_identity,
+            name: attempt.name,
+            publish: vec![
+                Source::Camera,
+                Source::Microphone,
+                Source::Screen,
+                Source::ScreenAudio,
+                Source::Other,
+            ],
+            subscribe: true,
+            publish_data: true,
+            record_control: true,
+            max_publish_bps: None,
+            expires_at_ms: None,
+            attributes: Vec::new(),
+        });
+        Box::pin(std::future::ready(result))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     async fn open(room: &str) -> Grant {
-        Open.authenticate(Credentials {
+        Open.authenticate(Attempt {
             scheme: "none".into(),
-            secret: Vec::new(),
             room: Some(room.into()),
             name: Some("Ada".into()),
+            guest_identity: random_identity().unwrap(),
+            ..Attempt::default()
         })
         .await
         .unwrap()

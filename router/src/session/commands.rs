@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use rillway_core::id::{self, Reference};
+use rillway_plugin_sdk::authentication::Attempt;
 use rillway_plugin_sdk::signaling::{Action, Command, FailureCode, Frame, Input};
 use rillway_plugin_sdk::types::{Denial, ParticipantId};
 
-use super::auth::Credentials;
+use super::auth::random_identity;
 use super::clients::RelayError;
 use super::member::{Member, Membership};
 use super::{
@@ -16,8 +17,8 @@ use super::{
 
 /// Shortest tick, milliseconds (part of the ABI).
 const TICK_MS_MIN: u32 = 100;
-/// Time the authentication policy has; then the answer is no.
-const AUTHENTICATE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time the authentication policy has; then the answer is no. Its own budget, a minute at most, ends first.
+const AUTHENTICATE_TIMEOUT: Duration = Duration::from_secs(65);
 
 impl Session {
     /// Carries out one command. Returns the answer if it is known at once.
@@ -59,15 +60,22 @@ impl Session {
                 credentials,
                 room,
                 name,
-            } => self.authenticate(
-                reference,
-                Credentials {
-                    scheme,
-                    secret: credentials,
-                    room,
-                    name,
-                },
-            ),
+            } => match random_identity() {
+                Ok(guest_identity) => self.authenticate(
+                    reference,
+                    Attempt {
+                        scheme,
+                        credentials,
+                        room,
+                        name,
+                        remote_address: self.remote_address.clone(),
+                        protocol: self.plugin.to_string(),
+                        guest_identity,
+                        attributes: Vec::new(),
+                    },
+                ),
+                Err(denial) => Some(Input::Denied(denial)),
+            },
             Action::Join => self.join(reference).await,
             Action::Leave => {
                 self.membership = Membership::Outside;
@@ -110,15 +118,15 @@ impl Session {
         }
     }
 
-    fn authenticate(&mut self, reference: u64, credentials: Credentials) -> Option<Input> {
+    fn authenticate(&mut self, reference: u64, attempt: Attempt) -> Option<Input> {
         if self.authenticating.is_some() {
             let message = "an authentication is under way";
             return Some(failed(reference, FailureCode::WrongState, message));
         }
         // What an earlier decision allowed does not outlive the wish for another one.
         self.grant = None;
-        let room = credentials.room.clone();
-        let decision = self.control.authenticator.authenticate(credentials);
+        let room = attempt.room.clone();
+        let decision = self.control.authenticator.authenticate(attempt);
         self.authenticating = Some(Authenticating {
             reference,
             room,

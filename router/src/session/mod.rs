@@ -31,7 +31,9 @@ use crate::rate::Bucket;
 use crate::telemetry::metrics::{GatewayRecorder, Reject};
 use crate::worker::ToWorker;
 
-pub(crate) use auth::{Authenticator, Open};
+pub(crate) use auth::Authenticator;
+#[cfg(test)]
+pub(crate) use auth::Open;
 pub(crate) use clients::Clients;
 #[cfg(test)]
 pub(crate) use clients::Company;
@@ -39,7 +41,7 @@ pub(crate) use connection::{
     Answer, Close, Connection, Exchange, Incoming, Outgoing, OutgoingQueue, Peer, close,
     frame_bytes, pair, resource,
 };
-pub(crate) use factory::{NativeFactory, PluginFault, SignalingFactory, SignalingInstance};
+pub(crate) use factory::{PluginFault, SignalingFactory, SignalingInstance};
 pub(crate) use requests::{ANSWER_TIME, IDLE_TIME};
 pub(crate) use translate::JoinFacts;
 
@@ -143,6 +145,7 @@ pub(crate) async fn run(
         instance,
         incoming,
         client,
+        remote_address: opened.remote_address.clone(),
         inputs: VecDeque::from([(Input::Opened(opened), 0)]),
         grant: None,
         membership: Membership::Outside,
@@ -174,6 +177,8 @@ struct Session {
     instance: Box<dyn SignalingInstance>,
     incoming: mpsc::Receiver<Incoming>,
     client: Client,
+    /// As the gateway saw it.
+    remote_address: String,
     /// Inputs for the plugin, each with the length of the chain that caused it.
     inputs: VecDeque<(Input, u8)>,
     grant: Option<Grant>,

@@ -58,7 +58,7 @@ impl Drop for File {
 /// A configuration whose ports the kernel chooses, on loopback only.
 fn any_ports(more: &str) -> String {
     format!(
-        "authentication.policy = \"open\"\n\
+        "authentication.policy = \"auth-open\"\n\
          gateway.listen = \"127.0.0.1:0\"\n\
          metrics.listen = \"127.0.0.1:0\"\n\
          media.first_port = 0\n\
@@ -278,7 +278,7 @@ fn get(address: &str, path: &str) -> String {
 fn dev_says_where_its_page_is_serves_it_and_ends_with_0() {
     let file = File::new(
         "dev",
-        &any_ports("").replace("authentication.policy = \"open\"", ""),
+        &any_ports("").replace("authentication.policy = \"auth-open\"", ""),
     );
     for signal in ["-TERM", "-INT"] {
         let mut router = Router::start(&["dev", "--config", file.path()]);

@@ -54,6 +54,15 @@ impl Distribution {
         }
     }
 
+    /// Takes over what is counted elsewhere: values per bucket, the one above all bounds last, and their sum.
+    pub fn set(&self, buckets: impl IntoIterator<Item = u64>, sum: f64) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.sum = sum;
+        for (bucket, value) in counts.buckets.iter_mut().zip(buckets) {
+            *bucket = value;
+        }
+    }
+
     fn read(&self) -> Counts {
         self.counts
             .lock()

@@ -6,6 +6,7 @@
 
 mod distribution;
 mod gateway;
+mod plugin;
 mod registry;
 mod server;
 pub mod table;
@@ -16,6 +17,7 @@ mod tests;
 
 pub use distribution::Distribution;
 pub use gateway::{GatewayRecorder, Reject, RequestTarget};
+pub use plugin::PluginRecorder;
 pub use registry::Registry;
 pub use server::serve;
 pub use table::reference;

@@ -8,6 +8,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 
 use super::distribution::{Distribution, Family};
 use super::gateway::GatewayRecorder;
+use super::plugin::PluginRecorder;
 use super::table::{self, Kind, Metric};
 use super::worker::WorkerRecorder;
 
@@ -81,6 +82,12 @@ impl Registry {
         WorkerRecorder::new(self, worker, turn_micros, turn_datagrams)
     }
 
+    /// Recorder of a plugin, all its series at 0 but those of its own metrics.
+    #[must_use]
+    pub fn plugin(&self, name: &str, kinds: &[rillway_policy::Kind]) -> PluginRecorder {
+        PluginRecorder::new(self, name, kinds)
+    }
+
     /// Everything, in the text exposition format 0.0.4, by name.
     #[must_use]
     pub fn render(&self) -> String {
@@ -139,7 +146,7 @@ impl Registry {
             "{}",
             metric.name
         );
-        // Values of these are worker numbers: nothing to escape.
+        // Values of these are numbers and names in small letters: nothing to escape.
         let labels = pairs(metric, values).map(|(name, value)| format!("{name}=\"{value}\""));
         let labels = labels.collect::<Vec<_>>().join(",");
         let mut families = self

@@ -78,6 +78,31 @@ const DIRECTION: Label = Label {
     values: Values::Of(&["received", "sent"]),
 };
 
+const PLUGIN: Label = Label {
+    name: "plugin",
+    values: Values::Fixed("name of the plugin in the configuration"),
+};
+const KIND: Label = Label {
+    name: "kind",
+    values: Values::Of(&[
+        "authentication",
+        "signaling",
+        "layer-selection",
+        "recording",
+    ]),
+};
+const CUSTOM: Label = Label {
+    name: "name",
+    values: Values::Fixed("what the plugin calls it; at most 32 for each plugin"),
+};
+
+/// Faults of a call.
+pub const PLUGIN_FAULTS: [&str; 5] = ["trapped", "timeout", "memory", "excess", "start"];
+/// Why a call was not made.
+pub const PLUGIN_REFUSALS: [&str; 4] = ["instances", "rate", "busy", "breaker"];
+/// States of a breaker.
+pub const BREAKER_STATES: [&str; 3] = ["closed", "open", "half-open"];
+
 /// Classes of HTTP status (RFC 9110 §15) that a request can be answered with.
 pub const STATUS_CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 
@@ -231,6 +256,51 @@ metrics! {
     CONNECT_TIME Summary "rillway_transport_connect_seconds" "seconds" [WORKER];
     /// Transports that failed by a panic caught at their edge; each is a bug.
     TRANSPORT_PANICS Counter "rillway_transport_panics_total" "transports" [WORKER];
+
+    /// Calls into a plugin, with those that ended in a fault.
+    PLUGIN_CALLS Counter "rillway_plugin_calls_total" "calls" [PLUGIN, KIND];
+    /// Time of a call, with what it waited for HTTP.
+    PLUGIN_CALL_TIME Histogram "rillway_plugin_call_seconds" "seconds" [PLUGIN, KIND];
+    /// Calls that ended in a fault, and with it their instance: a trap, the deadline, too much memory, a value over a bound (`excess`), or no instance could be made (`start`).
+    PLUGIN_FAULT Counter "rillway_plugin_faults_total" "faults" [
+        PLUGIN, KIND, Label { name: "fault", values: Values::Of(&PLUGIN_FAULTS) }
+    ];
+    /// Calls that were not made: too many instances, a budget for each second, a queue that is full, or the breaker.
+    PLUGIN_REFUSED Counter "rillway_plugin_refused_total" "calls" [
+        PLUGIN, KIND, Label { name: "reason", values: Values::Of(&PLUGIN_REFUSALS) }
+    ];
+    /// 1 for the state of the breaker: after three faults in a short time it is `open`, and nothing is called until a trial (`half-open`) succeeds.
+    PLUGIN_BREAKER Gauge "rillway_plugin_breaker" "one" [
+        PLUGIN, KIND, Label { name: "state", values: Values::Of(&BREAKER_STATES) }
+    ];
+    /// Instances now.
+    PLUGIN_INSTANCES Gauge "rillway_plugin_instances" "instances" [PLUGIN, KIND];
+    /// Instances made.
+    PLUGIN_INSTANCES_TOTAL Counter "rillway_plugin_instances_total" "instances" [PLUGIN, KIND];
+    /// Linear memory of all instances now.
+    PLUGIN_MEMORY Gauge "rillway_plugin_memory_bytes" "bytes" [PLUGIN, KIND];
+    /// Linear memory of the largest instance there has been.
+    PLUGIN_INSTANCE_MEMORY_MAX Gauge "rillway_plugin_instance_memory_max_bytes" "bytes" [PLUGIN, KIND];
+    /// Bytes of what calls were given (`received`) and returned (`sent`).
+    PLUGIN_BYTES Counter "rillway_plugin_call_bytes_total" "bytes" [PLUGIN, KIND, DIRECTION];
+    /// Number of the version in use: 1 at the start, and more with each reload.
+    PLUGIN_GENERATION Gauge "rillway_plugin_generation" "one" [PLUGIN];
+    /// Share of new instances that a version on trial gets, 0 to 100.
+    PLUGIN_CANARY_PERCENT Gauge "rillway_plugin_canary_percent" "percent" [PLUGIN];
+    /// Times a new version failed, and the one before came back by itself.
+    PLUGIN_RETURNS Counter "rillway_plugin_returns_total" "times" [PLUGIN];
+    /// Lines a plugin logged.
+    PLUGIN_LOG_LINES Counter "rillway_plugin_log_lines_total" "lines" [
+        PLUGIN, Label { name: "result", values: Values::Of(&["written", "dropped"]) }
+    ];
+    /// Keys and values in a plugin's store now.
+    PLUGIN_KV Gauge "rillway_plugin_kv_bytes" "bytes" [PLUGIN];
+    /// What a plugin counts itself (`metrics.add`).
+    PLUGIN_CUSTOM Counter "rillway_plugin_custom_total" "one" [PLUGIN, CUSTOM];
+    /// What a plugin observes itself (`metrics.observe`), in units of its own.
+    PLUGIN_CUSTOM_OBSERVED Summary "rillway_plugin_custom_observed" "one" [PLUGIN, CUSTOM];
+    /// Values a plugin counted or observed under a name that is none, or under too many names.
+    PLUGIN_CUSTOM_DROPPED Counter "rillway_plugin_custom_dropped_total" "values" [PLUGIN];
 }
 
 /// Text of `docs/metrics.md`.
@@ -239,7 +309,8 @@ pub fn reference() -> String {
     let mut text = String::from(
         "# Metrics\n\n\
          Served for Prometheus at `/metrics` on `metrics.listen` (see `config/rillway.toml`). Every series is\n\
-         there from the start, with 0. Workers hand their numbers over once a second.\n\n\
+         there from the start, with 0, but for what plugins count themselves. Workers and plugins hand their\n\
+         numbers over once a second.\n\n\
          Written by `rillway reference metrics` from `router/src/telemetry/metrics/table.rs`; a test keeps it so.\n\n\
          | Name | Kind | Unit | Labels | Meaning |\n|---|---|---|---|---|\n",
     );

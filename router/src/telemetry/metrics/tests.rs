@@ -10,7 +10,12 @@ use rillway_ring::DriverStats;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::table::{ALL, Kind, Values};
+use rillway_policy::{
+    BUCKETS_US, BreakerState, Custom, Durations, Kind, KindStats, PluginStats, VersionId,
+    VersionStats,
+};
+
+use super::table::{self, ALL, Values};
 use super::*;
 
 const TURN_MICROS: [u64; 3] = [10, 100, 1_000];
@@ -31,7 +36,64 @@ fn registry() -> Registry {
     for index in 0..2 {
         worker(&registry, index).driver("mmsg", "fallback");
     }
+    // What a plugin counts itself has no series before.
+    let recorder = registry.plugin("night-watch", &Kind::ALL);
+    let kinds = Kind::ALL.map(|kind| kind_stats(kind, 0)).into();
+    recorder.record(&plugin_stats(kinds), version(1));
     registry
+}
+
+fn version(generation: u64) -> VersionId {
+    VersionId {
+        generation,
+        sha256: [7; 32],
+    }
+}
+
+fn kind_stats(kind: Kind, calls: u64) -> KindStats {
+    let mut counts = vec![0; BUCKETS_US.len() + 1];
+    counts[3] = calls;
+    KindStats {
+        kind,
+        calls,
+        durations: Durations {
+            counts,
+            sum_us: 4 * calls,
+        },
+        faults: ["trapped", "timeout", "memory", "excess", "start"].map(|name| (name, calls)),
+        refused: ["instances", "rate", "busy", "breaker"].map(|name| (name, 2 * calls)),
+        instances: 3,
+        instances_made: 9,
+        memory_bytes: 4_096,
+        memory_bytes_max: 8_192,
+        bytes_in: 10,
+        bytes_out: 20,
+        breaker: BreakerState::HalfOpen,
+    }
+}
+
+fn plugin_stats(kinds: Vec<KindStats>) -> PluginStats {
+    let custom = Custom {
+        total: 5,
+        observations: 2,
+        sum: 1.5,
+    };
+    PluginStats {
+        name: "night-watch".to_owned(),
+        kinds,
+        versions: vec![VersionStats {
+            id: version(3),
+            percent: 25,
+            instances: 1,
+            kinds: Vec::new(),
+        }],
+        returns: 1,
+        log_lines: 2,
+        log_lines_dropped: 3,
+        kv_bytes: 100,
+        custom: vec![("doors".to_owned(), custom)],
+        custom_dropped: 4,
+    }
 }
 
 /// Value of a series by its text before the space.
@@ -56,7 +118,7 @@ fn names_follow_the_rules() {
         assert!(name.starts_with("rillway_"), "{name}");
         assert_eq!(
             name.ends_with("_total"),
-            metric.kind == Kind::Counter,
+            metric.kind == table::Kind::Counter,
             "{name}"
         );
         assert!(
@@ -100,9 +162,15 @@ fn every_series_is_there_from_the_start() {
             text.contains(&format!("# TYPE {name} {}\n", metric.kind.as_str())),
             "{name}: TYPE"
         );
+        // Of a distribution, the line there is one of.
+        let suffix = match metric.kind {
+            table::Kind::Counter | table::Kind::Gauge => "",
+            table::Kind::Histogram | table::Kind::Summary => "_count",
+        };
         let series = text.lines().filter(|line| {
             line.strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with(['{', ' ', '_']))
+                .and_then(|rest| rest.strip_prefix(suffix))
+                .is_some_and(|rest| rest.starts_with(['{', ' ']))
         });
         let series = series.collect::<Vec<_>>();
         assert!(!series.is_empty(), "{name}: no series");
@@ -229,6 +297,77 @@ const WORKER_SERIES: &[(&str, f64)] = &[
     ("rillway_transport_connect_seconds_sum{worker=\"1\"}", 0.5),
     ("rillway_transport_connect_seconds_count{worker=\"1\"}", 2.0),
 ];
+
+/// What [`a_plugin_s_numbers_arrive`] must find after `rillway_plugin_`.
+const PLUGIN_SERIES: &[(&str, f64)] = &[
+    (
+        "calls_total{plugin=\"night-watch\",kind=\"signaling\"}",
+        7.0,
+    ),
+    (
+        "call_seconds_bucket{plugin=\"night-watch\",kind=\"signaling\",le=\"0.000003\"}",
+        0.0,
+    ),
+    (
+        "call_seconds_bucket{plugin=\"night-watch\",kind=\"signaling\",le=\"0.000005\"}",
+        7.0,
+    ),
+    (
+        "call_seconds_sum{plugin=\"night-watch\",kind=\"signaling\"}",
+        0.000_028,
+    ),
+    (
+        "faults_total{plugin=\"night-watch\",kind=\"signaling\",fault=\"memory\"}",
+        7.0,
+    ),
+    (
+        "refused_total{plugin=\"night-watch\",kind=\"signaling\",reason=\"breaker\"}",
+        14.0,
+    ),
+    (
+        "breaker{plugin=\"night-watch\",kind=\"signaling\",state=\"half-open\"}",
+        1.0,
+    ),
+    (
+        "breaker{plugin=\"night-watch\",kind=\"signaling\",state=\"closed\"}",
+        0.0,
+    ),
+    ("instances{plugin=\"night-watch\",kind=\"signaling\"}", 3.0),
+    (
+        "memory_bytes{plugin=\"night-watch\",kind=\"signaling\"}",
+        4_096.0,
+    ),
+    ("generation{plugin=\"night-watch\"}", 2.0),
+    ("canary_percent{plugin=\"night-watch\"}", 25.0),
+    (
+        "log_lines_total{plugin=\"night-watch\",result=\"dropped\"}",
+        3.0,
+    ),
+    ("custom_total{plugin=\"night-watch\",name=\"doors\"}", 5.0),
+    (
+        "custom_observed_count{plugin=\"night-watch\",name=\"doors\"}",
+        2.0,
+    ),
+    (
+        "custom_observed_sum{plugin=\"night-watch\",name=\"doors\"}",
+        1.5,
+    ),
+];
+
+#[test]
+fn a_plugin_s_numbers_arrive() {
+    let registry = Registry::new();
+    let recorder = registry.plugin("night-watch", &[Kind::Signaling]);
+    let stats = plugin_stats(vec![kind_stats(Kind::Signaling, 7)]);
+    // The same numbers again change nothing: they are what is, not what was added.
+    for _ in 0..2 {
+        recorder.record(&stats, version(2));
+        for (series, wanted) in PLUGIN_SERIES {
+            let found = value(&registry, &format!("rillway_plugin_{series}"));
+            assert!((found - wanted).abs() < 1e-12, "{series}: {found}");
+        }
+    }
+}
 
 #[test]
 fn a_worker_s_numbers_arrive() {

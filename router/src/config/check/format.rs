@@ -1,0 +1,183 @@
+//! Strings with a form of their own.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::super::PublicAddress;
+
+/// Checks a string with a format; the error is why, and what was expected.
+pub(super) fn check_format(format: Option<&str>, text: &str) -> Result<(), (String, &'static str)> {
+    match format {
+        Some("socket-address") => text.parse::<SocketAddr>().map(drop).map_err(|_| {
+            let why = match text.parse::<IpAddr>() {
+                Ok(_) => "the port is missing",
+                Err(_) if text.starts_with("localhost") => {
+                    "names are not looked up: write 127.0.0.1"
+                }
+                Err(_) => "expected an IP address and a port",
+            };
+            (
+                why.to_owned(),
+                "an address with a port, such as \"127.0.0.1:8080\" or \"[::1]:8080\"",
+            )
+        }),
+        Some("ip") => text.parse::<IpAddr>().map(drop).map_err(|_| {
+            let port = text.parse::<SocketAddr>().is_ok();
+            let why = if port {
+                "there must be no port"
+            } else {
+                "expected an IP address"
+            };
+            (
+                why.to_owned(),
+                "an IP address, such as \"192.0.2.1\" or \"2001:db8::1\"",
+            )
+        }),
+        Some("public-address") => text.parse::<PublicAddress>().map(drop).map_err(|why| {
+            (
+                why,
+                "a public address, such as \"203.0.113.7\" or \"203.0.113.7/10.0.0.5\"",
+            )
+        }),
+        Some("origin") => check_origin(text).map_err(|why| {
+            (
+                why.to_owned(),
+                "an origin, such as \"https://meet.example.org\"",
+            )
+        }),
+        Some("route-path") => check_route_path(text).map_err(|why| {
+            (
+                why.to_owned(),
+                "a path, such as \"/signal/rooms\" or \"/whip\"",
+            )
+        }),
+        Some("sha256") => check_sha256(text).map_err(|why| (why.to_owned(), "a SHA-256")),
+        Some("ice-url") => check_ice_url(text).map_err(|why| {
+            (
+                why.to_owned(),
+                "an ICE server URL, such as \"stun:stun.example.org:3478\"",
+            )
+        }),
+        Some("log-filter") => tracing_subscriber::EnvFilter::builder()
+            .parse(text)
+            .map(drop)
+            .map_err(|error| {
+                (
+                    error.to_string(),
+                    "a filter, such as \"info\" or \"info,rillway=debug\"",
+                )
+            }),
+        _ => Ok(()),
+    }
+}
+
+/// An origin as browsers serialise it (RFC 6454 §6.2): scheme, host, port if not the default, no more.
+fn check_origin(text: &str) -> Result<(), &'static str> {
+    let Some(rest) = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"))
+    else {
+        return Err("expected http:// or https:// before it");
+    };
+    if rest.is_empty() {
+        return Err("the host is missing");
+    }
+    if rest.contains(['/', '?', '#', '@', '*', ' ']) {
+        return Err(
+            "expected scheme, host and port only: no path, no `*`, not even a `/` at the end",
+        );
+    }
+    if text.chars().any(|c| c.is_ascii_uppercase()) {
+        return Err("browsers send origins in small letters");
+    }
+    let default = if text.starts_with("https") {
+        ":443"
+    } else {
+        ":80"
+    };
+    if rest.ends_with(default) {
+        return Err("browsers leave the scheme's own port out");
+    }
+    Ok(())
+}
+
+/// `stun:` and `turn:` URIs (RFC 7064 §3.1, RFC 7065 §3.1), as browsers accept them.
+fn check_ice_url(text: &str) -> Result<(), &'static str> {
+    let Some((scheme, rest)) = text.split_once(':') else {
+        return Err("the scheme is missing: stun:, stuns:, turn: or turns:");
+    };
+    let turn = match scheme {
+        "stun" | "stuns" => false,
+        "turn" | "turns" => true,
+        _ => return Err("expected stun:, stuns:, turn: or turns:"),
+    };
+    if rest.starts_with("//") {
+        return Err("these URLs have no `//`");
+    }
+    let (host_port, query) = match rest.split_once('?') {
+        Some((host_port, query)) => (host_port, Some(query)),
+        None => (rest, None),
+    };
+    match query {
+        Some("transport=udp" | "transport=tcp") if turn => {}
+        Some(_) if turn => return Err("expected ?transport=udp or ?transport=tcp"),
+        Some(_) => return Err("stun: URLs have no `?`"),
+        None => {}
+    }
+    check_host_port(host_port)
+}
+
+fn check_host_port(text: &str) -> Result<(), &'static str> {
+    let (host, port) = if let Some(v6) = text.strip_prefix('[') {
+        let (host, port) = v6.split_once(']').ok_or("a `]` is missing")?;
+        host.parse::<std::net::Ipv6Addr>()
+            .map_err(|_| "expected an IPv6 address in the brackets")?;
+        (
+            host,
+            port.strip_prefix(':')
+                .or_else(|| (!port.is_empty()).then_some("?")),
+        )
+    } else {
+        text.split_once(':')
+            .map_or((text, None), |(host, port)| (host, Some(port)))
+    };
+    if host.is_empty() || host.contains(['/', ' ', '@']) {
+        return Err("expected a host name or address");
+    }
+    match port.map(str::parse::<u16>) {
+        Some(Err(_) | Ok(0)) => Err("expected a port from 1 to 65535"),
+        _ => Ok(()),
+    }
+}
+
+/// A path that the gateway can route: segments of unreserved characters (RFC 3986 §2.3).
+fn check_route_path(text: &str) -> Result<(), &'static str> {
+    let Some(rest) = text.strip_prefix('/') else {
+        return Err("expected a `/` before it");
+    };
+    let segment = |segment: &str| {
+        !segment.is_empty()
+            && segment != "."
+            && segment != ".."
+            && segment
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
+    };
+    match rest.split('/').next() {
+        _ if !rest.split('/').all(segment) => {
+            Err("expected letters, digits, `-`, `.`, `_` and `~`, parted by single `/`")
+        }
+        Some("healthz" | "readyz") => Err("this one is the router's own"),
+        _ => Ok(()),
+    }
+}
+
+fn check_sha256(text: &str) -> Result<(), &'static str> {
+    let hexadecimal = text
+        .bytes()
+        .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if text.len() == 64 && hexadecimal {
+        Ok(())
+    } else {
+        Err("expected 64 hexadecimal digits in small letters, as `sha256sum` prints them")
+    }
+}

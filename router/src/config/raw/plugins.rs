@@ -1,0 +1,146 @@
+//! The tables about policies: which component decides what, and what each may use.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::super::{Capability, KeyAlgorithm};
+
+/// The plugin host. Policies run on threads of their own, never on a media worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in super::super) struct Policy {
+    /// Threads that run policies.
+    #[schemars(range(min = 1, max = 64), extend("x-unit" = "threads"))]
+    pub(in super::super) threads: u16,
+    /// Folder for compiled components, relative to this file, so that the next start need not compile them;
+    /// an entry is used only by the same version of the router. Empty: none.
+    #[schemars(length(max = 4_096))]
+    pub(in super::super) cache_folder: PathBuf,
+    /// Whether a component's file is looked at each second, and reloaded once it has changed. A file that
+    /// cannot be used changes nothing.
+    pub(in super::super) watch_files: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            threads: 1,
+            cache_folder: PathBuf::new(),
+            watch_files: false,
+        }
+    }
+}
+
+/// How clients reach signaling policies.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in super::super) struct Signaling {
+    /// One `[[signaling.routes]]` each. None: the rooms protocol at `/signal/rooms`, WHIP at `/whip` and WHEP at
+    /// `/whep`; whoever writes one writes all.
+    #[schemars(length(max = 32))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(in super::super) routes: Vec<SignalingRoute>,
+}
+
+/// A path that leads to a signaling policy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in super::super) struct SignalingRoute {
+    /// Path of the URL. For HTTP, all below it too.
+    #[schemars(length(min = 2, max = 128), extend("format" = "route-path", "x-example" = "/signal/rooms"))]
+    pub(in super::super) path: String,
+    /// The policy: a `[plugins.NAME]`, or a built-in component.
+    #[schemars(length(min = 1, max = 64), extend("x-example" = "signaling-rooms"))]
+    pub(in super::super) plugin: String,
+    /// WebSocket subprotocol that clients must offer. Without it the route takes plain HTTP requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(min = 1, max = 64), extend("x-example" = "rillway.rooms.v1"))]
+    pub(in super::super) subprotocol: Option<String>,
+}
+
+/// A policy: a WebAssembly component and what it may use. One `[plugins.NAME]` each. Built-in components need
+/// no table, unless something of them is to differ.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in super::super) struct Plugin {
+    /// File of the component, relative to this one; or `builtin:NAME`. Without it, the built-in component of this
+    /// table's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(min = 1, max = 4_096), extend("x-example" = "my-auth.wasm"))]
+    pub(in super::super) component: Option<String>,
+    /// SHA-256 of the component, hexadecimal: another file is refused, at a reload too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("format" = "sha256", "x-example" = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"))]
+    pub(in super::super) sha256: Option<String>,
+    /// Capabilities it may import; a component that imports another one is refused. Default: those that harm
+    /// nobody: `"log"`, `"metrics"`, `"config"`, `"clock"`, and for built-in components what they need.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<Capability>", length(max = 6), extend("x-example" = ["log", "config", "crypto"]))]
+    pub(in super::super) imports: Option<Vec<Capability>>,
+    /// The plugin's own table, given to it as JSON; the plugin says what may be in it.
+    #[serde(skip_serializing_if = "toml::Table::is_empty")]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
+    pub(in super::super) config: toml::Table,
+    /// Keys for `crypto`, by the name the plugin calls them. They never reach the plugin.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(in super::super) keys: BTreeMap<String, PluginKey>,
+    /// What one plugin may use. Each bound has a default for each kind of policy.
+    #[serde(skip_serializing_if = "Budgets::is_default")]
+    pub(in super::super) budgets: Budgets,
+}
+
+/// A key that a plugin may use and not see.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in super::super) struct PluginKey {
+    /// What it is for.
+    #[schemars(extend("x-example" = "HS256"))]
+    pub(in super::super) algorithm: KeyAlgorithm,
+    /// File with the key, relative to this one: a secret on one line for HS256 (only its owner and group may be
+    /// able to read it), else a public key in PEM.
+    #[schemars(with = "String", length(min = 1, max = 4_096), extend("x-example" = "jwt.secret"))]
+    pub(in super::super) file: PathBuf,
+}
+
+/// What one plugin may use; what it takes beyond is a fault, or refused.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in super::super) struct Budgets {
+    /// Time of one call. Default: authentication 50, signaling 20.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(min = 1, max = 60_000), extend("x-unit" = "milliseconds", "x-example" = 2_000))]
+    pub(in super::super) call_ms_max: Option<u32>,
+    /// Linear memory of one instance. Default: 33,554,432.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(min = 65_536, max = 1_073_741_824), extend("x-unit" = "bytes", "x-example" = 67_108_864))]
+    pub(in super::super) memory_bytes_max: Option<u32>,
+    /// Instances at once. Default: 10,000; for authentication 4 per thread.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(min = 1, max = 1_000_000), extend("x-unit" = "instances", "x-example" = 1_000))]
+    pub(in super::super) instances_max: Option<u32>,
+    /// Calls of all instances together. Default: 20,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(min = 1, max = 10_000_000), extend("x-unit" = "calls per second", "x-example" = 5_000))]
+    pub(in super::super) calls_per_second_max: Option<u32>,
+    /// Bytes into and out of all instances together. Default: 67,108,864.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(min = 1_024, max = 4_294_967_295_u32), extend("x-unit" = "bytes per second", "x-example" = 16_777_216))]
+    pub(in super::super) bytes_per_second_max: Option<u32>,
+    /// Log lines of all instances together; more are dropped and counted. Default: 20.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(max = 100_000), extend("x-unit" = "lines per second", "x-example" = 5))]
+    pub(in super::super) log_lines_per_second_max: Option<u32>,
+    /// Keys and values in `kv`. Default: 1,048,576.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(max = 1_073_741_824), extend("x-unit" = "bytes", "x-example" = 262_144))]
+    pub(in super::super) kv_bytes_max: Option<u32>,
+}
+
+impl Budgets {
+    fn is_default(&self) -> bool {
+        *self == Budgets::default()
+    }
+}

@@ -1,0 +1,118 @@
+//! The policies that the configuration names, as WebAssembly components on policy threads: what it says of
+//! them becomes the plugin host's words, and their handles stand behind the session's seams.
+
+mod files;
+mod report;
+mod seams;
+mod spec;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rillway_policy::{Host, HostConfig, HostError, Kind, Plugin};
+
+use crate::config::{Config, ConfigError};
+use crate::session::{Authenticator, SignalingFactory};
+
+pub(crate) use files::watch;
+pub(crate) use report::report;
+
+/// Time the host's threads have to end with the process.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why policies cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum PoliciesError {
+    /// The plugin host does not start.
+    #[error("the plugin host: {0}")]
+    Host(#[from] HostError),
+    /// A component cannot be used.
+    #[error("{0}")]
+    Config(ConfigError),
+}
+
+/// Every policy in use. Dropping it ends the plugin host.
+pub(crate) struct Policies {
+    host: Host,
+    plugins: BTreeMap<String, Plugin>,
+}
+
+impl Policies {
+    /// Starts the plugin host and loads every component.
+    ///
+    /// # Errors
+    /// The first component that cannot be used, with its place in the configuration.
+    pub(crate) async fn load(config: &Config) -> Result<Policies, PoliciesError> {
+        let policy = &config.policy;
+        let host = Host::start(HostConfig {
+            threads: usize::from(policy.threads),
+            cache: policy.cache_folder.clone(),
+            instance_memory_bytes: spec::memory_bytes_max(config),
+            ..HostConfig::default()
+        })?;
+        let mut policies = Policies {
+            host,
+            plugins: BTreeMap::new(),
+        };
+        for (name, plugin) in &config.plugins {
+            let refused =
+                |problem: String| PoliciesError::Config(config.plugin_refused(name, &problem));
+            let spec = spec::spec(name, plugin).map_err(refused)?;
+            let loaded = policies.host.load(spec).await;
+            let loaded = loaded.map_err(|error| refused(error.to_string()))?;
+            policies.plugins.insert(name.clone(), loaded);
+        }
+        Ok(policies)
+    }
+
+    /// Who may join.
+    ///
+    /// # Errors
+    /// The policy that the configuration names decides something else.
+    pub(crate) fn authenticator(
+        &self,
+        config: &Config,
+    ) -> Result<Box<dyn Authenticator>, PoliciesError> {
+        let name = &config.authentication;
+        let policy = self.plugins.get(name).and_then(Plugin::authentication);
+        match policy {
+            Some(policy) => Ok(Box::new(seams::Authentication(policy))),
+            None => Err(wrong_kind(config, name, Kind::Authentication)),
+        }
+    }
+
+    /// The signaling policy of a name.
+    ///
+    /// # Errors
+    /// It decides something else.
+    pub(crate) fn signaling(
+        &self,
+        config: &Config,
+        name: &str,
+    ) -> Result<Rc<dyn SignalingFactory>, PoliciesError> {
+        match self.plugins.get(name).and_then(Plugin::signaling) {
+            Some(policy) => Ok(Rc::new(seams::Signaling::new(policy))),
+            None => Err(wrong_kind(config, name, Kind::Signaling)),
+        }
+    }
+
+    /// Every plugin.
+    pub(crate) fn plugins(&self) -> impl Iterator<Item = &Plugin> {
+        self.plugins.values()
+    }
+}
+
+impl Drop for Policies {
+    fn drop(&mut self) {
+        if !self.host.shutdown(SHUTDOWN_PATIENCE) {
+            tracing::warn!("a policy thread did not end in time");
+        }
+    }
+}
+
+fn wrong_kind(config: &Config, name: &str, kind: Kind) -> PoliciesError {
+    let problem = format!("its component does not export {kind}, which it is used for");
+    PoliciesError::Config(config.plugin_refused(name, &problem))
+}

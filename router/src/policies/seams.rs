@@ -1,0 +1,62 @@
+//! Handles of the plugin host behind the session's seams.
+
+use std::rc::Rc;
+
+use futures_util::future::LocalBoxFuture;
+use rillway_plugin_sdk::authentication::Attempt;
+use rillway_plugin_sdk::signaling::{Command, Input};
+use rillway_plugin_sdk::types::{Denial, Grant};
+use rillway_policy::{AuthenticationPolicy, SignalingInstance as Instance, SignalingPolicy};
+
+use crate::session::{Authenticator, PluginFault, SignalingFactory, SignalingInstance};
+
+/// A component decides who may join.
+pub(super) struct Authentication(pub(super) AuthenticationPolicy);
+
+impl Authenticator for Authentication {
+    fn authenticate(&self, attempt: Attempt) -> LocalBoxFuture<'static, Result<Grant, Denial>> {
+        let policy = self.0.clone();
+        Box::pin(async move { policy.authenticate(attempt).await })
+    }
+}
+
+/// A component speaks to clients; each has an instance of its own.
+pub(super) struct Signaling {
+    name: Rc<str>,
+    policy: SignalingPolicy,
+}
+
+impl Signaling {
+    pub(super) fn new(policy: SignalingPolicy) -> Self {
+        Signaling {
+            name: policy.plugin().name().into(),
+            policy,
+        }
+    }
+}
+
+impl SignalingFactory for Signaling {
+    fn plugin(&self) -> Rc<str> {
+        self.name.clone()
+    }
+
+    fn open(&self) -> LocalBoxFuture<'static, Result<Box<dyn SignalingInstance>, PluginFault>> {
+        let policy = self.policy.clone();
+        Box::pin(async move {
+            let instance = policy.open().await.map_err(|error| fault(&error))?;
+            Ok(Box::new(Client(instance)) as Box<dyn SignalingInstance>)
+        })
+    }
+}
+
+struct Client(Instance);
+
+impl SignalingInstance for Client {
+    fn call(&mut self, input: Input) -> LocalBoxFuture<'_, Result<Vec<Command>, PluginFault>> {
+        Box::pin(async move { self.0.call(input).await.map_err(|error| fault(&error)) })
+    }
+}
+
+fn fault(fault: &rillway_policy::Fault) -> PluginFault {
+    PluginFault::Host(fault.to_string())
+}
