@@ -44,7 +44,7 @@ pub enum LoadError {
     /// The component is too large.
     #[error(
         "plugin {plugin}: the component has {bytes} bytes, at most {max}: build it with `opt-level = \"s\"` and \
-         without debug information, or raise policy.component_bytes"
+         without debug information, or raise policy.component_bytes_max"
     )]
     TooLarge {
         /// Name of the plugin.

@@ -105,18 +105,25 @@ fn compile(engine: &Engine, spec: &PluginSpec, host: &HostConfig) -> Result<Comp
         plugin: spec.name.clone(),
         problem,
     };
-    let mend = match bytes.get(..8) {
+    match bytes.get(..8) {
         // A core module: version 1, layer 0.
         Some(b"\0asm\x01\0\0\0") => {
             return Err(invalid(
                 "this is a core module, no component: `rillway plugin build` wraps it".to_owned(),
             ));
         }
-        Some([b'\0', b'a', b's', b'm', ..]) => "rebuild it with a current toolchain",
-        _ => "this is no WebAssembly; is it the file you meant?",
-    };
-    let component = Component::from_binary(engine, bytes)
-        .map_err(|error| invalid(format!("cannot be compiled: {error:#}: {mend}")))?;
+        Some([b'\0', b'a', b's', b'm', ..]) => {}
+        _ => {
+            return Err(invalid(
+                "this is no WebAssembly, by its first bytes: is it the file you meant?".to_owned(),
+            ));
+        }
+    }
+    let component = Component::from_binary(engine, bytes).map_err(|error| {
+        invalid(format!(
+            "cannot be compiled: {error:#}: rebuild it with a current toolchain"
+        ))
+    })?;
     let survey = survey(&spec.name, &component, &spec.imports)?;
     let linked = Linked::new(&component, &survey, &spec.imports).map_err(|error| {
         let problem = format!("{error:#}: it was built against a WIT that is not the released one");

@@ -210,16 +210,21 @@ impl Config {
         self.refused(key, &format!("cannot listen on {address}: {why}"), &help)
     }
 
-    /// The report for a plugin that cannot be used, at its table, else at what names it.
+    /// The report for a plugin that cannot be used, at its component or its table, else at what names it.
+    /// `problem` is the whole title.
     #[must_use]
     pub fn plugin_refused(&self, name: &str, problem: &str) -> ConfigError {
-        let problem = Problem::new(format!("cannot use the plugin `{name}`: {problem}"));
+        let problem = Problem::new(problem.to_owned());
+        let component = format!("plugins.{name}.component");
         let table = format!("plugins.{name}");
         let route = || {
             let index = self.signaling_routes.iter().position(|r| r.plugin == name);
             index.map(|index| format!("signaling.routes[{index}].plugin"))
         };
-        let key = if self.provenance.source().find(&table).is_some() {
+        let named = |key: &str| self.provenance.source().find(key).is_some();
+        let key = if named(&component) {
+            component
+        } else if named(&table) {
             table
         } else if self.authentication == name {
             "authentication.policy".to_owned()

@@ -15,6 +15,10 @@ use super::Secret;
 pub struct Policy {
     /// Threads that run policies, at least 1.
     pub threads: u16,
+    /// Instances of all plugins at once.
+    pub instances_max: u32,
+    /// Largest component, bytes.
+    pub component_bytes_max: u32,
     /// Folder for compiled components, if there is to be one.
     pub cache_folder: Option<PathBuf>,
     /// Whether a component's file is reloaded once it has changed.

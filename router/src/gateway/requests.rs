@@ -292,6 +292,10 @@ async fn wait(answered: Answered) -> Result<Response, Refusal> {
             let text = "the router is going away\n";
             Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text).later())
         }
+        Ok(Ok(Answer::Unavailable)) => {
+            let text = "the signaling plugin takes no clients now\n";
+            Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text).later())
+        }
         Ok(Ok(Answer::Fault) | Err(_)) => {
             let text = "fault in the signaling plugin\n";
             Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text))

@@ -48,6 +48,8 @@ impl Policies {
         let policy = &config.policy;
         let host = Host::start(HostConfig {
             threads: usize::from(policy.threads),
+            instances: policy.instances_max,
+            component_bytes: u64::from(policy.component_bytes_max),
             cache: policy.cache_folder.clone(),
             instance_memory_bytes: spec::memory_bytes_max(config),
             ..HostConfig::default()
@@ -59,7 +61,8 @@ impl Policies {
         for (name, plugin) in &config.plugins {
             let refused =
                 |problem: String| PoliciesError::Config(config.plugin_refused(name, &problem));
-            let spec = spec::spec(name, plugin).map_err(refused)?;
+            let spec = spec::spec(name, plugin);
+            let spec = spec.map_err(|problem| refused(format!("plugin {name}: {problem}")))?;
             let loaded = policies.host.load(spec).await;
             let loaded = loaded.map_err(|error| refused(error.to_string()))?;
             policies.plugins.insert(name.clone(), loaded);
@@ -113,6 +116,6 @@ impl Drop for Policies {
 }
 
 fn wrong_kind(config: &Config, name: &str, kind: Kind) -> PoliciesError {
-    let problem = format!("its component does not export {kind}, which it is used for");
+    let problem = format!("plugin {name} does not export `{kind}`, which it is used for");
     PoliciesError::Config(config.plugin_refused(name, &problem))
 }

@@ -6,7 +6,7 @@ use futures_util::future::LocalBoxFuture;
 use rillway_plugin_sdk::authentication::Attempt;
 use rillway_plugin_sdk::signaling::{Command, Input};
 use rillway_plugin_sdk::types::{Denial, Grant};
-use rillway_policy::{AuthenticationPolicy, SignalingInstance as Instance, SignalingPolicy};
+use rillway_policy::{AuthenticationPolicy, Fault, SignalingInstance as Instance, SignalingPolicy};
 
 use crate::session::{Authenticator, PluginFault, SignalingFactory, SignalingInstance};
 
@@ -57,6 +57,9 @@ impl SignalingInstance for Client {
     }
 }
 
-fn fault(fault: &rillway_policy::Fault) -> PluginFault {
-    PluginFault::Host(fault.to_string())
+fn fault(fault: &Fault) -> PluginFault {
+    match fault {
+        Fault::Refused(_) => PluginFault::Unavailable(fault.to_string()),
+        fault => PluginFault::Host(fault.to_string()),
+    }
 }

@@ -235,7 +235,7 @@ fn log_listeners(gateway: &tokio::net::TcpListener, metrics: Option<&TcpListener
 /// Starts a session for each client the gateway accepts.
 async fn accept(control: Rc<Control>, served: Vec<Served>, mut accepted: mpsc::Receiver<Accepted>) {
     while let Some(Accepted { route, connection }) = accepted.recv().await {
-        // Without an instance the connection is dropped, which closes it as our fault.
+        // A route that is none: dropped, which closes it as our fault.
         let Some(Served { factory, .. }) = served.get(route) else {
             continue;
         };
@@ -243,9 +243,7 @@ async fn accept(control: Rc<Control>, served: Vec<Served>, mut accepted: mpsc::R
         tokio::task::spawn_local(async move {
             match opening.await {
                 Ok(instance) => session::run(control, plugin, instance, connection).await,
-                Err(fault) => {
-                    tracing::warn!(plugin = &*plugin, %fault, "no signaling instance");
-                }
+                Err(fault) => session::refuse(&plugin, &fault, connection).await,
             }
         });
     }

@@ -41,6 +41,8 @@ pub(crate) mod close {
     pub(crate) const IDLE: u16 = 4009;
     /// Fault in the policy plugin.
     pub(crate) const PLUGIN_FAULT: u16 = 4011;
+    /// Not now: the policy plugin takes no more clients, or has failed too often.
+    pub(crate) const UNAVAILABLE: u16 = 4013;
 }
 
 /// Why and how a connection is closed.
@@ -94,6 +96,19 @@ pub(crate) enum Answer {
     Closing,
     /// The plugin failed.
     Fault,
+    /// The plugin takes no client now.
+    Unavailable,
+}
+
+impl Answer {
+    /// What a request gets whose client is closed so.
+    pub(crate) fn of(close: &Close) -> Self {
+        match close.code {
+            close::GOING_AWAY => Answer::Closing,
+            close::UNAVAILABLE => Answer::Unavailable,
+            _ => Answer::Fault,
+        }
+    }
 }
 
 /// From the session to the gateway.

@@ -12,9 +12,12 @@ use rillway_plugin_sdk::signaling::{Command, Input};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum PluginFault {
-    /// It ended abnormally, took too long, or may not be called now.
+    /// It ended abnormally or took too long.
     #[error("{0}")]
     Host(String),
+    /// It may not be called now: a budget is used up, or its breaker is open.
+    #[error("{0}")]
+    Unavailable(String),
     /// It asked for more than the host allows.
     #[error("the signaling plugin exceeded a bound: {0}")]
     Excess(&'static str),

@@ -158,6 +158,38 @@ pub(crate) async fn run(
     session.run().await;
 }
 
+/// Ends a connection that got no instance of its plugin.
+pub(crate) async fn refuse(plugin: &str, fault: &PluginFault, connection: Connection) {
+    let close = closing(plugin, fault);
+    let mut incoming = connection.incoming;
+    match connection.way {
+        Way::Socket(mut outbox) => {
+            outbox.abort(close);
+            while incoming.recv().await.is_some() {}
+        }
+        Way::Requests => {
+            incoming.close();
+            while let Some(message) = incoming.recv().await {
+                if let Incoming::Request(exchange) = message {
+                    let _ = exchange.answer.send(Answer::of(&close));
+                }
+            }
+        }
+    }
+}
+
+/// Logs a fault; returns how the client is closed for it.
+fn closing(plugin: &str, fault: &PluginFault) -> Close {
+    tracing::warn!(plugin, %fault, "signaling plugin fault: client closed");
+    match fault {
+        PluginFault::Unavailable(_) => Close::new(
+            close::UNAVAILABLE,
+            "the signaling plugin takes no clients now: try later",
+        ),
+        _ => Close::new(close::PLUGIN_FAULT, "fault in the signaling plugin"),
+    }
+}
+
 /// How the client is reached.
 enum Client {
     Socket(Outbox),
@@ -243,14 +275,18 @@ impl Session {
             Client::Socket(outbox) => outbox.close(close),
             Client::Http(requests) => {
                 // What the plugin was handed and did not answer is its fault, whatever else it meant.
-                requests.end(&|| match close.code {
-                    close::GOING_AWAY => Answer::Closing,
-                    _ => Answer::Fault,
-                });
+                requests.end(&|| Answer::of(&close));
+                // Those that the plugin has not seen are answered by the session's end alone.
+                let unseen = || match close.code {
+                    close::GOING_AWAY | close::PLUGIN_FAULT | close::UNAVAILABLE => {
+                        Answer::of(&close)
+                    }
+                    _ => Answer::Gone,
+                };
                 self.incoming.close();
                 while let Ok(incoming) = self.incoming.try_recv() {
                     if let Incoming::Request(exchange) = incoming {
-                        let _ = exchange.answer.send(Answer::Gone);
+                        let _ = exchange.answer.send(unseen());
                     }
                 }
             }
@@ -284,11 +320,7 @@ impl Session {
     }
 
     fn fault(&self, fault: &PluginFault) -> End {
-        tracing::warn!(plugin = &*self.plugin, %fault, "signaling plugin fault: client closed");
-        End::Abort(Close::new(
-            close::PLUGIN_FAULT,
-            "fault in the signaling plugin",
-        ))
+        End::Abort(closing(&self.plugin, fault))
     }
 
     async fn wait(&mut self) -> Wake {

@@ -177,25 +177,25 @@ async fn a_client_is_its_requests_and_stays_while_it_is_in_a_room() {
 #[tokio::test]
 async fn a_client_in_no_room_without_a_request_ends() {
     let setup = Setup {
-        idle_time: Duration::from_millis(60),
+        idle_time: Duration::from_millis(600),
         ..Setup::default()
     };
     let mut stage = Stage::new(&setup);
     let silent = stage.open("p", polite);
     let waiting = stage.open("p", polite);
     let unanswered = stage.ask(&waiting, "PUT").await;
-    stage.pass(40).await;
+    stage.pass(400).await;
     assert!(is_status(answered(stage.ask(&silent, "GET").await), 204));
-    stage.pass(40).await;
+    stage.pass(400).await;
     assert!(silent.is_open(), "each request begins the time anew");
-    stage.pass(60).await;
+    stage.pass(600).await;
     assert!(!silent.is_open());
     assert!(waiting.is_open(), "a request waits");
     drop(unanswered);
     // Its client has gone: when that is noticed, nothing keeps the session.
     let one_more = stage.ask(&waiting, "GET").await;
     assert!(is_status(answered(one_more), 204));
-    stage.pass(100).await;
+    stage.pass(1_000).await;
     assert!(!waiting.is_open());
 }
 

@@ -15,6 +15,13 @@ pub(in super::super) struct Policy {
     /// Threads that run policies.
     #[schemars(range(min = 1, max = 64), extend("x-unit" = "threads"))]
     pub(in super::super) threads: u16,
+    /// Instances of all plugins at once: one for each client, one for each room that a policy decides about. What is
+    /// over it is told to try later. Memory: what the plugins use; only address space is reserved.
+    #[schemars(range(min = 16, max = 100_000), extend("x-unit" = "instances"))]
+    pub(in super::super) instances_max: u32,
+    /// Largest component that is loaded. Those made of interpreted languages have 10 to 20 MB.
+    #[schemars(range(min = 65_536, max = 1_073_741_824), extend("x-unit" = "bytes"))]
+    pub(in super::super) component_bytes_max: u32,
     /// Folder for compiled components, relative to this file, so that the next start need not compile them;
     /// an entry is used only by the same version of the router. Empty: none.
     #[schemars(length(max = 4_096))]
@@ -28,6 +35,8 @@ impl Default for Policy {
     fn default() -> Self {
         Policy {
             threads: 1,
+            instances_max: 12_000,
+            component_bytes_max: 32 << 20,
             cache_folder: PathBuf::new(),
             watch_files: false,
         }

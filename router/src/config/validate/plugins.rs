@@ -86,6 +86,8 @@ impl Checks<'_> {
         Policies {
             host: Policy {
                 threads: raw.policy.threads,
+                instances_max: raw.policy.instances_max,
+                component_bytes_max: raw.policy.component_bytes_max,
                 cache_folder: (!cache.as_os_str().is_empty()).then(|| folder.join(cache)),
                 watch_files: raw.policy.watch_files,
             },

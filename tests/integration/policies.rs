@@ -1,0 +1,313 @@
+//! Policies that the configuration names, as components in a running router.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use rillway::config::{Config, Overrides};
+use rillway::{RunError, Running, Signals};
+use rillway_policy::Kind;
+use rillway_policy::testing::{Behaviour, component};
+use rillway_tests::whip;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::router::{Client, connect, get, join, metric, metric_becomes, soon};
+
+const SECRET: &str = "a secret of more than thirty-two bytes";
+
+/// A configuration of its own in a folder of its own, which ends with it.
+struct Site(PathBuf);
+
+impl Site {
+    fn new(name: &str) -> Site {
+        let folder = std::env::temp_dir().join(format!("rillway-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).expect("a temporary folder");
+        Site(folder)
+    }
+
+    fn write(&self, file: &str, content: impl AsRef<[u8]>) {
+        std::fs::write(self.0.join(file), content).expect("written");
+    }
+
+    fn secret(&self, file: &str, content: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        self.write(file, content);
+        let mode = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(self.0.join(file), mode).expect("changed");
+    }
+
+    /// Free ports, and what the test says beside them.
+    fn config(&self, text: &str) -> Config {
+        let path = self.0.join("rillway.toml");
+        let base = "gateway.listen = \"127.0.0.1:0\"\nmetrics.listen = \"127.0.0.1:0\"\n\
+                    media = { workers = 1, first_port = 0, bind = [\"127.0.0.1\"] }\n";
+        std::fs::write(&path, format!("{base}{text}")).expect("written");
+        Config::load(&path, &Overrides::default())
+            .unwrap_or_else(|error| panic!("{}", error.render(false)))
+    }
+
+    fn run(&self, text: &str) -> Running {
+        rillway::run(self.config(text), Signals::Ignore).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// What the router says of a configuration that it does not run with.
+    fn refusal(&self, text: &str) -> String {
+        match rillway::run(self.config(text), Signals::Ignore) {
+            Err(RunError::Config(error)) => error.render(false),
+            Err(error) => panic!("another error: {error}"),
+            Ok(_) => panic!("it runs with {text}"),
+        }
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn token(secret: &str, claims: &Value) -> String {
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).expect("a token")
+}
+
+fn in_an_hour() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.expect("after 1970").as_secs() + 3_600
+}
+
+async fn ask_to_join(running: &Running, room: &str, token: Option<&str>) -> (Client, Value) {
+    let mut client = connect(running).await;
+    let mut request = json!({"type": "join", "room": room});
+    if let Some(token) = token {
+        request["token"] = token.into();
+    }
+    let answer = client.ask(request).await;
+    (client, answer)
+}
+
+#[tokio::test]
+async fn tokens_decide_who_joins_and_what_they_may() {
+    let site = Site::new("tokens");
+    site.secret("jwt.secret", SECRET);
+    let running = site.run(
+        "authentication.policy = \"auth-jwt\"\n\
+         [plugins.auth-jwt.config]\nkeys = [{ name = \"main\" }]\n\
+         [plugins.auth-jwt.keys.main]\nalgorithm = \"HS256\"\nfile = \"jwt.secret\"\n",
+    );
+    let claims = json!({
+        "sub": "ada", "name": "Ada", "exp": in_an_hour(),
+        "rillway": {"room": "class-*", "publish": ["microphone"], "subscribe": true},
+    });
+    let good = token(SECRET, &claims);
+    let (_ada, joined) = ask_to_join(&running, "class-7", Some(&good)).await;
+    assert_eq!(joined["type"], "joined", "{joined}");
+    assert_eq!(joined["participant"]["identity"], "ada");
+    assert_eq!(joined["grant"]["publish"], json!(["microphone"]));
+    assert_eq!(joined["grant"]["publishData"], false);
+
+    let forged = token("another secret of more than 32 bytes", &claims);
+    for (room, token, code) in [
+        ("class-7", None, "unauthenticated"),
+        ("class-7", Some(forged.as_str()), "unauthenticated"),
+        ("class-7", Some("no.token.atall"), "unauthenticated"),
+        ("board", Some(good.as_str()), "forbidden"),
+    ] {
+        let (mut client, answer) = ask_to_join(&running, room, token).await;
+        assert_eq!(answer["code"], code, "{room}, {token:?}: {answer}");
+        assert_eq!(answer["fatal"], true);
+        assert_eq!(client.closed().await, 4001);
+    }
+    // WHIP asks the same policy.
+    let address = running.gateway_address();
+    let offer = whip::Offered::new(whip::Role::Publisher).expect("a socket");
+    let sdp = ("content-type", "application/sdp");
+    let refused = whip::http(address, "POST", "/whip/class-7", &[sdp], &offer.sdp).await;
+    assert_eq!(refused.expect("an answer").status, 401);
+    let calls = "rillway_plugin_calls_total{plugin=\"auth-jwt\",kind=\"authentication\"}";
+    metric_becomes(&running, calls, 6.0).await;
+}
+
+#[tokio::test]
+async fn components_that_cannot_be_used_are_refused_with_place_and_cure() {
+    let site = Site::new("refused");
+    site.write(
+        "deny.wasm",
+        component(Kind::Authentication, &Behaviour::Deny),
+    );
+    site.write("chat.wasm", component(Kind::Signaling, &Behaviour::Well));
+    site.write("text.wasm", "no component");
+    let policy = "authentication.policy = \"mine\"\n[plugins.mine]\n";
+    for (table, wanted) in [
+        (
+            "component = \"text.wasm\"\n",
+            vec!["text.wasm", "no WebAssembly"],
+        ),
+        ("component = \"chat.wasm\"\n", vec!["authentication"]),
+        (
+            "component = \"deny.wasm\"\n\
+             sha256 = \"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"\n",
+            vec!["9f86d081"],
+        ),
+    ] {
+        let said = site.refusal(&format!("{policy}{table}"));
+        assert!(said.contains("rillway.toml:"), "the place: {said}");
+        for part in wanted {
+            assert!(said.contains(part), "{part} in {said}");
+        }
+    }
+    site.write(
+        "jwt.wasm",
+        rillway_components::get("auth-jwt").expect("shipped"),
+    );
+    let said = site.refusal(&format!(
+        "{policy}component = \"jwt.wasm\"\nimports = [\"config\"]\n"
+    ));
+    assert!(said.contains("not granted"), "{said}");
+    assert!(said.contains("plugins.mine.imports"), "{said}");
+}
+
+#[tokio::test]
+async fn a_failing_authentication_denies_and_its_breaker_opens() {
+    let site = Site::new("failing");
+    site.write(
+        "trap.wasm",
+        component(Kind::Authentication, &Behaviour::Trap),
+    );
+    let running =
+        site.run("authentication.policy = \"mine\"\n[plugins.mine]\ncomponent = \"trap.wasm\"\n");
+    for _ in 0..4 {
+        let (mut client, answer) = ask_to_join(&running, "r", None).await;
+        assert_eq!(answer["code"], "unavailable", "{answer}");
+        assert_eq!(client.closed().await, 4013);
+    }
+    let labels = "plugin=\"mine\",kind=\"authentication\"";
+    let fault = format!("rillway_plugin_faults_total{{{labels},fault=\"trapped\"}}");
+    metric_becomes(&running, &fault, 3.0).await;
+    let refused = format!("rillway_plugin_refused_total{{{labels},reason=\"breaker\"}}");
+    metric_becomes(&running, &refused, 1.0).await;
+    let open = format!("rillway_plugin_breaker{{{labels},state=\"open\"}}");
+    metric_becomes(&running, &open, 1.0).await;
+}
+
+/// Routes of the rooms protocol, and of a component in `mine.wasm` that speaks it or something else.
+const TWO_ROUTES: &str = "authentication.policy = \"auth-open\"\n\
+     [[signaling.routes]]\npath = \"/signal/rooms\"\nplugin = \"signaling-rooms\"\n\
+     subprotocol = \"rillway.rooms.v1\"\n\
+     [[signaling.routes]]\npath = \"/mine\"\nplugin = \"mine\"\n\
+     [plugins.mine]\ncomponent = \"mine.wasm\"\n";
+
+#[tokio::test]
+async fn a_failing_signaling_costs_its_client_alone() {
+    let site = Site::new("signaling");
+    site.write("mine.wasm", component(Kind::Signaling, &Behaviour::Trap));
+    let running = site.run(TWO_ROUTES);
+    let (mut ada, _) = join(&running, "r", "Ada").await;
+    let address = running.gateway_address();
+    for wanted in [500, 500, 500, 503, 503] {
+        let answer = get(address, "/mine/anything").await;
+        assert_eq!(answer.status, wanted, "{}", answer.body);
+    }
+    let retry = get(address, "/mine/anything").await;
+    assert!(retry.header("retry-after").is_some(), "it says when");
+    // The other plugin's clients have noticed nothing.
+    let (_bob, joined) = join(&running, "r", "Bob").await;
+    assert_eq!(joined["participants"][0]["name"], "Ada");
+    ada.told("participant-joined").await;
+}
+
+#[tokio::test]
+async fn a_signaling_that_never_ends_does_not_stop_others() {
+    let site = Site::new("spin");
+    site.write("mine.wasm", component(Kind::Signaling, &Behaviour::Spin));
+    let running = site.run(TWO_ROUTES);
+    let address = running.gateway_address();
+    let stuck = tokio::spawn(async move { get(address, "/mine/anything").await.status });
+    let (_ada, _) = join(&running, "r", "Ada").await;
+    assert_eq!(soon("the deadline", stuck).await.expect("no panic"), 500);
+    let timeout =
+        "rillway_plugin_faults_total{plugin=\"mine\",kind=\"signaling\",fault=\"timeout\"}";
+    metric_becomes(&running, timeout, 1.0).await;
+}
+
+/// Replaces a file as a careful tool does: there is never half of it.
+fn replace(site: &Site, file: &str, content: &[u8]) {
+    site.write("new", content);
+    std::fs::rename(site.0.join("new"), site.0.join(file)).expect("renamed");
+    // A clock that is coarse must not make the two look the same.
+    let later = SystemTime::now() + Duration::from_secs(2);
+    let opened = std::fs::File::options().write(true).open(site.0.join(file));
+    opened
+        .and_then(|file| file.set_modified(later))
+        .expect("touched");
+}
+
+#[tokio::test]
+async fn a_changed_component_takes_over_and_clients_stay() {
+    let site = Site::new("swap");
+    let rooms = rillway_components::get("signaling-rooms").expect("shipped");
+    site.write("rooms.wasm", rooms);
+    let running = site.run(
+        "authentication.policy = \"auth-open\"\npolicy.watch_files = true\n\
+         [[signaling.routes]]\npath = \"/signal/rooms\"\nplugin = \"mine\"\n\
+         subprotocol = \"rillway.rooms.v1\"\n\
+         [plugins.mine]\ncomponent = \"rooms.wasm\"\n\
+         imports = [\"log\", \"metrics\", \"config\", \"clock\", \"kv\", \"crypto\"]\n",
+    );
+    let (mut ada, _) = join(&running, "r", "Ada").await;
+    let generation = "rillway_plugin_generation{plugin=\"mine\"}";
+    metric_becomes(&running, generation, 1.0).await;
+
+    // One that cannot be used changes nothing.
+    replace(&site, "rooms.wasm", b"no component");
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(metric(&running, generation).await, Some(1.0));
+
+    replace(
+        &site,
+        "rooms.wasm",
+        &component(Kind::Signaling, &Behaviour::Well),
+    );
+    metric_becomes(&running, generation, 2.0).await;
+    let mut echo = connect(&running).await;
+    let answer = echo.ask(json!({"type": "join", "room": "r"})).await;
+    assert_eq!(
+        answer["room"], "r",
+        "the new version sends back what it gets"
+    );
+    // Who was there is served by the version that it began with.
+    let answer = ada.ask(json!({"type": "nonsense"})).await;
+    assert_eq!(answer["code"], "unknown_type", "{answer}");
+    ada.send(Message::text("{")).await;
+    assert_eq!(ada.told("error").await["code"], "bad_message");
+}
+
+#[test]
+fn names_and_files_are_checked_before_anything_runs() {
+    let site = Site::new("names");
+    let path = site.0.join("rillway.toml");
+    let load = |text: &str| {
+        std::fs::write(&path, text).expect("written");
+        match Config::load(Path::new(&path), &Overrides::default()) {
+            Err(error) => error.render(false),
+            Ok(_) => panic!("valid: {text}"),
+        }
+    };
+    for (text, wanted) in [
+        ("authentication.policy = \"auth-jwtt\"\n", "\"auth-jwt\""),
+        ("authentication.policy = \"open\"\n", "auth-open"),
+        ("authentication.policy = \"signaling-rooms\"\n", "signaling"),
+        (
+            "authentication.policy = \"mine\"\n[plugins.mine]\ncomponent = \"gone.wasm\"\n",
+            "gone.wasm",
+        ),
+    ] {
+        let said = load(text);
+        assert!(
+            said.contains(wanted) && said.contains("rillway.toml"),
+            "{said}"
+        );
+    }
+}
