@@ -24,10 +24,13 @@ pub struct Budgets {
     pub instances: Option<usize>,
     /// Calls of one kind per second, all instances together; the burst is one second's worth.
     pub calls_per_second: Option<u32>,
-    /// Bytes handed in and out per second, all instances of a kind together.
+    /// Bytes handed in and out per second, with those of HTTP, all instances of a kind together.
     pub bytes_per_second: Option<u32>,
-    /// Bytes that one call may hand out, and one import may hand over.
+    /// Bytes that one call may hand out, one import may hand over, and one call may send and receive over
+    /// HTTP.
     pub returned_bytes: Option<usize>,
+    /// HTTP requests under way at once, all instances together; more wait, within their time.
+    pub http_requests: Option<usize>,
     /// Log lines per second, all instances together; the burst is one second's worth.
     pub log_lines_per_second: Option<u32>,
     /// What the shared store holds, bytes of keys and values, with 64 for each entry.
@@ -160,6 +163,7 @@ impl Limits {
 pub(crate) struct SharedLimits {
     pub(crate) log_lines_per_second: u32,
     pub(crate) kv_bytes: usize,
+    pub(crate) http_requests: usize,
 }
 
 impl SharedLimits {
@@ -167,6 +171,8 @@ impl SharedLimits {
         SharedLimits {
             log_lines_per_second: set.log_lines_per_second.unwrap_or(20),
             kv_bytes: set.kv_bytes.unwrap_or(1 << 20),
+            // Twice the instances that authentication has; each may hold an answer of 1 MiB.
+            http_requests: set.http_requests.unwrap_or(32),
         }
     }
 }

@@ -48,6 +48,8 @@ pub struct HostConfig {
     /// Folder for compiled components; without it they are compiled at every start. Nobody else may write
     /// into it, since what it holds is machine code.
     pub cache: Option<PathBuf>,
+    /// Certificate authorities that plugins' HTTPS trusts beside the system's, a PEM file.
+    pub http_ca: Option<PathBuf>,
     /// See [`ThreadStarted`].
     pub thread_started: Option<ThreadStarted>,
 }
@@ -61,6 +63,7 @@ impl Default for HostConfig {
             instance_table_elements: 20_000,
             component_bytes: 32 << 20,
             cache: None,
+            http_ca: None,
             thread_started: None,
         }
     }
@@ -75,6 +78,7 @@ impl fmt::Debug for HostConfig {
             .field("instance_table_elements", &self.instance_table_elements)
             .field("component_bytes", &self.component_bytes)
             .field("cache", &self.cache)
+            .field("http_ca", &self.http_ca)
             .finish_non_exhaustive()
     }
 }

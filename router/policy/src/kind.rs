@@ -67,17 +67,20 @@ pub enum Capability {
     Kv,
     /// Signatures, with keys that stay with the host.
     Crypto,
+    /// HTTP requests to origins that the operator lists.
+    Http,
 }
 
 impl Capability {
     /// Every capability.
-    pub const ALL: [Capability; 6] = [
+    pub const ALL: [Capability; 7] = [
         Capability::Log,
         Capability::Metrics,
         Capability::Config,
         Capability::Clock,
         Capability::Kv,
         Capability::Crypto,
+        Capability::Http,
     ];
 
     /// Name of the interface in the WIT, and in `plugins.NAME.imports`.
@@ -90,6 +93,7 @@ impl Capability {
             Capability::Clock => "clock",
             Capability::Kv => "kv",
             Capability::Crypto => "crypto",
+            Capability::Http => "http",
         }
     }
 

@@ -30,6 +30,7 @@ mod weigh;
 pub use breaker::BreakerState;
 pub use budgets::{Budgets, Limits};
 pub use capabilities::crypto::{Algorithm, Key, KeyProblem};
+pub use capabilities::http::{HttpStats, Network, NetworkProblem, Origin, OriginProblem};
 pub use capabilities::metrics::Custom;
 pub use error::{Excess, Fault, HostError, LoadError, Refusal};
 pub use host::{Host, HostConfig, ThreadRole, ThreadStarted};

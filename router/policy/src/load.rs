@@ -12,10 +12,11 @@ use wasmtime::component::Component;
 use crate::abi::{Linked, Survey, survey};
 use crate::budgets::Limits;
 use crate::capabilities::crypto::Keys;
+use crate::capabilities::http::{Http, Tls};
 use crate::context::Grants;
 use crate::error::LoadError;
 use crate::host::{HostConfig, HostCore, lock};
-use crate::kind::Kind;
+use crate::kind::{Capability, Kind};
 use crate::runtime::actor;
 use crate::runtime::instance::{Authentication, LayerSelection, Recording, Signaling};
 use crate::spec::{PluginSpec, Source, VersionId};
@@ -23,6 +24,9 @@ use crate::version::{PluginCore, Ticket, VersionCore};
 
 /// Longest name of a plugin, bytes.
 const NAME_BYTES_MAX: usize = 64;
+
+/// Longest list of origins, and of networks: each request goes through them.
+const HTTP_LIST_MAX: usize = 64;
 
 /// Bounds of every kind of a plugin.
 pub(crate) fn limits(spec: &PluginSpec) -> [Arc<Limits>; Kind::ALL.len()] {
@@ -68,6 +72,14 @@ pub(crate) fn check(spec: &PluginSpec, host: &HostConfig) -> Result<(), LoadErro
             format!("at most {}", host.instance_table_elements),
         );
     }
+    for (key, count) in [
+        ("http_origins", spec.http_origins.len()),
+        ("http_private_networks", spec.http_private_networks.len()),
+    ] {
+        if count > HTTP_LIST_MAX {
+            return refuse(key, format!("at most {HTTP_LIST_MAX}, not {count}"));
+        }
+    }
     if !(spec.config.is_object() || spec.config.is_null()) {
         return refuse("config", "is a table".to_owned());
     }
@@ -79,6 +91,7 @@ pub(crate) struct Compiled {
     sha256: [u8; 32],
     linked: Linked,
     survey: Survey,
+    http: Option<Http>,
 }
 
 /// Reads, pins, compiles and links. Blocks.
@@ -131,9 +144,33 @@ fn compile(engine: &Engine, spec: &PluginSpec, host: &HostConfig) -> Result<Comp
     })?;
     Ok(Compiled {
         sha256,
+        http: http(spec, &survey, host)?,
         linked,
         survey,
     })
+}
+
+/// What a plugin that imports `http` reaches others with. Reads the system's authorities.
+fn http(spec: &PluginSpec, survey: &Survey, host: &HostConfig) -> Result<Option<Http>, LoadError> {
+    if !survey.imports.contains(&Capability::Http) {
+        return Ok(None);
+    }
+    let refuse = |problem: String| LoadError::Budget {
+        plugin: spec.name.clone(),
+        key: "http_origins",
+        problem,
+    };
+    if spec.http_origins.is_empty() {
+        return Err(refuse(
+            "the plugin imports `http`, and there is no origin it may reach: list them, such as \
+             [\"https://backend.example\"]"
+                .to_owned(),
+        ));
+    }
+    let tls = Tls::new(&spec.http_origins, host.http_ca.as_deref()).map_err(refuse)?;
+    let (origins, listed) = (&spec.http_origins, &spec.http_private_networks);
+    let http = Http::new(origins.clone(), listed.clone(), tls, host.threads);
+    Ok(Some(http))
 }
 
 fn check_size(plugin: &str, bytes: u64, max: u64) -> Result<(), LoadError> {
@@ -204,6 +241,7 @@ impl Compiled {
         let grants = Grants {
             config,
             keys: Keys::new(spec.keys.clone()),
+            http: self.http,
         };
         let id = VersionId {
             generation,

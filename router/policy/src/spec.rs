@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::budgets::Budgets;
 use crate::capabilities::crypto::Key;
+use crate::capabilities::http::{Network, Origin};
 use crate::kind::Capability;
 
 /// Where a component comes from.
@@ -51,6 +52,11 @@ pub struct PluginSpec {
     pub config: serde_json::Value,
     /// Keys it may use, by name.
     pub keys: BTreeMap<String, Key>,
+    /// Origins it may send HTTP requests to, at most 64; one that imports `http` has at least one.
+    pub http_origins: Vec<Origin>,
+    /// Networks that names in [`PluginSpec::http_origins`] may stand for although they are not public; at
+    /// most 64. An origin that is an address needs none, nor does `localhost`.
+    pub http_private_networks: Vec<Network>,
     /// Bounds; what is not set is the default of each kind.
     pub budgets: Budgets,
 }
@@ -66,6 +72,8 @@ impl PluginSpec {
             imports: Vec::new(),
             config: serde_json::Value::Null,
             keys: BTreeMap::new(),
+            http_origins: Vec::new(),
+            http_private_networks: Vec::new(),
             budgets: Budgets::default(),
         }
     }

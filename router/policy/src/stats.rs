@@ -118,12 +118,45 @@ fn count(counts: &[(&'static str, u64)], name: &str) -> u64 {
 const FAULTS: [&str; 5] = ["trapped", "timeout", "memory", "excess", "start"];
 const REFUSALS: [&str; 4] = ["instances", "rate", "busy", "breaker"];
 
+/// Counts durations by bucket of [`BUCKETS_US`].
+#[derive(Debug)]
+pub(crate) struct Histogram {
+    buckets: [AtomicU64; BUCKETS_US.len() + 1],
+    sum_us: AtomicU64,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Histogram {
+            buckets: std::array::from_fn(|_| AtomicU64::default()),
+            sum_us: AtomicU64::default(),
+        }
+    }
+}
+
+impl Histogram {
+    pub(crate) fn note(&self, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BUCKETS_US.partition_point(|bound| *bound < us);
+        if let Some(bucket) = self.buckets.get(bucket) {
+            bucket.fetch_add(1, Relaxed);
+        }
+        self.sum_us.fetch_add(us, Relaxed);
+    }
+
+    pub(crate) fn snapshot(&self) -> Durations {
+        Durations {
+            counts: self.buckets.iter().map(|c| c.load(Relaxed)).collect(),
+            sum_us: self.sum_us.load(Relaxed),
+        }
+    }
+}
+
 /// The counters themselves. Relaxed: each stands for itself.
 #[derive(Debug)]
 pub(crate) struct Counters {
     calls: AtomicU64,
-    buckets: [AtomicU64; BUCKETS_US.len() + 1],
-    sum_us: AtomicU64,
+    durations: Histogram,
     faults: [AtomicU64; FAULTS.len()],
     refused: [AtomicU64; REFUSALS.len()],
     pub(crate) instances: AtomicUsize,
@@ -138,8 +171,7 @@ impl Default for Counters {
     fn default() -> Self {
         Counters {
             calls: AtomicU64::default(),
-            buckets: std::array::from_fn(|_| AtomicU64::default()),
-            sum_us: AtomicU64::default(),
+            durations: Histogram::default(),
             faults: std::array::from_fn(|_| AtomicU64::default()),
             refused: std::array::from_fn(|_| AtomicU64::default()),
             instances: AtomicUsize::default(),
@@ -163,13 +195,8 @@ fn refusal_name(refusal: Refusal) -> &'static str {
 
 impl Counters {
     pub(crate) fn call(&self, took: Duration, bytes_in: usize) {
-        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let bucket = BUCKETS_US.partition_point(|bound| *bound < us);
         self.calls.fetch_add(1, Relaxed);
-        if let Some(bucket) = self.buckets.get(bucket) {
-            bucket.fetch_add(1, Relaxed);
-        }
-        self.sum_us.fetch_add(us, Relaxed);
+        self.durations.note(took);
         self.bytes_in.fetch_add(bytes_in as u64, Relaxed);
     }
 
@@ -210,14 +237,10 @@ impl Counters {
     }
 
     pub(crate) fn snapshot(&self, kind: Kind, breaker: BreakerState) -> KindStats {
-        let read = |counters: &[AtomicU64]| counters.iter().map(|c| c.load(Relaxed)).collect();
         KindStats {
             kind,
             calls: self.calls.load(Relaxed),
-            durations: Durations {
-                counts: read(&self.buckets),
-                sum_us: self.sum_us.load(Relaxed),
-            },
+            durations: self.durations.snapshot(),
             faults: std::array::from_fn(|i| (FAULTS[i], self.faults[i].load(Relaxed))),
             refused: std::array::from_fn(|i| (REFUSALS[i], self.refused[i].load(Relaxed))),
             instances: self.instances.load(Relaxed),

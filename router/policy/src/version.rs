@@ -121,6 +121,11 @@ impl PluginKind {
         lock(&self.rates).bytes.charge(units(bytes), Instant::now());
         self.counters.returned(bytes);
     }
+
+    /// Notes what a call sent and received over HTTP: the calls that follow pay for it.
+    pub(crate) fn exchanged(&self, bytes: usize) {
+        lock(&self.rates).bytes.charge(units(bytes), Instant::now());
+    }
 }
 
 #[expect(

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rillway_policy::{Network, Origin};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,8 @@ pub struct Policy {
     pub component_bytes_max: u32,
     /// Folder for compiled components, if there is to be one.
     pub cache_folder: Option<PathBuf>,
+    /// Authorities that HTTPS of plugins trusts beside the system's, PEM.
+    pub http_ca_file: Option<PathBuf>,
     /// Whether a component's file is reloaded once it has changed.
     pub watch_files: bool,
 }
@@ -56,6 +59,10 @@ pub struct Plugin {
     pub sha256: Option<[u8; 32]>,
     /// Capabilities it may import.
     pub imports: Vec<Capability>,
+    /// Whom it may ask by HTTP.
+    pub http_origins: Vec<Origin>,
+    /// Networks that names of those may stand for.
+    pub http_private_networks: Vec<Network>,
     /// Its own table, an object.
     pub config: serde_json::Value,
     /// Its keys.
@@ -92,6 +99,8 @@ pub struct Budgets {
     pub log_lines_per_second_max: Option<u32>,
     /// Bytes in `kv`.
     pub kv_bytes_max: Option<u32>,
+    /// HTTP requests at once.
+    pub http_requests_max: Option<u32>,
 }
 
 /// What a plugin may import.
@@ -112,6 +121,8 @@ pub enum Capability {
     Kv,
     /// Signatures and random numbers; keys stay with the router.
     Crypto,
+    /// HTTP requests to `http_origins`.
+    Http,
 }
 
 /// What a key is for.

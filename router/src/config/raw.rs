@@ -102,7 +102,7 @@ impl Default for Gateway {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Authentication {
-    /// The policy: a `[plugins.NAME]`, or a built-in component: `"auth-jwt"`, or
+    /// The policy: a `[plugins.NAME]`, or a built-in component: `"auth-jwt"`, `"auth-webhook"`, or
     /// `"auth-open"`, which admits everybody to every room. It has no default, so that nobody opens a server
     /// by leaving a line out; `rillway dev` takes `"auth-open"`.
     #[serde(skip_serializing_if = "Option::is_none")]

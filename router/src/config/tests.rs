@@ -261,6 +261,8 @@ const FAULTS: &[(&str, usize, usize, &str, &str)] = &[
     ("[plugins.a]\ncomponnt = \"a\"\n", 2, 1, "unknown key `componnt`", "did you mean `component`?"),
     ("[plugins.a]\nimports = [\"filesystem\"]\n", 2, 12, "no value \"filesystem\"", ""),
     ("[plugins.a]\nsha256 = \"abc\"\n", 2, 10, "not a SHA-256", ""),
+    ("[plugins.a]\nhttp_origins = [\"backend\"]\n", 2, 17, "is no origin", ""),
+    ("[plugins.a]\nhttp_private_networks = [\"10.0.0.0/33\"]\n", 2, 26, "is no network", ""),
     ("[plugins.a.budgets]\ncall_ms_max = 0\n", 2, 15, "expected 1 to 60,000 milliseconds", ""),
     ("[plugins.a.keys.main]\nalgorithm = \"none\"\nfile = \"k\"\n", 2, 13, "no value \"none\"", ""),
     ("[[signaling.routes]]\npath = \"whip\"\nplugin = \"signaling-rooms\"\n", 2, 8, "not a path", ""),

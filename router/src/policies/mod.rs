@@ -51,6 +51,7 @@ impl Policies {
             instances: policy.instances_max,
             component_bytes: u64::from(policy.component_bytes_max),
             cache: policy.cache_folder.clone(),
+            http_ca: policy.http_ca_file.clone(),
             instance_memory_bytes: spec::memory_bytes_max(config),
             ..HostConfig::default()
         })?;

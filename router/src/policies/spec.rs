@@ -28,6 +28,9 @@ pub(super) fn spec(name: &str, plugin: &config::Plugin) -> Result<PluginSpec, St
     spec.imports = capabilities(plugin);
     spec.config = plugin.config.clone();
     spec.keys = keys(plugin)?;
+    spec.http_origins.clone_from(&plugin.http_origins);
+    spec.http_private_networks
+        .clone_from(&plugin.http_private_networks);
     spec.budgets = budgets(&plugin.budgets);
     Ok(spec)
 }
@@ -51,6 +54,7 @@ fn capabilities(plugin: &config::Plugin) -> Vec<Capability> {
         config::Capability::Clock => Capability::Clock,
         config::Capability::Kv => Capability::Kv,
         config::Capability::Crypto => Capability::Crypto,
+        config::Capability::Http => Capability::Http,
     };
     plugin.imports.iter().map(capability).collect()
 }
@@ -71,15 +75,16 @@ fn keys(plugin: &config::Plugin) -> Result<BTreeMap<String, Key>, String> {
 }
 
 fn budgets(budgets: &config::Budgets) -> Budgets {
-    let bytes = |value: Option<u32>| value.and_then(|bytes| usize::try_from(bytes).ok());
+    let size = |value: Option<u32>| value.and_then(|size| usize::try_from(size).ok());
     Budgets {
         call: budgets.call_time_max,
-        memory_bytes: bytes(budgets.memory_bytes_max),
-        instances: bytes(budgets.instances_max),
+        memory_bytes: size(budgets.memory_bytes_max),
+        instances: size(budgets.instances_max),
         calls_per_second: budgets.calls_per_second_max,
         bytes_per_second: budgets.bytes_per_second_max,
         log_lines_per_second: budgets.log_lines_per_second_max,
-        kv_bytes: bytes(budgets.kv_bytes_max),
+        kv_bytes: size(budgets.kv_bytes_max),
+        http_requests: size(budgets.http_requests_max),
         ..Budgets::default()
     }
 }

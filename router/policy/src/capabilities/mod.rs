@@ -2,6 +2,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod crypto;
+pub(crate) mod http;
 pub(crate) mod kv;
 pub(crate) mod log;
 pub(crate) mod metrics;

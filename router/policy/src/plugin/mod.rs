@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use crate::budgets::SharedLimits;
+use crate::capabilities::http::HttpStats;
 use crate::capabilities::metrics::Custom;
 use crate::error::LoadError;
 use crate::host::{HostCore, lock};
@@ -42,6 +43,8 @@ pub struct PluginStats {
     pub log_lines_dropped: u64,
     /// Bytes in its store.
     pub kv_bytes: usize,
+    /// HTTP requests.
+    pub http: HttpStats,
     /// Its own metrics, by name.
     pub custom: Vec<(String, Custom)>,
     /// Values for metrics that were dropped: too many names, or none.
@@ -239,6 +242,7 @@ impl Plugin {
             log_lines,
             log_lines_dropped,
             kv_bytes: core.commons.kv.bytes(),
+            http: core.commons.traffic.stats(),
             custom,
             custom_dropped,
         }

@@ -84,7 +84,7 @@ async fn live<I: Interface>(
         memory_seen: 0,
         calls: 0,
     };
-    actor.note_memory();
+    actor.note_use();
     let _ = ready.send(Ok(()));
     while let Some(job) = mailbox.recv().await {
         let result = actor.call::<I>(job.input).await;
@@ -127,7 +127,7 @@ impl Actor {
         kind.counters.call(took, bytes);
         let theirs = self.ticket.version.kind(I::KIND);
         theirs.counters.call(took, bytes);
-        self.note_memory();
+        self.note_use();
         match &result {
             Ok(output) => {
                 let bytes = I::weigh_output(output);
@@ -149,8 +149,15 @@ impl Actor {
                     || self.instance.memory_bytes() > limits.recycle_memory_bytes))
     }
 
-    fn note_memory(&mut self) {
+    fn note_use(&mut self) {
         self.set_memory(self.instance.memory_bytes());
+        let exchanged = self.instance.take_exchanged();
+        if exchanged > 0 {
+            self.ticket
+                .plugin
+                .kind(self.ticket.kind)
+                .exchanged(exchanged);
+        }
     }
 
     fn set_memory(&mut self, bytes: usize) {

@@ -244,6 +244,11 @@ impl Instance {
         self.store.data().memory.bytes()
     }
 
+    /// What it has sent and received over HTTP since the last question, bytes.
+    pub(crate) fn take_exchanged(&mut self) -> usize {
+        self.store.data_mut().take_exchanged()
+    }
+
     /// Calls it. After an error it must not be called again.
     ///
     /// # Errors
@@ -280,6 +285,9 @@ fn begin(store: &mut Store<Context>, budget: Duration) {
 fn fault(error: &wasmtime::Error, context: &mut Context, budget: Duration) -> Fault {
     if error.is::<Interrupted>() {
         return Fault::Timeout(budget);
+    }
+    if let Some(excess) = error.downcast_ref::<Excess>() {
+        return Fault::Excess(*excess);
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return Fault::Refused(Refusal::Instances);

@@ -45,6 +45,8 @@ pub(crate) struct Meter {
     ends: Instant,
     turn: Turn,
     held: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+    /// It has waited since the last tick, which says nothing about how long it runs.
+    rested: bool,
 }
 
 impl Meter {
@@ -58,6 +60,7 @@ impl Meter {
             ends: base,
             turn,
             held: Arc::default(),
+            rested: false,
         }
     }
 
@@ -67,6 +70,7 @@ impl Meter {
         self.used = Duration::ZERO;
         self.budget = budget;
         self.ends = now + budget + GRACE;
+        self.rested = false;
         self.resume(now);
     }
 
@@ -87,6 +91,38 @@ impl Meter {
         self.resume(now);
     }
 
+    /// The call is going to wait for something outside, and gives its turn back: how long it may wait.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub(crate) fn pause(&mut self) -> Result<Duration, Interrupted> {
+        let now = Instant::now();
+        self.add_slice(now);
+        release(&self.held);
+        self.left(now)
+    }
+
+    /// It has waited that long.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub(crate) fn waited(&mut self, took: Duration) -> Result<(), Interrupted> {
+        let now = Instant::now();
+        self.used += took;
+        self.rested = true;
+        self.resume(now);
+        self.left(now).map(drop)
+    }
+
+    fn left(&self, now: Instant) -> Result<Duration, Interrupted> {
+        let left = self.budget.saturating_sub(self.used);
+        let left = left.min(self.ends.saturating_duration_since(now));
+        match left.is_zero() {
+            true => Err(Interrupted),
+            false => Ok(left),
+        }
+    }
+
     /// What an epoch means for the call.
     ///
     /// # Errors
@@ -94,8 +130,9 @@ impl Meter {
     pub(crate) fn tick(&mut self) -> Result<UpdateDeadline, Interrupted> {
         let now = Instant::now();
         self.add_slice(now);
-        if self.used >= self.budget || now >= self.ends {
-            return Err(Interrupted);
+        self.left(now)?;
+        if std::mem::take(&mut self.rested) {
+            return Ok(UpdateDeadline::Continue(1));
         }
         let (turn, held) = (Arc::clone(&self.turn.0), Arc::clone(&self.held));
         let (resumed_ns, base) = (Arc::clone(&self.resumed_ns), self.base);
@@ -126,4 +163,36 @@ fn is_held(held: &Mutex<Option<OwnedSemaphorePermit>>) -> bool {
 
 fn release(held: &Mutex<Option<OwnedSemaphorePermit>>) {
     *held.lock().unwrap_or_else(PoisonError::into_inner) = None;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_counts_and_gives_the_turn_back() {
+        let turn = Turn::default();
+        let mut meter = Meter::new(turn.clone());
+        meter.begin(Duration::from_secs(60));
+        let permit = Arc::clone(&turn.0).try_acquire_owned().unwrap();
+        *meter.held.lock().unwrap() = Some(permit);
+        let left = meter.pause().unwrap();
+        assert!(left <= Duration::from_secs(60) && left > Duration::from_secs(59));
+        assert_eq!(turn.0.available_permits(), 1);
+        meter.waited(Duration::from_secs(20)).unwrap();
+        assert!(meter.pause().unwrap() <= Duration::from_secs(40));
+        assert!(meter.waited(Duration::from_secs(41)).is_err() && meter.pause().is_err());
+    }
+
+    #[test]
+    fn the_first_tick_after_a_wait_is_not_the_calls() {
+        let mut meter = Meter::new(Turn::default());
+        meter.begin(Duration::from_secs(60));
+        let yields =
+            |meter: &mut Meter| matches!(meter.tick(), Ok(UpdateDeadline::YieldCustom(..)));
+        assert!(yields(&mut meter));
+        meter.waited(Duration::ZERO).unwrap();
+        assert!(!yields(&mut meter));
+        assert!(yields(&mut meter));
+    }
 }

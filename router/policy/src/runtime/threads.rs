@@ -13,6 +13,9 @@ use crate::host::{HostConfig, ThreadRole};
 
 /// Instances that may wait for their making on one thread. More wait where they are asked for.
 const QUEUE: usize = 256;
+/// Threads beside a policy thread for what cannot be asked without blocking: names are looked up there, a
+/// few at once for each plugin.
+const BLOCKING_THREADS: usize = 64;
 /// Components that may wait for being compiled.
 const COMPILE_QUEUE: usize = 16;
 
@@ -105,6 +108,7 @@ impl Threads {
 fn run(mut queue: mpsc::Receiver<Task>, mut end: watch::Receiver<bool>) {
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
         .build()
     {
         Ok(runtime) => runtime,
@@ -127,6 +131,9 @@ fn run(mut queue: mpsc::Receiver<Task>, mut end: watch::Receiver<bool>) {
             }
         }
     }));
+    drop(local);
+    // A name that is being looked up cannot be given up, and nobody waits for it.
+    runtime.shutdown_background();
 }
 
 /// A thread that compiles components, one after the other.

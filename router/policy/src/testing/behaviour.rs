@@ -7,6 +7,9 @@ use crate::kind::Kind;
 const VALUES: u32 = 1 << 17;
 /// Bytes of the largest value a list may hold: a command has 56.
 const VALUE_BYTES: u32 = 64;
+/// Where the parts of a request lie.
+const METHOD: u32 = 1_040;
+const URL: u32 = 2_048;
 /// Bytes of the text that is too large, more than any call may return by default.
 const HUGE_BYTES: u32 = 24 << 20;
 
@@ -47,6 +50,8 @@ pub enum Behaviour {
     BadPointer,
     /// Writes that many lines to the log and behaves well.
     Log(u32),
+    /// Asks this URL by HTTP, waits for the answer, and behaves well whatever it is.
+    Fetch(String),
     /// Behaves well, but not when it starts.
     Starting(Start),
 }
@@ -168,6 +173,13 @@ fn body(kind: Kind, behaviour: &Behaviour) -> String {
         Behaviour::BadUtf8 => text_at(kind, 1_024, 4),
         Behaviour::BadCase => bad_case(kind),
         Behaviour::BadPointer => bad_pointer(),
+        Behaviour::Fetch(url) => format!(
+            "(call $send (i32.const {METHOD}) (i32.const 3) (i32.const {URL}) (i32.const {})
+                         (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+                         (i32.const 0) (i32.const 600))
+            {well}",
+            url.len()
+        ),
         Behaviour::Log(lines) => format!("(call $flood (i32.const {lines})) {well}"),
     }
 }
@@ -234,6 +246,15 @@ fn logs(behaviour: &Behaviour) -> bool {
     }
 }
 
+/// The URL that it asks.
+pub(super) fn url(behaviour: &Behaviour) -> Option<&str> {
+    match behaviour {
+        Behaviour::Fetch(url) => Some(url),
+        Behaviour::After(_, then) => url(then),
+        _ => None,
+    }
+}
+
 fn reserved(behaviour: &Behaviour) -> u32 {
     match behaviour {
         Behaviour::Values(count) => VALUES + count * VALUE_BYTES,
@@ -251,6 +272,10 @@ pub(super) fn assembly(kind: Kind, behaviour: &Behaviour) -> Assembly {
         .reserve(reserved(behaviour));
     if logs(behaviour) {
         assembly = assembly.import("log", "write", "write").fields(FLOOD);
+    }
+    if let Some(url) = url(behaviour) {
+        assembly = assembly.import("http", "send", "send");
+        assembly = assembly.data(METHOD, *b"GET").data(URL, url.as_bytes());
     }
     if let Behaviour::Starting(start) = behaviour {
         assembly = match start {

@@ -10,6 +10,7 @@ pub use assemble::Assembly;
 pub use behaviour::{Behaviour, Start};
 
 use crate::budgets::Budgets;
+use crate::capabilities::http::Origin;
 use crate::kind::{Capability, Kind};
 use crate::spec::{PluginSpec, Source};
 
@@ -22,10 +23,14 @@ pub fn component(kind: Kind, behaviour: &Behaviour) -> Vec<u8> {
     behaviour::assembly(kind, behaviour).build()
 }
 
-/// What loads [`component`]: with every capability granted, and the defaults of the kind.
+/// What loads [`component`]: with every capability granted, the defaults of the kind, and the origin it asks.
 #[must_use]
 pub fn spec(name: &str, kind: Kind, behaviour: &Behaviour) -> PluginSpec {
-    bytes_spec(name, component(kind, behaviour))
+    let uri = behaviour::url(behaviour).and_then(|url| url.parse().ok());
+    PluginSpec {
+        http_origins: uri.and_then(|uri| Origin::of(&uri)).into_iter().collect(),
+        ..bytes_spec(name, component(kind, behaviour))
+    }
 }
 
 /// What loads a component with every capability granted.

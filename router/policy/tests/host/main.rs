@@ -4,6 +4,7 @@ mod breaker;
 mod calls;
 mod capabilities;
 mod faults;
+mod http;
 mod load;
 mod reload;
 mod support;

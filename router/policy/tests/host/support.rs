@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rillway_plugin_sdk::authentication::Attempt;
 use rillway_plugin_sdk::signaling::{Action, Command, Frame, Input};
 use rillway_policy::testing::{Behaviour, spec};
-use rillway_policy::{Host, HostConfig, Kind, Plugin, PluginSpec};
+use rillway_policy::{Budgets, Host, HostConfig, Kind, Plugin, PluginSpec};
 
 /// A host for a test. Ends with it.
 pub(crate) struct TestHost(pub(crate) Host);
@@ -35,6 +35,15 @@ impl Drop for TestHost {
     fn drop(&mut self) {
         let ended = self.0.shutdown(Duration::from_secs(10));
         assert!(ended || std::thread::panicking(), "a thread did not end");
+    }
+}
+
+/// Time enough on any machine, for calls that shall end well.
+pub(crate) fn patient() -> Budgets {
+    Budgets {
+        call: Some(Duration::from_secs(20)),
+        start: Some(Duration::from_secs(20)),
+        ..Budgets::default()
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use rillway_policy::{Network, Origin};
+
 use super::super::PublicAddress;
 
 /// Checks a string with a format; the error is why, and what was expected.
@@ -42,6 +44,18 @@ pub(super) fn check_format(format: Option<&str>, text: &str) -> Result<(), (Stri
             (
                 why.to_owned(),
                 "an origin, such as \"https://meet.example.org\"",
+            )
+        }),
+        Some("http-origin") => Origin::parse(text).map(drop).map_err(|problem| {
+            (
+                problem.to_string(),
+                "an origin, such as \"https://backend.example\" or \"http://127.0.0.1:8000\"",
+            )
+        }),
+        Some("network") => Network::parse(text).map(drop).map_err(|problem| {
+            (
+                problem.to_string(),
+                "a network, such as \"10.0.0.0/8\" or \"fd00::/8\"",
             )
         }),
         Some("route-path") => check_route_path(text).map_err(|why| {

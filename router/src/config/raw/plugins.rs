@@ -26,6 +26,10 @@ pub(in super::super) struct Policy {
     /// an entry is used only by the same version of the router. Empty: none.
     #[schemars(length(max = 4_096))]
     pub(in super::super) cache_folder: PathBuf,
+    /// Certificate authorities that plugins' HTTPS trusts beside the system's: a PEM file, relative to this one,
+    /// which is read whenever a plugin is loaded. Empty: the system's only.
+    #[schemars(length(max = 4_096))]
+    pub(in super::super) http_ca_file: PathBuf,
     /// Whether a component's file is looked at each second, and reloaded once it has changed. A file that
     /// cannot be used changes nothing.
     pub(in super::super) watch_files: bool,
@@ -38,6 +42,7 @@ impl Default for Policy {
             instances_max: 12_000,
             component_bytes_max: 32 << 20,
             cache_folder: PathBuf::new(),
+            http_ca_file: PathBuf::new(),
             watch_files: false,
         }
     }
@@ -87,8 +92,18 @@ pub(in super::super) struct Plugin {
     /// Capabilities it may import; a component that imports another one is refused. Default: those that harm
     /// nobody: `"log"`, `"metrics"`, `"config"`, `"clock"`, and for built-in components what they need.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Vec<Capability>", length(max = 6), extend("x-example" = ["log", "config", "crypto"]))]
+    #[schemars(with = "Vec<Capability>", length(max = 7), extend("x-example" = ["log", "config", "crypto"]))]
     pub(in super::super) imports: Option<Vec<Capability>>,
+    /// Whom it may ask by HTTP (`"http"`): `https://host`, or `http://host:port` for one without TLS. A component
+    /// that imports `http` needs one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("items" = serde_json::json!({"type": "string", "format": "http-origin"}), "x-example" = ["https://backend.example"]))]
+    pub(in super::super) http_origins: Vec<String>,
+    /// Networks that are not public and that names in `http_origins` may stand for all the same. An origin that is
+    /// an address needs none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("items" = serde_json::json!({"type": "string", "format": "network"}), "x-example" = ["10.0.0.0/8"]))]
+    pub(in super::super) http_private_networks: Vec<String>,
     /// The plugin's own table, given to it as JSON; the plugin says what may be in it.
     #[serde(skip_serializing_if = "toml::Table::is_empty")]
     #[schemars(with = "BTreeMap<String, serde_json::Value>")]
@@ -146,6 +161,10 @@ pub(in super::super) struct Budgets {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32", range(max = 1_073_741_824), extend("x-unit" = "bytes", "x-example" = 262_144))]
     pub(in super::super) kv_bytes_max: Option<u32>,
+    /// HTTP requests under way at once, of all instances together; more wait, within their time. Default: 32.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(min = 1, max = 4_096), extend("x-unit" = "requests", "x-example" = 64))]
+    pub(in super::super) http_requests_max: Option<u32>,
 }
 
 impl Budgets {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rillway_policy::{Network, Origin};
+
 use super::super::check::nearest;
 use super::super::raw;
 use super::super::{
@@ -12,9 +14,10 @@ use super::super::{
 use super::{Checks, Readers, read_secret, read_text};
 
 /// Components that are part of the program, by the interface they export.
-pub(in super::super) const BUILT_IN: [(&str, &str); 4] = [
+pub(in super::super) const BUILT_IN: [(&str, &str); 5] = [
     ("auth-jwt", "authentication"),
     ("auth-open", "authentication"),
+    ("auth-webhook", "authentication"),
     ("signaling-rooms", "signaling"),
     ("signaling-whip", "signaling"),
 ];
@@ -26,15 +29,18 @@ const HARMLESS: [Capability; 4] = [
     Capability::Config,
     Capability::Clock,
 ];
-/// What built-in components may import. `crypto` still needs keys.
-const ALL: [Capability; 6] = [
+/// What built-in components may import. `crypto` still needs keys, and `http` origins.
+const ALL: [Capability; 7] = [
     Capability::Log,
     Capability::Metrics,
     Capability::Config,
     Capability::Clock,
     Capability::Kv,
     Capability::Crypto,
+    Capability::Http,
 ];
+/// A longer list of certificate authorities is a wrong file: the system's has a quarter of that.
+const CA_BYTES_MAX: u64 = 1 << 20;
 /// A longer public key is a wrong file.
 const KEY_BYTES_MAX: u64 = 64 * 1024;
 /// RFC 7518 §3.2 asks for a key of at least the hash's size.
@@ -89,11 +95,32 @@ impl Checks<'_> {
                 instances_max: raw.policy.instances_max,
                 component_bytes_max: raw.policy.component_bytes_max,
                 cache_folder: (!cache.as_os_str().is_empty()).then(|| folder.join(cache)),
+                http_ca_file: self.http_ca_file(),
                 watch_files: raw.policy.watch_files,
             },
             plugins,
             routes,
         }
+    }
+
+    fn http_ca_file(&mut self) -> Option<PathBuf> {
+        let file = &self.raw.policy.http_ca_file;
+        if file.as_os_str().is_empty() {
+            return None;
+        }
+        let path = self.provenance.source().folder.join(file);
+        let text = read_text(&path, CA_BYTES_MAX, Readers::Anybody);
+        let (why, help) = match text {
+            Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => return Some(path),
+            Ok(_) => (
+                "it holds no certificate in PEM".to_owned(),
+                "name the certificate of the authority, not of the server".to_owned(),
+            ),
+            Err(problem) => problem,
+        };
+        let title = format!("cannot use the authorities in `{}`: {why}", path.display());
+        self.report(title, &[("policy.http_ca_file", "this file")], &help);
+        None
     }
 
     fn routes(&mut self) -> Vec<SignalingRoute> {
@@ -146,6 +173,8 @@ impl Checks<'_> {
             component,
             sha256: raw.sha256.as_deref().and_then(hexadecimal),
             imports,
+            http_origins: parsed(&raw.http_origins, Origin::parse),
+            http_private_networks: parsed(&raw.http_private_networks, Network::parse),
             config,
             keys,
             budgets: budgets(&raw.budgets),
@@ -302,6 +331,8 @@ fn built_in_plugin(name: &str) -> Plugin {
         component: Component::BuiltIn(name.to_owned()),
         sha256: None,
         imports: ALL.to_vec(),
+        http_origins: Vec::new(),
+        http_private_networks: Vec::new(),
         config: serde_json::Value::Object(serde_json::Map::new()),
         keys: BTreeMap::new(),
         budgets: Budgets::default(),
@@ -319,7 +350,13 @@ fn budgets(raw: &raw::Budgets) -> Budgets {
         bytes_per_second_max: raw.bytes_per_second_max,
         log_lines_per_second_max: raw.log_lines_per_second_max,
         kv_bytes_max: raw.kv_bytes_max,
+        http_requests_max: raw.http_requests_max,
     }
+}
+
+/// Values of a list, whose format the schema demands.
+fn parsed<T, E>(texts: &[String], parse: impl Fn(&str) -> Result<T, E>) -> Vec<T> {
+    texts.iter().filter_map(|text| parse(text).ok()).collect()
 }
 
 /// 64 hexadecimal digits, as the schema demands.

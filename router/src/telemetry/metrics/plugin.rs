@@ -1,7 +1,9 @@
 //! What the plugin host counts, once a second.
 
 use metrics::{Counter, Gauge};
-use rillway_policy::{BUCKETS_US, Kind, KindStats, PluginStats, VersionId, VersionStats};
+use rillway_policy::{
+    BUCKETS_US, HttpStats, Kind, KindStats, PluginStats, VersionId, VersionStats,
+};
 
 use super::distribution::Distribution;
 use super::registry::Registry;
@@ -18,7 +20,18 @@ pub struct PluginRecorder {
     log_lines: Counter,
     log_lines_dropped: Counter,
     kv_bytes: Gauge,
+    http: OfHttp,
     custom_dropped: Counter,
+}
+
+struct OfHttp {
+    answered: Counter,
+    failed: Counter,
+    refused: Counter,
+    seconds: Distribution,
+    waiting: Gauge,
+    received_bytes: Counter,
+    sent_bytes: Counter,
 }
 
 struct OfKind {
@@ -53,6 +66,7 @@ impl PluginRecorder {
             log_lines: counter(&table::PLUGIN_LOG_LINES, &["written"]),
             log_lines_dropped: counter(&table::PLUGIN_LOG_LINES, &["dropped"]),
             kv_bytes: gauge(&table::PLUGIN_KV),
+            http: OfHttp::new(registry, name),
             custom_dropped: counter(&table::PLUGIN_CUSTOM_DROPPED, &[]),
         }
     }
@@ -72,6 +86,7 @@ impl PluginRecorder {
         self.log_lines.absolute(stats.log_lines);
         self.log_lines_dropped.absolute(stats.log_lines_dropped);
         self.kv_bytes.set(approximately(stats.kv_bytes as u64));
+        self.http.record(&stats.http);
         self.custom_dropped.absolute(stats.custom_dropped);
         for (metric, custom) in &stats.custom {
             let labels = [self.name.as_str(), metric];
@@ -83,6 +98,33 @@ impl PluginRecorder {
                     .set([custom.observations], custom.sum);
             }
         }
+    }
+}
+
+impl OfHttp {
+    fn new(registry: &Registry, plugin: &str) -> Self {
+        let counter = |metric, label| registry.counter(metric, &[plugin, label]);
+        OfHttp {
+            answered: counter(&table::PLUGIN_HTTP, "answered"),
+            failed: counter(&table::PLUGIN_HTTP, "failed"),
+            refused: counter(&table::PLUGIN_HTTP, "refused"),
+            seconds: registry.distribution(&table::PLUGIN_HTTP_TIME, &[plugin], bounds()),
+            waiting: registry.gauge(&table::PLUGIN_HTTP_WAITING, &[plugin]),
+            received_bytes: counter(&table::PLUGIN_HTTP_BYTES, "received"),
+            sent_bytes: counter(&table::PLUGIN_HTTP_BYTES, "sent"),
+        }
+    }
+
+    fn record(&self, stats: &HttpStats) {
+        self.answered.absolute(stats.answered);
+        self.failed.absolute(stats.failures);
+        self.refused.absolute(stats.refused);
+        let counts = stats.durations.counts.iter().copied();
+        let seconds = approximately(stats.durations.sum_us) / 1e6;
+        self.seconds.set(counts, seconds);
+        self.waiting.set(approximately(stats.waiting));
+        self.received_bytes.absolute(stats.bytes_received);
+        self.sent_bytes.absolute(stats.bytes_sent);
     }
 }
 

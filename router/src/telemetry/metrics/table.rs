@@ -295,6 +295,16 @@ metrics! {
     ];
     /// Keys and values in a plugin's store now.
     PLUGIN_KV Gauge "rillway_plugin_kv_bytes" "bytes" [PLUGIN];
+    /// Requests a plugin made by HTTP: an answer of whatever status came, none came (`failed`), or it was not sent because it is malformed or its origin is not listed (`refused`).
+    PLUGIN_HTTP Counter "rillway_plugin_http_requests_total" "requests" [
+        PLUGIN, Label { name: "result", values: Values::Of(&["answered", "failed", "refused"]) }
+    ];
+    /// Time of a request that was sent.
+    PLUGIN_HTTP_TIME Histogram "rillway_plugin_http_request_seconds" "seconds" [PLUGIN];
+    /// Requests that wait for their answer now, or for their turn.
+    PLUGIN_HTTP_WAITING Gauge "rillway_plugin_http_waiting" "requests" [PLUGIN];
+    /// Bytes of requests and answers.
+    PLUGIN_HTTP_BYTES Counter "rillway_plugin_http_bytes_total" "bytes" [PLUGIN, DIRECTION];
     /// What a plugin counts itself (`metrics.add`).
     PLUGIN_CUSTOM Counter "rillway_plugin_custom_total" "one" [PLUGIN, CUSTOM];
     /// What a plugin observes itself (`metrics.observe`), in units of its own.

@@ -11,8 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use rillway_policy::{
-    BUCKETS_US, BreakerState, Custom, Durations, Kind, KindStats, PluginStats, VersionId,
-    VersionStats,
+    BUCKETS_US, BreakerState, Custom, Durations, HttpStats, Kind, KindStats, PluginStats,
+    VersionId, VersionStats,
 };
 
 use super::table::{self, ALL, Values};
@@ -91,6 +91,19 @@ fn plugin_stats(kinds: Vec<KindStats>) -> PluginStats {
         log_lines: 2,
         log_lines_dropped: 3,
         kv_bytes: 100,
+        http: HttpStats {
+            requests: 20,
+            answered: 8,
+            failures: 9,
+            refused: 10,
+            waiting: 3,
+            durations: Durations {
+                counts: vec![17; BUCKETS_US.len() + 1],
+                sum_us: 2_500_000,
+            },
+            bytes_sent: 11,
+            bytes_received: 12,
+        },
         custom: vec![("doors".to_owned(), custom)],
         custom_dropped: 4,
     }
@@ -342,6 +355,24 @@ const PLUGIN_SERIES: &[(&str, f64)] = &[
     (
         "log_lines_total{plugin=\"night-watch\",result=\"dropped\"}",
         3.0,
+    ),
+    (
+        "http_requests_total{plugin=\"night-watch\",result=\"answered\"}",
+        8.0,
+    ),
+    (
+        "http_requests_total{plugin=\"night-watch\",result=\"failed\"}",
+        9.0,
+    ),
+    (
+        "http_requests_total{plugin=\"night-watch\",result=\"refused\"}",
+        10.0,
+    ),
+    ("http_waiting{plugin=\"night-watch\"}", 3.0),
+    ("http_request_seconds_sum{plugin=\"night-watch\"}", 2.5),
+    (
+        "http_bytes_total{plugin=\"night-watch\",direction=\"sent\"}",
+        11.0,
     ),
     ("custom_total{plugin=\"night-watch\",name=\"doors\"}", 5.0),
     (

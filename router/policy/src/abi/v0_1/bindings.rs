@@ -13,7 +13,7 @@ wasmtime::component::bindgen!({
         }
     ",
     imports: {
-        "rillway:policy/http.send": async,
+        "rillway:policy/http.send": async | trappable,
         "rillway:policy/crypto.random": trappable,
     },
     exports: { default: async },

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use wasmtime::component::{HasSelf, Linker};
 
-use super::bindings::rillway::policy::{clock, config, crypto, kv, log, metrics, types};
+use super::bindings::rillway::policy::{clock, config, crypto, http, kv, log, metrics, types};
 use crate::capabilities;
 use crate::capabilities::log::Level;
 use crate::context::Context;
@@ -33,6 +33,9 @@ pub(super) fn link(linker: &mut Linker<Context>, granted: &[Capability]) -> wasm
             }
             Capability::Crypto => {
                 crypto::add_to_linker::<Context, HasSelf<Context>>(linker, |context| context)
+            }
+            Capability::Http => {
+                http::add_to_linker::<Context, HasSelf<Context>>(linker, |context| context)
             }
         }?;
     }
@@ -130,5 +133,34 @@ impl crypto::Host for Context {
 
     fn random(&mut self, len: u32) -> wasmtime::Result<Vec<u8>> {
         Ok(capabilities::crypto::random(len)?)
+    }
+}
+
+impl http::Host for Context {
+    async fn send(
+        &mut self,
+        request: http::Request,
+    ) -> wasmtime::Result<Result<http::Response, http::Error>> {
+        use capabilities::http::{Error, Request};
+        let request = Request {
+            method: request.method,
+            url: request.url,
+            headers: request.headers,
+            body: request.body,
+            timeout_ms: request.timeout_ms,
+        };
+        Ok(match Context::send(self, request).await? {
+            Ok(response) => Ok(http::Response {
+                status: response.status,
+                headers: response.headers,
+                body: response.body,
+            }),
+            Err(error) => Err(match error {
+                Error::NotAllowed(origin) => http::Error::NotAllowed(origin),
+                Error::Invalid(problem) => http::Error::Invalid(problem),
+                Error::Timeout => http::Error::Timeout,
+                Error::Failed(problem) => http::Error::Failed(problem),
+            }),
+        })
     }
 }
