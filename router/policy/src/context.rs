@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use crate::budgets::{Limits, SharedLimits};
+use crate::capabilities::clock::Senses;
 use crate::capabilities::crypto::Keys;
 use crate::capabilities::http::{Error, Http, Request, Response, Traffic};
 use crate::capabilities::kv::Kv;
@@ -68,6 +69,7 @@ pub(crate) struct Context {
     pub(crate) kind: Kind,
     pub(crate) meter: Meter,
     pub(crate) memory: Memory,
+    pub(crate) senses: Senses,
     thread: usize,
     /// Bytes that the call has sent and received over HTTP, and may.
     exchanged_bytes: usize,
@@ -81,6 +83,7 @@ impl Context {
         kind: Kind,
         limits: &Limits,
         thread: usize,
+        senses: Senses,
     ) -> Context {
         let turn = commons.turns.get(thread).cloned().unwrap_or_default();
         Context {
@@ -89,6 +92,7 @@ impl Context {
             kind,
             meter: Meter::new(turn),
             memory: Memory::new(limits, Arc::clone(&commons.memory[kind.index()])),
+            senses,
             thread,
             exchanged_bytes: 0,
             exchanged_bytes_max: limits.returned_bytes,
@@ -114,17 +118,17 @@ impl Context {
         if bytes > self.exchanged_bytes_max {
             return Err(Excess::Bytes.into());
         }
+        let grants = Arc::clone(&self.grants);
+        let Some(http) = &grants.http else {
+            let problem = "this host has no network".to_owned();
+            return Ok(Err(Error::Failed(problem)));
+        };
         let left = self.meter.pause()?;
         let time = match request.timeout_ms {
             0 => left,
             ms => left.min(Duration::from_millis(ms.into())),
         };
         let began = Instant::now();
-        let grants = Arc::clone(&self.grants);
-        let Some(http) = &grants.http else {
-            let problem = "this host has no network".to_owned();
-            return Ok(Err(Error::Failed(problem)));
-        };
         let traffic = &self.commons.traffic;
         let exchange = http.send(traffic, self.thread, request, time).await;
         self.exchanged_bytes = self.exchanged_bytes.saturating_add(exchange.bytes);

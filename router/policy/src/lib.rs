@@ -15,6 +15,7 @@ mod check;
 mod context;
 mod error;
 mod host;
+pub mod inline;
 mod kind;
 mod load;
 mod plugin;

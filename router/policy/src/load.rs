@@ -89,13 +89,17 @@ pub(crate) fn check(spec: &PluginSpec, host: &HostConfig) -> Result<(), LoadErro
 /// What comes from the compiling thread.
 pub(crate) struct Compiled {
     sha256: [u8; 32],
-    linked: Linked,
-    survey: Survey,
+    pub(crate) linked: Linked,
+    pub(crate) survey: Survey,
     http: Option<Http>,
 }
 
-/// Reads, pins, compiles and links. Blocks.
-fn compile(engine: &Engine, spec: &PluginSpec, host: &HostConfig) -> Result<Compiled, LoadError> {
+/// Reads, pins, compiles and links, and does without a network. Blocks.
+pub(crate) fn compile(
+    engine: &Engine,
+    spec: &PluginSpec,
+    host: &HostConfig,
+) -> Result<Compiled, LoadError> {
     let read;
     let bytes: &[u8] = match &spec.source {
         Source::Embedded { bytes, .. } => bytes,
@@ -144,7 +148,7 @@ fn compile(engine: &Engine, spec: &PluginSpec, host: &HostConfig) -> Result<Comp
     })?;
     Ok(Compiled {
         sha256,
-        http: http(spec, &survey, host)?,
+        http: None,
         linked,
         survey,
     })
@@ -215,7 +219,11 @@ pub(crate) async fn compiled(
     };
     let compiler = lock(&host.compiler).clone().ok_or_else(shut_down)?;
     let (engine, theirs, config) = (host.engine.clone(), spec.clone(), host.config.clone());
-    let compiled = compiler.run(move || compile(&engine, &theirs, &config));
+    let compiled = compiler.run(move || {
+        let mut compiled = compile(&engine, &theirs, &config)?;
+        compiled.http = http(&theirs, &compiled.survey, &config)?;
+        Ok(compiled)
+    });
     let Some(compiled) = compiled.await else {
         return Err(LoadError::Invalid {
             plugin: spec.name.clone(),
@@ -227,6 +235,19 @@ pub(crate) async fn compiled(
     compiled
 }
 
+/// What a spec grants.
+pub(crate) fn grants(spec: &PluginSpec, http: Option<Http>) -> Grants {
+    let config = match &spec.config {
+        serde_json::Value::Null => "{}".to_owned(),
+        config => config.to_string(),
+    };
+    Grants {
+        config,
+        keys: Keys::new(spec.keys.clone()),
+        http,
+    }
+}
+
 impl Compiled {
     pub(crate) fn kinds(&self) -> &[Kind] {
         &self.survey.kinds
@@ -234,15 +255,7 @@ impl Compiled {
 
     /// A version with what the spec grants.
     pub(crate) fn version(self, spec: &PluginSpec, generation: u64) -> VersionCore {
-        let config = match &spec.config {
-            serde_json::Value::Null => "{}".to_owned(),
-            config => config.to_string(),
-        };
-        let grants = Grants {
-            config,
-            keys: Keys::new(spec.keys.clone()),
-            http: self.http,
-        };
+        let grants = grants(spec, self.http);
         let id = VersionId {
             generation,
             sha256: self.sha256,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::abi::{Linked, Survey};
 use crate::breaker::{Admission, Breaker, BreakerState};
 use crate::budgets::{Limits, SharedLimits};
+use crate::capabilities::clock::Senses;
 use crate::context::{Commons, Context, Grants};
 use crate::error::{Fault, Refusal};
 use crate::host::{HostCore, lock};
@@ -238,7 +239,8 @@ impl VersionCore {
     }
 
     pub(crate) fn context(&self, commons: &Arc<Commons>, kind: Kind, thread: usize) -> Context {
-        Context::new(commons, &self.grants, kind, self.limits(kind), thread)
+        let limits = self.limits(kind);
+        Context::new(commons, &self.grants, kind, limits, thread, Senses::World)
     }
 }
 

@@ -269,9 +269,7 @@ fn check_header(header: &str, algorithm: Algorithm) -> Result<(), KeyError> {
     Ok(())
 }
 
-/// Bytes from the system's CSPRNG.
-pub(crate) fn random(len: u32) -> Result<Vec<u8>, getrandom::Error> {
-    let mut bytes = vec![0; usize::try_from(len.min(RANDOM_BYTES_MAX)).unwrap_or(0)];
-    getrandom::fill(&mut bytes)?;
-    Ok(bytes)
+/// Random bytes that a call gets.
+pub(super) fn random_len(len: u32) -> usize {
+    usize::try_from(len.min(RANDOM_BYTES_MAX)).unwrap_or(0)
 }

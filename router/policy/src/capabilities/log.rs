@@ -41,9 +41,16 @@ impl Log {
         *self.rate.lock().unwrap_or_else(PoisonError::into_inner) = bucket;
     }
 
-    pub(crate) fn write(&self, plugin: &str, kind: Kind, level: Level, message: &str) {
+    pub(crate) fn write(
+        &self,
+        plugin: &str,
+        kind: Kind,
+        level: Level,
+        message: &str,
+        now: Instant,
+    ) {
         let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
-        if !rate.take(1.0, Instant::now()) {
+        if !rate.take(1.0, now) {
             drop(rate);
             self.dropped.fetch_add(1, Relaxed);
             return;
@@ -110,7 +117,7 @@ mod tests {
     fn lines_over_the_rate_are_counted() {
         let log = Log::new(5);
         for _ in 0..100 {
-            log.write("p", Kind::Signaling, Level::Debug, "x");
+            log.write("p", Kind::Signaling, Level::Debug, "x", Instant::now());
         }
         let (lines, dropped) = log.counts();
         assert_eq!(lines + dropped, 100);

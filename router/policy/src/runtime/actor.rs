@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::instance::{Instance, Interface};
+use super::instance::{Instance, Interface, Pace};
 use super::threads::{Seat, Task};
 use crate::error::Fault;
 use crate::version::Ticket;
@@ -66,8 +66,8 @@ async fn live<I: Interface>(
     let (plugin, version) = (Arc::clone(&ticket.plugin), Arc::clone(&ticket.version));
     let context = version.context(&plugin.commons, I::KIND, seat.thread);
     let limits = Arc::clone(version.limits(I::KIND));
-    let tick = plugin.host.tick.clone();
-    let started = Instance::start(&version.linked, &plugin.host.engine, context, limits, tick);
+    let pace = Pace::Ticks(plugin.host.tick.clone());
+    let started = Instance::start(&version.linked, &plugin.host.engine, context, limits, pace);
     let instance = match started.await {
         Ok(instance) => instance,
         Err(fault) => {

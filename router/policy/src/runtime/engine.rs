@@ -48,6 +48,22 @@ pub(crate) fn engine(config: &HostConfig) -> Result<Engine, HostError> {
     Engine::new(&wasm).map_err(|error| HostError::Engine(format!("{error:#}")))
 }
 
+/// Makes an engine for runs that can be repeated: bounded by fuel, and without what differs between machines.
+pub(crate) fn fuel_engine(instance_memory_bytes: usize) -> Result<Engine, HostError> {
+    let mut wasm = Config::new();
+    wasm.wasm_component_model(true)
+        .concurrency_support(false)
+        .consume_fuel(true)
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(CALL_STACK_BYTES)
+        .cranelift_opt_level(OptLevel::Speed)
+        .memory_reservation(instance_memory_bytes as u64)
+        .memory_guard_size(64 << 10);
+    Engine::new(&wasm).map_err(|error| HostError::Engine(format!("{error:#}")))
+}
+
 fn pool(config: &HostConfig) -> PoolingAllocationConfig {
     let instances = config.instances;
     let parts = instances.saturating_mul(4);

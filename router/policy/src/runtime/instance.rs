@@ -8,7 +8,7 @@ use rillway_plugin_sdk::layers::{Choice, View};
 use rillway_plugin_sdk::recording::{Event, Order};
 use rillway_plugin_sdk::signaling::{Command, Input};
 use rillway_plugin_sdk::types::{Denial, Grant};
-use wasmtime::{Engine, PoolConcurrencyLimitError, Store, WasmBacktrace};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
 
 use super::engine::Tick;
 use super::meter::{GRACE, Interrupted};
@@ -20,6 +20,9 @@ use crate::context::Context;
 use crate::error::{Excess, Fault, Refusal};
 use crate::kind::Kind;
 use crate::weigh;
+
+/// Fuel for each microsecond of a budget: about what a core executes in it.
+pub const FUEL_PER_US: u64 = 1_000;
 
 /// One of the four interfaces: what goes in and out, and its bounds.
 pub(crate) trait Interface: Send + 'static {
@@ -191,12 +194,52 @@ impl Interface for Recording {
     }
 }
 
+/// What ends a call that runs on.
+pub(crate) enum Pace {
+    /// Time, told by the epoch.
+    Ticks(Tick),
+    /// Fuel, [`FUEL_PER_US`] of it for each microsecond of the budget.
+    Fuel,
+}
+
+impl Pace {
+    /// Runs a call to its end, or to the end of its time with some patience.
+    async fn run<T>(&self, budget: Duration, call: impl Future<Output = T>) -> Option<T> {
+        match self {
+            Pace::Ticks(tick) => {
+                let _running = tick.begin();
+                tokio::time::timeout(budget + GRACE, call).await.ok()
+            }
+            Pace::Fuel => Some(call.await),
+        }
+    }
+
+    fn begin(&self, store: &mut Store<Context>, budget: Duration) {
+        let context = store.data_mut();
+        context.memory.take_refused();
+        match self {
+            Pace::Ticks(_) => {
+                context.meter.begin(budget);
+                store.set_epoch_deadline(1);
+            }
+            // Fails on an engine without fuel only, and this pace has one with it.
+            Pace::Fuel => drop(store.set_fuel(fuel(budget))),
+        }
+    }
+}
+
+/// Fuel for a time.
+fn fuel(budget: Duration) -> u64 {
+    let us = u64::try_from(budget.as_micros()).unwrap_or(u64::MAX);
+    us.saturating_mul(FUEL_PER_US)
+}
+
 /// An instance that has been started. Dropped after its first fault.
 pub(crate) struct Instance {
     store: Store<Context>,
     entered: Entered,
     limits: Arc<Limits>,
-    tick: Tick,
+    pace: Pace,
 }
 
 impl Instance {
@@ -209,33 +252,31 @@ impl Instance {
         engine: &Engine,
         context: Context,
         limits: Arc<Limits>,
-        tick: Tick,
+        pace: Pace,
     ) -> Result<Instance, Fault> {
         let (kind, budget) = (context.kind, limits.start);
         let mut store = Store::new(engine, context);
         store.limiter(|context| &mut context.memory);
         store.set_hostcall_fuel(limits.returned_bytes);
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().meter.tick()?));
-        begin(&mut store, budget);
-        let running = tick.begin();
-        let outcome = tokio::time::timeout(budget + GRACE, async {
+        pace.begin(&mut store, budget);
+        let starting = async {
             let entered = linked.instantiate(&mut store, kind).await?;
             let started = entered.start(&mut store).await?;
             Ok((entered, started))
-        })
-        .await;
-        drop(running);
+        };
+        let outcome = pace.run(budget, starting).await;
         store.data_mut().meter.end();
         match outcome {
-            Ok(Ok((entered, Ok(())))) => Ok(Instance {
+            Some(Ok((entered, Ok(())))) => Ok(Instance {
                 store,
                 entered,
                 limits,
-                tick,
+                pace,
             }),
-            Ok(Ok((_, Err(text)))) => Err(Fault::Start(clean(&text))),
-            Ok(Err(error)) => Err(fault(&error, store.data_mut(), budget)),
-            Err(_) => Err(Fault::Timeout(budget)),
+            Some(Ok((_, Err(text)))) => Err(Fault::Start(clean(&text))),
+            Some(Err(error)) => Err(fault(&error, store.data_mut(), budget)),
+            None => Err(Fault::Timeout(budget)),
         }
     }
 
@@ -249,6 +290,21 @@ impl Instance {
         self.store.data_mut().take_exchanged()
     }
 
+    /// Tells it the time, if that is told.
+    pub(crate) fn tell(&mut self, now: Duration) {
+        self.store.data_mut().senses.tell(now);
+    }
+
+    /// Fuel that is left of the last call's, where it runs on fuel.
+    pub(crate) fn fuel_left(&self) -> u64 {
+        self.store.get_fuel().unwrap_or(0)
+    }
+
+    /// Fuel that a call with this input has.
+    pub(crate) fn fuel_for<I: Interface>(&self, input: &I::Input) -> u64 {
+        fuel(I::deadline(&self.limits, input))
+    }
+
     /// Calls it. After an error it must not be called again.
     ///
     /// # Errors
@@ -256,34 +312,26 @@ impl Instance {
     pub(crate) async fn call<I: Interface>(&mut self, input: I::Input) -> Result<I::Output, Fault> {
         let budget = I::deadline(&self.limits, &input);
         let values_max = I::values_max(&input);
-        begin(&mut self.store, budget);
-        let running = self.tick.begin();
+        self.pace.begin(&mut self.store, budget);
         let call = I::call(&self.entered, &mut self.store, input);
-        let outcome = tokio::time::timeout(budget + GRACE, call).await;
-        drop(running);
+        let outcome = self.pace.run(budget, call).await;
         let context = self.store.data_mut();
         context.meter.end();
         match outcome {
-            Ok(Ok(output)) => match I::check(&output, values_max) {
+            Some(Ok(output)) => match I::check(&output, values_max) {
                 Ok(()) => Ok(output),
                 Err(excess) => Err(Fault::Excess(excess)),
             },
-            Ok(Err(error)) => Err(fault(&error, context, budget)),
-            Err(_) => Err(Fault::Timeout(budget)),
+            Some(Err(error)) => Err(fault(&error, context, budget)),
+            None => Err(Fault::Timeout(budget)),
         }
     }
 }
 
-fn begin(store: &mut Store<Context>, budget: Duration) {
-    let context = store.data_mut();
-    context.memory.take_refused();
-    context.meter.begin(budget);
-    store.set_epoch_deadline(1);
-}
-
 /// What an error of wasmtime means.
 fn fault(error: &wasmtime::Error, context: &mut Context, budget: Duration) -> Fault {
-    if error.is::<Interrupted>() {
+    let out_of_fuel = error.downcast_ref::<Trap>() == Some(&Trap::OutOfFuel);
+    if out_of_fuel || error.is::<Interrupted>() {
         return Fault::Timeout(budget);
     }
     if let Some(excess) = error.downcast_ref::<Excess>() {

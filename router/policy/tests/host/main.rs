@@ -5,6 +5,7 @@ mod calls;
 mod capabilities;
 mod faults;
 mod http;
+mod inline;
 mod load;
 mod reload;
 mod support;

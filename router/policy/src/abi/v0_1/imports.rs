@@ -1,7 +1,5 @@
 //! The capabilities of version 0.1.0, in terms of the host's own.
 
-use std::time::Instant;
-
 use wasmtime::component::{HasSelf, Linker};
 
 use super::bindings::rillway::policy::{clock, config, crypto, http, kv, log, metrics, types};
@@ -53,7 +51,10 @@ impl log::Host for Context {
             log::Level::Error => Level::Error,
         };
         let commons = &self.commons;
-        commons.log.write(&commons.name, self.kind, level, &message);
+        let now = self.senses.now();
+        commons
+            .log
+            .write(&commons.name, self.kind, level, &message, now);
     }
 }
 
@@ -75,21 +76,21 @@ impl config::Host for Context {
 
 impl clock::Host for Context {
     fn now_ms(&mut self) -> u64 {
-        capabilities::clock::now_ms()
+        self.senses.now_ms()
     }
 
     fn monotonic_ns(&mut self) -> u64 {
-        capabilities::clock::monotonic_ns()
+        self.senses.monotonic_ns()
     }
 }
 
 impl kv::Host for Context {
     fn get(&mut self, key: String) -> Option<Vec<u8>> {
-        self.commons.kv.get(&key, Instant::now())
+        self.commons.kv.get(&key, self.senses.now())
     }
 
     fn set(&mut self, key: String, value: Vec<u8>, ttl_ms: Option<u64>) -> Result<(), String> {
-        self.commons.kv.set(&key, value, ttl_ms, Instant::now())
+        self.commons.kv.set(&key, value, ttl_ms, self.senses.now())
     }
 
     fn delete(&mut self, key: String) {
@@ -99,7 +100,7 @@ impl kv::Host for Context {
     fn increment(&mut self, key: String, delta: i64, ttl_ms: Option<u64>) -> Result<i64, String> {
         self.commons
             .kv
-            .increment(&key, delta, ttl_ms, Instant::now())
+            .increment(&key, delta, ttl_ms, self.senses.now())
     }
 }
 
@@ -132,7 +133,7 @@ impl crypto::Host for Context {
     }
 
     fn random(&mut self, len: u32) -> wasmtime::Result<Vec<u8>> {
-        Ok(capabilities::crypto::random(len)?)
+        Ok(self.senses.random(len)?)
     }
 }
 
