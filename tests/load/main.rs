@@ -3,6 +3,7 @@
 //! The router is `$RILLWAY_BIN` if that is set (a release build), else it runs in this process. All clients
 //! share one thread, so that the router has a core to itself.
 
+mod hostile;
 mod router;
 
 use std::time::{Duration, Instant};
@@ -26,12 +27,31 @@ const SECONDS: u64 = 30;
 /// In which all must have joined and hear the publisher.
 const JOIN_TIME: Duration = Duration::from_secs(60);
 
+/// In which a run must have ended.
+const LIMIT: Duration = Duration::from_secs(300);
+
 /// What the test is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Joining,
-    Measuring,
+    /// One stretch after the other, by number.
+    Measuring(usize),
     Ended,
+}
+
+/// A time in which delays are measured apart from those before and after.
+struct Stretch {
+    /// What happens in it, for people.
+    title: String,
+    seconds: u64,
+    /// Plugin that is attacked meanwhile.
+    attack: Option<String>,
+}
+
+/// A subscriber at the end, with its delays by stretch.
+struct Measured {
+    live: LiveClient,
+    delays: Vec<Delays>,
 }
 
 /// A camera of 1.3 Mb/s in 150 packets a second, and a microphone of 50.
@@ -54,8 +74,7 @@ async fn publish(
     let client = LiveClient::connect(gateway, config).await;
     let mut client = client.expect("the gateway listens");
     let ended = |phase: &watch::Receiver<Phase>| *phase.borrow() == Phase::Ended;
-    let limit = JOIN_TIME + Duration::from_secs(SECONDS * 2);
-    let end = client.run_until(limit, |_| ended(&phase)).await;
+    let end = client.run_until(LIMIT, |_| ended(&phase)).await;
     assert!(end.expect("sockets work"), "the test does not end");
     phase.mark_unchanged();
     client.set_running(false);
@@ -72,7 +91,7 @@ async fn subscribe(
     number: u64,
     phase: watch::Receiver<Phase>,
     ready: watch::Sender<u64>,
-) -> LiveClient {
+) -> Measured {
     tokio::time::sleep(Duration::from_millis(25 * number)).await;
     let mut config = member(number + 2, "stage", epoch);
     counted(&mut config);
@@ -84,40 +103,46 @@ async fn subscribe(
         "subscriber {number} hears nothing"
     );
     ready.send_modify(|n| *n += 1);
-    let limit = JOIN_TIME + Duration::from_secs(SECONDS * 2);
-    let measuring = client
-        .run_until(limit, |_| *phase.borrow() >= Phase::Measuring)
-        .await;
-    assert!(
-        measuring.expect("sockets work"),
-        "the measurement does not begin"
-    );
-    client
-        .client
-        .inbound
-        .values_mut()
-        .for_each(|i| i.delays = Delays::default());
-    let end = client
-        .run_until(limit, |_| *phase.borrow() == Phase::Ended)
-        .await;
-    assert!(end.expect("sockets work"), "the test does not end");
+    let mut delays = Vec::new();
+    loop {
+        let now = *phase.borrow();
+        let next = client.run_until(LIMIT, |_| *phase.borrow() != now).await;
+        assert!(next.expect("sockets work"), "nothing follows {now:?}");
+        let inbound = client.client.inbound.values_mut();
+        let of_phase = inbound.map(|i| std::mem::take(&mut i.delays));
+        let of_phase = of_phase.fold(Delays::default(), |mut sum, more| {
+            sum.merge(&more);
+            sum
+        });
+        match now {
+            Phase::Measuring(_) => delays.push(of_phase),
+            Phase::Joining => {}
+            Phase::Ended => unreachable!("nothing follows the end"),
+        }
+        if *phase.borrow() == Phase::Ended {
+            break;
+        }
+    }
     client
         .run_for(Duration::from_secs(2))
         .await
         .expect("sockets work");
-    client
+    Measured {
+        live: client,
+        delays,
+    }
 }
 
-/// The whole run: 200 subscribers on one publisher for 30 s.
-fn crowd(driver: &str) {
-    let router = Router::start(driver);
+/// A run: 200 subscribers on one publisher, through one stretch after the other. Fails if a single packet is
+/// lost. Returns the router's memory at the end of each stretch, bytes.
+fn crowd(router: &Router, stretches: &[Stretch]) -> Vec<u64> {
     let gateway = router.gateway();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
     let local = LocalSet::new();
-    let (publisher, subscribers, busy) = local.block_on(&runtime, async {
+    let (publisher, subscribers, busy, memory) = local.block_on(&runtime, async {
         let epoch = Instant::now();
         let (phase, of_phase) = watch::channel(Phase::Joining);
         let (ready, mut of_ready) = watch::channel(0);
@@ -140,26 +165,44 @@ fn crowd(driver: &str) {
         // The waves of the last handshakes are over.
         tokio::time::sleep(Duration::from_secs(1)).await;
         let cpu = (router.cpu_seconds(), Instant::now());
-        phase.send_replace(Phase::Measuring);
-        tokio::time::sleep(Duration::from_secs(SECONDS)).await;
+        let mut memory = Vec::new();
+        for (number, stretch) in stretches.iter().enumerate() {
+            phase.send_replace(Phase::Measuring(number));
+            let attack = stretch.attack.clone();
+            let attack = attack.map(|plugin| hostile::Attack::begin(gateway, &plugin));
+            tokio::time::sleep(Duration::from_secs(stretch.seconds)).await;
+            drop(attack);
+            memory.push(router.resident_bytes());
+        }
         let busy = (router.cpu_seconds() - cpu.0) / cpu.1.elapsed().as_secs_f64();
         phase.send_replace(Phase::Ended);
         let mut done = Vec::new();
         for subscriber in subscribers {
             done.push(subscriber.await.expect("a subscriber failed"));
         }
-        (publisher.await.expect("the publisher failed"), done, busy)
+        let publisher = publisher.await.expect("the publisher failed");
+        (publisher, done, busy, memory)
     });
-    report(driver, &publisher, &subscribers, busy);
+    println!("router: {:.0} % of a core", busy * 100.0);
+    let seconds = stretches.iter().map(|stretch| stretch.seconds).sum();
+    nothing_is_lost(&publisher, &subscribers, seconds);
+    let of_stretch = |index: usize| {
+        let mut sum = Delays::default();
+        subscribers.iter().for_each(|s| sum.merge(&s.delays[index]));
+        sum
+    };
+    for (number, (stretch, memory)) in stretches.iter().zip(&memory).enumerate() {
+        report(stretch, &of_stretch(number), *memory);
+    }
+    memory
 }
 
-/// Prints what was measured and fails if a single packet was lost.
-fn report(driver: &str, publisher: &LiveClient, subscribers: &[LiveClient], busy: f64) {
-    let mut delays = Delays::default();
+/// Fails if a single packet was lost, or sent again.
+fn nothing_is_lost(publisher: &LiveClient, subscribers: &[Measured], seconds: u64) {
     let (mut packets, mut bytes, mut missing, mut nacks, mut gaps) = (0, 0, 0, 0, 0);
     let mut worst = Vec::new();
     for (number, subscriber) in subscribers.iter().enumerate() {
-        let client = &subscriber.client;
+        let client = &subscriber.live.client;
         assert_eq!(
             client.violations,
             Vec::<String>::new(),
@@ -178,8 +221,7 @@ fn report(driver: &str, publisher: &LiveClient, subscribers: &[LiveClient], busy
             gaps += inbound.rtp_gaps();
             packets += inbound.packets;
             bytes += inbound.bytes;
-            delays.merge(&inbound.delays);
-            let least = published.spec.packets_per_second() * SECONDS as f64;
+            let least = published.spec.packets_per_second() * seconds as f64;
             assert!(
                 inbound.packets as f64 >= least,
                 "subscriber {number}: {}",
@@ -189,32 +231,43 @@ fn report(driver: &str, publisher: &LiveClient, subscribers: &[LiveClient], busy
         let kinds = client.inbound.values().map(|i| i.info.kind);
         assert_eq!(kinds.filter(|k| *k == MediaKind::Audio).count(), 1);
     }
-    let rate = delays.count() as f64 / SECONDS as f64;
-    println!(
-        "driver {driver}: {SUBSCRIBERS} subscribers, {rate:.0} packets/s, {:.0} Mb/s, {packets} packets in all",
-        rate * bytes as f64 / packets as f64 * 8.0 / 1e6
-    );
+    println!("{SUBSCRIBERS} subscribers, {packets} packets, {bytes} bytes in all");
     println!("lost {missing}, retransmission requests {nacks}, gaps {gaps}, worst {worst:?}");
+    assert_eq!((missing, nacks, gaps), (0, 0, 0), "packets were lost");
+}
+
+/// Prints what was measured.
+fn report(stretch: &Stretch, delays: &Delays, memory: u64) {
     println!(
-        "from write to read, ms: p50 {:.1}, p90 {:.1}, p99 {:.1}, p99.9 {:.1}, worst {:.1}",
+        "{:<24} {:>6.0} packets/s, {:>4} MiB; from write to read, ms: p50 {:.1}, p90 {:.1}, p99 {:.1}, p99.9 {:.1}, worst {:.1}",
+        stretch.title,
+        delays.count() as f64 / stretch.seconds as f64,
+        memory >> 20,
         delays.percentile_ms(0.5),
         delays.percentile_ms(0.9),
         delays.percentile_ms(0.99),
         delays.percentile_ms(0.999),
         delays.percentile_ms(1.0),
     );
-    println!("router: {:.0} % of a core", busy * 100.0);
-    assert_eq!((missing, nacks, gaps), (0, 0, 0), "packets were lost");
 }
 
-#[test]
-#[ignore = "needs a quiet machine: tests/run load"]
-fn two_hundred_subscribers_lose_nothing_by_the_ring_driver() {
-    crowd("ring");
+/// Nothing happens but media.
+fn calm(title: &str, seconds: u64) -> Stretch {
+    Stretch {
+        title: title.to_owned(),
+        seconds,
+        attack: None,
+    }
 }
 
 #[test]
 #[ignore = "needs a quiet machine: tests/run load"]
 fn two_hundred_subscribers_lose_nothing_by_the_mmsg_driver() {
-    crowd("mmsg");
+    crowd(&Router::start("mmsg", ""), &[calm("mmsg", SECONDS)]);
+}
+
+#[test]
+#[ignore = "needs a quiet machine: tests/run load"]
+fn two_hundred_subscribers_lose_nothing_by_the_ring_driver_beside_hostile_plugins() {
+    hostile::run();
 }

@@ -5,9 +5,11 @@ mod files;
 mod report;
 mod seams;
 mod spec;
+mod threads;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rillway_policy::{Host, HostConfig, HostError, Kind, Plugin};
@@ -53,6 +55,7 @@ impl Policies {
             cache: policy.cache_folder.clone(),
             http_ca: policy.http_ca_file.clone(),
             instance_memory_bytes: spec::memory_bytes_max(config),
+            thread_started: Some(Arc::new(threads::started)),
             ..HostConfig::default()
         })?;
         let mut policies = Policies {

@@ -8,79 +8,71 @@ use super::super::PublicAddress;
 
 /// Checks a string with a format; the error is why, and what was expected.
 pub(super) fn check_format(format: Option<&str>, text: &str) -> Result<(), (String, &'static str)> {
-    match format {
-        Some("socket-address") => text.parse::<SocketAddr>().map(drop).map_err(|_| {
-            let why = match text.parse::<IpAddr>() {
-                Ok(_) => "the port is missing",
-                Err(_) if text.starts_with("localhost") => {
-                    "names are not looked up: write 127.0.0.1"
-                }
-                Err(_) => "expected an IP address and a port",
-            };
-            (
-                why.to_owned(),
-                "an address with a port, such as \"127.0.0.1:8080\" or \"[::1]:8080\"",
-            )
-        }),
-        Some("ip") => text.parse::<IpAddr>().map(drop).map_err(|_| {
-            let port = text.parse::<SocketAddr>().is_ok();
-            let why = if port {
-                "there must be no port"
-            } else {
-                "expected an IP address"
-            };
-            (
-                why.to_owned(),
-                "an IP address, such as \"192.0.2.1\" or \"2001:db8::1\"",
-            )
-        }),
-        Some("public-address") => text.parse::<PublicAddress>().map(drop).map_err(|why| {
-            (
-                why,
-                "a public address, such as \"203.0.113.7\" or \"203.0.113.7/10.0.0.5\"",
-            )
-        }),
-        Some("origin") => check_origin(text).map_err(|why| {
-            (
-                why.to_owned(),
-                "an origin, such as \"https://meet.example.org\"",
-            )
-        }),
-        Some("http-origin") => Origin::parse(text).map(drop).map_err(|problem| {
-            (
-                problem.to_string(),
-                "an origin, such as \"https://backend.example\" or \"http://127.0.0.1:8000\"",
-            )
-        }),
-        Some("network") => Network::parse(text).map(drop).map_err(|problem| {
-            (
-                problem.to_string(),
-                "a network, such as \"10.0.0.0/8\" or \"fd00::/8\"",
-            )
-        }),
-        Some("route-path") => check_route_path(text).map_err(|why| {
-            (
-                why.to_owned(),
-                "a path, such as \"/signal/rooms\" or \"/whip\"",
-            )
-        }),
-        Some("sha256") => check_sha256(text).map_err(|why| (why.to_owned(), "a SHA-256")),
-        Some("ice-url") => check_ice_url(text).map_err(|why| {
-            (
-                why.to_owned(),
-                "an ICE server URL, such as \"stun:stun.example.org:3478\"",
-            )
-        }),
-        Some("log-filter") => tracing_subscriber::EnvFilter::builder()
-            .parse(text)
-            .map(drop)
-            .map_err(|error| {
-                (
-                    error.to_string(),
-                    "a filter, such as \"info\" or \"info,rillway=debug\"",
-                )
-            }),
-        _ => Ok(()),
+    let owned = |result: Result<(), &'static str>| result.map_err(str::to_owned);
+    let (result, expected) = match format {
+        Some("socket-address") => (
+            owned(check_socket_address(text)),
+            "an address with a port, such as \"127.0.0.1:8080\" or \"[::1]:8080\"",
+        ),
+        Some("ip") => (
+            owned(check_ip(text)),
+            "an IP address, such as \"192.0.2.1\" or \"2001:db8::1\"",
+        ),
+        Some("public-address") => (
+            text.parse::<PublicAddress>().map(drop),
+            "a public address, such as \"203.0.113.7\" or \"203.0.113.7/10.0.0.5\"",
+        ),
+        Some("origin") => (
+            owned(check_origin(text)),
+            "an origin, such as \"https://meet.example.org\"",
+        ),
+        Some("http-origin") => (
+            Origin::parse(text)
+                .map(drop)
+                .map_err(|problem| problem.to_string()),
+            "an origin, such as \"https://backend.example\" or \"http://127.0.0.1:8000\"",
+        ),
+        Some("network") => (
+            Network::parse(text)
+                .map(drop)
+                .map_err(|problem| problem.to_string()),
+            "a network, such as \"10.0.0.0/8\" or \"fd00::/8\"",
+        ),
+        Some("route-path") => (
+            owned(check_route_path(text)),
+            "a path, such as \"/signal/rooms\" or \"/whip\"",
+        ),
+        Some("sha256") => (owned(check_sha256(text)), "a SHA-256"),
+        Some("ice-url") => (
+            owned(check_ice_url(text)),
+            "an ICE server URL, such as \"stun:stun.example.org:3478\"",
+        ),
+        Some("log-filter") => (
+            tracing_subscriber::EnvFilter::builder()
+                .parse(text)
+                .map(drop)
+                .map_err(|error| error.to_string()),
+            "a filter, such as \"info\" or \"info,rillway=debug\"",
+        ),
+        _ => (Ok(()), ""),
+    };
+    result.map_err(|why| (why, expected))
+}
+
+fn check_socket_address(text: &str) -> Result<(), &'static str> {
+    match (text.parse::<SocketAddr>(), text.parse::<IpAddr>()) {
+        (Ok(_), _) => Ok(()),
+        (_, Ok(_)) => Err("the port is missing"),
+        _ if text.starts_with("localhost") => Err("names are not looked up: write 127.0.0.1"),
+        _ => Err("expected an IP address and a port"),
+    }
+}
+
+fn check_ip(text: &str) -> Result<(), &'static str> {
+    match (text.parse::<IpAddr>(), text.parse::<SocketAddr>()) {
+        (Ok(_), _) => Ok(()),
+        (_, Ok(_)) => Err("there must be no port"),
+        _ => Err("expected an IP address"),
     }
 }
 

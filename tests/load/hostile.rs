@@ -1,0 +1,128 @@
+//! The same room beside plugins that do whatever a plugin can do wrong.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rillway_policy::Kind;
+use rillway_policy::testing::{Behaviour, component};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::router::Router;
+use crate::{Stretch, calm, crowd};
+
+/// Time beside each plugin, seconds.
+const SECONDS: u64 = 4;
+/// Clients that ask for a hostile plugin at once.
+const CLIENTS: usize = 4;
+/// Pause of each between two requests: what a client that means no good gets without effort.
+const PAUSE: Duration = Duration::from_millis(2);
+/// What the router may keep of it all: caches and what the allocator holds back.
+const KEPT_BYTES_MAX: u64 = 32 << 20;
+
+/// One that fails at its start is not among them: it is tried when it is loaded, and never serves.
+fn corpus(silent: SocketAddr) -> Vec<(&'static str, Behaviour)> {
+    vec![
+        ("endless-loop", Behaviour::Spin),
+        ("busy", Behaviour::Busy(2_000_000)),
+        ("slow-http", Behaviour::Fetch(format!("http://{silent}/"))),
+        (
+            "trap-third-call",
+            Behaviour::After(2, Box::new(Behaviour::Trap)),
+        ),
+        ("memory-bomb", Behaviour::Grow),
+        ("memory-hog", Behaviour::GrowTo(256)),
+        ("table-bomb", Behaviour::GrowTable),
+        ("recursion", Behaviour::Recurse),
+        ("huge-return", Behaviour::Huge),
+        ("many-values", Behaviour::Values(100_000)),
+        ("bad-variant", Behaviour::BadCase),
+        ("bad-utf8", Behaviour::BadUtf8),
+        ("bad-pointer", Behaviour::BadPointer),
+        ("million-log-lines", Behaviour::Log(1_000_000)),
+    ]
+}
+
+fn configuration(corpus: &[(&str, Behaviour)], silent: SocketAddr) -> String {
+    let mut text = String::from(
+        "[[signaling.routes]]\npath = \"/signal/rooms\"\nplugin = \"signaling-rooms\"\n\
+         subprotocol = \"rillway.rooms.v1\"\n",
+    );
+    for (name, _) in corpus {
+        text += &format!("[[signaling.routes]]\npath = \"/{name}\"\nplugin = \"{name}\"\n");
+    }
+    for (name, behaviour) in corpus {
+        text += &format!("[plugins.{name}]\ncomponent = \"{name}.wasm\"\n");
+        if matches!(behaviour, Behaviour::Fetch(_)) {
+            text += &format!("imports = [\"http\"]\nhttp_origins = [\"http://{silent}\"]\n");
+        }
+    }
+    text
+}
+
+/// Clients that keep asking for a plugin.
+pub(crate) struct Attack(#[expect(dead_code, reason = "dropped, they end")] JoinSet<()>);
+
+impl Attack {
+    pub(crate) fn begin(gateway: SocketAddr, plugin: &str) -> Attack {
+        let mut clients = JoinSet::new();
+        for _ in 0..CLIENTS {
+            let request =
+                format!("GET /{plugin}/x HTTP/1.1\r\nhost: {gateway}\r\nconnection: close\r\n\r\n");
+            clients.spawn_local(async move {
+                loop {
+                    ask(gateway, &request).await;
+                    tokio::time::sleep(PAUSE).await;
+                }
+            });
+        }
+        Attack(clients)
+    }
+}
+
+/// One request; what comes of it does not matter here.
+async fn ask(gateway: SocketAddr, request: &str) {
+    let Ok(mut stream) = TcpStream::connect(gateway).await else {
+        return;
+    };
+    let mut answer = Vec::new();
+    if stream.write_all(request.as_bytes()).await.is_ok() {
+        let read = stream.read_to_end(&mut answer);
+        let _ = tokio::time::timeout(Duration::from_millis(500), read).await;
+    }
+}
+
+/// A server that takes connections and never says a word.
+fn silent() -> (std::net::TcpListener, SocketAddr) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    (listener, address)
+}
+
+pub(crate) fn run() {
+    // The kernel takes its connections; nobody ever reads from them.
+    let (_listener, address) = silent();
+    let corpus = corpus(address);
+    let files: Vec<_> = corpus
+        .iter()
+        .map(|(name, behaviour)| {
+            let bytes = component(Kind::Signaling, behaviour);
+            (format!("{name}.wasm"), bytes)
+        })
+        .collect();
+    let router = Router::start_with("ring", &configuration(&corpus, address), &files);
+    let mut stretches = vec![calm("calm", 10)];
+    stretches.extend(corpus.iter().map(|(name, _)| Stretch {
+        title: format!("beside {name}"),
+        seconds: SECONDS,
+        attack: Some((*name).to_owned()),
+    }));
+    stretches.push(calm("calm again", 10));
+    let memory = crowd(&router, &stretches);
+    let (before, after) = (memory[0], memory[memory.len() - 1]);
+    assert!(
+        after < before + KEPT_BYTES_MAX,
+        "memory does not return: {memory:?}"
+    );
+}
