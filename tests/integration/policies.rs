@@ -1,6 +1,7 @@
 //! Policies that the configuration names, as components in a running router.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -10,6 +11,7 @@ use rillway_policy::Kind;
 use rillway_policy::testing::{Behaviour, component};
 use rillway_tests::whip;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::router::{Client, connect, get, join, metric, metric_becomes, soon};
@@ -128,6 +130,71 @@ async fn tokens_decide_who_joins_and_what_they_may() {
     assert_eq!(refused.expect("an answer").status, 401);
     let calls = "rillway_plugin_calls_total{plugin=\"auth-jwt\",kind=\"authentication\"}";
     metric_becomes(&running, calls, 6.0).await;
+}
+
+/// A service that admits whoever brings the right words; says how often it was asked.
+async fn webhook(listener: tokio::net::TcpListener, asked: std::sync::Arc<AtomicUsize>) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let mut request = String::new();
+        let mut buffer = [0; 4_096];
+        // Its body ends with the JSON object.
+        while !request.ends_with('}') {
+            match stream.read(&mut buffer).await {
+                Ok(n @ 1..) => request.push_str(&String::from_utf8_lossy(&buffer[..n])),
+                _ => break,
+            }
+        }
+        asked.fetch_add(1, Ordering::Relaxed);
+        let signed = request.to_lowercase().contains("rillway-signature: t=");
+        let (status, body) = match request.contains("\"open sesame\"") && signed {
+            true => ("200 OK", r#"{"identity": "ali", "subscribe": true}"#),
+            false => ("403 Forbidden", r#"{"message": "not those words"}"#),
+        };
+        let head = "content-type: application/json\r\nconnection: close\r\n";
+        let length = body.len();
+        let answer = format!("HTTP/1.1 {status}\r\n{head}content-length: {length}\r\n\r\n{body}");
+        stream
+            .write_all(answer.as_bytes())
+            .await
+            .expect("it listens");
+    }
+}
+
+#[tokio::test]
+async fn a_service_of_the_operator_decides_who_joins() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("a free port");
+    let origin = format!("http://{}", listener.local_addr().expect("bound"));
+    let asked = std::sync::Arc::new(AtomicUsize::new(0));
+    let service = tokio::spawn(webhook(listener, asked.clone()));
+    let site = Site::new("webhook");
+    site.secret("webhook.secret", SECRET);
+    let running = site.run(&format!(
+        "authentication.policy = \"auth-webhook\"\n\
+         [plugins.auth-webhook]\nhttp_origins = [\"{origin}\"]\n\
+         [plugins.auth-webhook.config]\nurl = \"{origin}/join\"\nkey = \"main\"\n\
+         [plugins.auth-webhook.keys.main]\nalgorithm = \"HS256\"\nfile = \"webhook.secret\"\n\
+         [plugins.auth-webhook.budgets]\ncall_ms_max = 5000\n"
+    ));
+    let (_ali, joined) = ask_to_join(&running, "cave", Some("open sesame")).await;
+    assert_eq!(joined["type"], "joined", "{joined}");
+    assert_eq!(joined["participant"]["identity"], "ali");
+    assert_eq!(joined["grant"]["publish"], json!([]));
+    let (_, answer) = ask_to_join(&running, "cave", Some("open barley")).await;
+    assert_eq!(answer["code"], "forbidden", "{answer}");
+    assert!(
+        answer["message"].to_string().contains("not those words"),
+        "{answer}"
+    );
+    // The first answer is kept for a while.
+    let (_ali, joined) = ask_to_join(&running, "cave", Some("open sesame")).await;
+    assert_eq!(joined["type"], "joined", "{joined}");
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    // Without the service nobody new gets in.
+    service.abort();
+    let _ = service.await;
+    let (_, answer) = ask_to_join(&running, "tent", Some("open sesame")).await;
+    assert_eq!(answer["code"], "unavailable", "{answer}");
 }
 
 #[tokio::test]

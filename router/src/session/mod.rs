@@ -145,7 +145,7 @@ pub(crate) async fn run(
         instance,
         incoming,
         client,
-        remote_address: opened.remote_address.clone(),
+        remote_address: ip_address(&opened.remote_address),
         inputs: VecDeque::from([(Input::Opened(opened), 0)]),
         grant: None,
         membership: Membership::Outside,
@@ -156,6 +156,14 @@ pub(crate) async fn run(
         negotiations: Bucket::new(NEGOTIATIONS_PER_SECOND, Instant::now()),
     };
     session.run().await;
+}
+
+/// Authentication gets no port: it would tell one client from itself.
+fn ip_address(address: &str) -> String {
+    match address.parse::<std::net::SocketAddr>() {
+        Ok(address) => address.ip().to_canonical().to_string(),
+        Err(_) => address.to_owned(),
+    }
 }
 
 /// Ends a connection that got no instance of its plugin.
@@ -209,7 +217,7 @@ struct Session {
     instance: Box<dyn SignalingInstance>,
     incoming: mpsc::Receiver<Incoming>,
     client: Client,
-    /// As the gateway saw it.
+    /// IP address as the gateway saw it.
     remote_address: String,
     /// Inputs for the plugin, each with the length of the chain that caused it.
     inputs: VecDeque<(Input, u8)>,
