@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use rillway::cli::plugin::{EXIT_PLUGIN, PluginError};
+use rillway::cli::plugin::{Plugin, PluginError};
 use rillway::cli::{Action, Arguments, EXIT_INTERNAL, EXIT_OK};
 use rillway::config::{Config, ConfigError};
 use rillway::{RunError, Signals, telemetry};
@@ -21,10 +21,16 @@ fn main() -> ExitCode {
 fn act(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.action()? {
         Action::Print(text) => print(&text),
-        Action::Plugin(plugin) => print(&plugin.run()?),
+        Action::Plugin(plugin) => plugin_command(&plugin),
         Action::Dev(config) => serve(*config, true),
         Action::Serve(config) => serve(*config, false),
     }
+}
+
+fn plugin_command(plugin: &Plugin) -> anyhow::Result<()> {
+    let done = plugin.run()?;
+    print(&done.text)?;
+    done.failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
 fn serve(config: Config, announce: bool) -> anyhow::Result<()> {
@@ -58,15 +64,21 @@ fn print(text: &str) -> anyhow::Result<()> {
 fn report(error: &anyhow::Error) -> u8 {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let coloured = io::stderr().is_terminal() && !plain;
-    let config = error.downcast_ref::<ConfigError>();
     let run = error.downcast_ref::<RunError>();
+    let plugin = error.downcast_ref::<PluginError>();
+    let config = match plugin {
+        Some(PluginError::Config(config)) => Some(config),
+        _ => error.downcast_ref::<ConfigError>(),
+    };
     let (text, code) = match (config, run) {
         (Some(config), _) | (_, Some(RunError::Config(config))) => {
             (config.render(coloured), ConfigError::EXIT_CODE)
         }
         (_, Some(run)) => (run.to_string(), run.exit_code()),
-        _ if error.is::<PluginError>() => (format!("error: {error:#}"), EXIT_PLUGIN),
-        _ => (format!("error: {error:#}"), EXIT_INTERNAL),
+        _ => (
+            format!("error: {error:#}"),
+            plugin.map_or(EXIT_INTERNAL, PluginError::exit_code),
+        ),
     };
     // Where standard error cannot be written, the exit code has to do.
     let _ = writeln!(io::stderr(), "{text}");

@@ -43,6 +43,7 @@ pub(crate) fn hash(plugin: &str) -> String {
         &[
             "src/testing",
             "src/json.rs",
+            "template",
             "wit/src",
             "wit/Cargo.toml",
             "wit/released",

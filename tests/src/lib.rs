@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod component;
 pub mod forge;
 pub mod inbound;
 pub mod live;

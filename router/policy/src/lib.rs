@@ -37,8 +37,9 @@ pub use error::{Excess, Fault, HostError, LoadError, Refusal};
 pub use host::{Host, HostConfig, ThreadRole, ThreadStarted};
 pub use kind::{Capability, Kind};
 pub use plugin::{
-    AuthenticationPolicy, LayerInstance, LayerSelectionPolicy, Plugin, PluginStats,
-    RecordingInstance, RecordingPolicy, SignalingInstance, SignalingPolicy, VersionStats,
+    AuthenticationPolicy, Calls, LayerInstance, LayerSelectionPolicy, Measured, Plugin,
+    PluginStats, RecordingInstance, RecordingPolicy, Rounds, SignalingInstance, SignalingPolicy,
+    VersionStats,
 };
 pub use spec::{PluginSpec, Rollout, Source, VersionId};
 pub use stats::{BUCKETS_US, Durations, KindStats};

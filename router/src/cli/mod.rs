@@ -27,7 +27,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0   ended as asked, SIGTERM and Ctrl-C included
   2   the arguments are wrong
-  65  a plugin cannot be built
+  65  a plugin cannot be built, or is not fit
   70  a fault of the program or the machine
   78  the configuration cannot be used, or a port of it is in use";
 

@@ -19,6 +19,7 @@ use crate::session::{Authenticator, SignalingFactory};
 
 pub(crate) use files::watch;
 pub(crate) use report::report;
+pub(crate) use spec::spec;
 
 /// Time the host's threads have to end with the process.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(1);
@@ -65,7 +66,7 @@ impl Policies {
         for (name, plugin) in &config.plugins {
             let refused =
                 |problem: String| PoliciesError::Config(config.plugin_refused(name, &problem));
-            let spec = spec::spec(name, plugin);
+            let spec = spec(name, plugin);
             let spec = spec.map_err(|problem| refused(format!("plugin {name}: {problem}")))?;
             let loaded = policies.host.load(spec).await;
             let loaded = loaded.map_err(|error| refused(error.to_string()))?;

@@ -22,7 +22,7 @@ pub(super) fn memory_bytes_max(config: &Config) -> usize {
 ///
 /// # Errors
 /// What is wrong with it, for people.
-pub(super) fn spec(name: &str, plugin: &config::Plugin) -> Result<PluginSpec, String> {
+pub(crate) fn spec(name: &str, plugin: &config::Plugin) -> Result<PluginSpec, String> {
     let mut spec = PluginSpec::new(name, source(&plugin.component)?);
     spec.sha256 = plugin.sha256;
     spec.imports = capabilities(plugin);

@@ -1,5 +1,7 @@
 //! The binary as people and service managers meet it: exit codes, reports, signals.
 
+mod plugin;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;

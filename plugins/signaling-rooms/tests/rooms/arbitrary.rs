@@ -1,5 +1,6 @@
 //! No input, in no order, makes the state machine panic, break its promises or grow without bound.
 
+use crate::subject::Rooms;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rillway_plugin_sdk::Signaling;
@@ -10,7 +11,6 @@ use rillway_plugin_sdk::types::{
     Denial, Direction, Limits, MediaKind, ParticipantId, Track, TrackId,
 };
 use serde_json::{Map, Value};
-use signaling_rooms::Rooms;
 use signaling_rooms::decode::{REQUEST_TYPES, decode};
 use signaling_rooms::limits;
 

@@ -1,12 +1,12 @@
 //! A client and a host around one state machine.
 
+use crate::subject::Rooms;
 use rillway_plugin_sdk::Signaling;
 use rillway_plugin_sdk::signaling::{Action, Command, Frame, Input, Opened};
 use rillway_plugin_sdk::types::{
     Grant, Limits, MediaKind, Participant, ParticipantId, Source, Track, TrackId,
 };
 use serde_json::{Value, json};
-use signaling_rooms::Rooms;
 
 pub(crate) const LIMITS: Limits = Limits {
     data_message_bytes: 65_536,

@@ -1,10 +1,10 @@
 //! Connecting, joining, leaving, being removed.
 
+use crate::subject::Rooms;
 use rillway_plugin_sdk::Signaling;
 use rillway_plugin_sdk::signaling::{Action, FailureCode, Input, Opened};
 use rillway_plugin_sdk::types::{Denial, IceServer, MediaKind, ParticipantId, TrackId};
 use serde_json::json;
-use signaling_rooms::Rooms;
 
 use crate::harness::{Connection, LIMITS, Output, grant, joined, participant, track};
 

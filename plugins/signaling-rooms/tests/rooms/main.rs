@@ -8,3 +8,8 @@ mod join;
 mod malformed;
 mod requests;
 mod subscribing;
+
+/// What is tested here. `tests/rooms` puts the component in its place.
+mod subject {
+    pub(crate) use signaling_rooms::Rooms;
+}

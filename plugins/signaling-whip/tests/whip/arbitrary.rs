@@ -1,13 +1,13 @@
 //! Nothing that a client or a host can say makes it panic, and each request is answered at most once, and
 //! by the end exactly once unless the host still owes an answer.
 
+use crate::subject::Whip;
 use proptest::prelude::*;
 use rillway_plugin_sdk::Signaling as _;
 use rillway_plugin_sdk::signaling::{
     Action, FailureCode, HttpRequest, Input, MidTrack, Opened, TransportState,
 };
 use rillway_plugin_sdk::types::{Denial, Direction, MediaKind, ParticipantId, TrackId};
-use signaling_whip::Whip;
 
 use crate::harness::{LIMITS, RESOURCE, answer, grant, offer, participant, track};
 

@@ -1,5 +1,6 @@
 //! A client and a host around one state machine.
 
+use crate::subject::Whip;
 use rillway_plugin_sdk::Signaling as _;
 use rillway_plugin_sdk::signaling::{
     Action, Command, FailureCode, HttpRequest, HttpResponse, Input, MidTrack, Opened,
@@ -7,7 +8,6 @@ use rillway_plugin_sdk::signaling::{
 use rillway_plugin_sdk::types::{
     Grant, IceServer, Limits, MediaKind, Participant, ParticipantId, Source, Track, TrackId,
 };
-use signaling_whip::Whip;
 
 pub(crate) const RESOURCE: &str = "/whip/resources/00112233445566778899aabbccddeeff";
 

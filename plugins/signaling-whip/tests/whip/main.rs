@@ -6,3 +6,8 @@ mod harness;
 mod play;
 mod publish;
 mod session;
+
+/// What is tested here. `tests/whip` puts the component in its place.
+mod subject {
+    pub(crate) use signaling_whip::Whip;
+}

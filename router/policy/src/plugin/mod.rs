@@ -1,5 +1,6 @@
 //! A loaded plugin: its versions, and what is asked of it.
 
+mod measure;
 mod policies;
 mod versions;
 
@@ -18,6 +19,7 @@ use crate::spec::{PluginSpec, Rollout, VersionId};
 use crate::stats::KindStats;
 use crate::version::{PluginCore, VersionCore};
 
+pub use measure::{Calls, Measured, Rounds};
 pub use policies::{
     AuthenticationPolicy, LayerInstance, LayerSelectionPolicy, RecordingInstance, RecordingPolicy,
     SignalingInstance, SignalingPolicy,

@@ -274,23 +274,13 @@ impl Arguments {
         let out = self.out.clone().unwrap_or_else(|| plugin.default_out());
         std::fs::write(&out, &component.bytes)
             .map_err(|error| BuildError::File(out.clone(), error))?;
-        Ok(summary(&plugin.name, &out, &component, &toolchain))
+        let name = format!("{}: {}", plugin.name, out.display());
+        let compiler = toolchain.version();
+        Ok(format!(
+            "{}  compiler  {compiler}\n",
+            component.summary(&name)
+        ))
     }
-}
-
-fn summary(name: &str, out: &Path, component: &Component, toolchain: &Toolchain) -> String {
-    let imports = match component.imports.as_slice() {
-        [] => "nothing".to_owned(),
-        imports => imports.join(", "),
-    };
-    format!(
-        "{name}: {}\n  size      {} bytes\n  sha256    {}\n  exports   {}\n  imports   {imports}\n  compiler  {}\n",
-        out.display(),
-        component.bytes.len(),
-        component.sha256(),
-        component.kinds.join(", "),
-        toolchain.version(),
-    )
 }
 
 /// The cargo that runs us, or that of PATH.

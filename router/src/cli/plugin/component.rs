@@ -123,6 +123,20 @@ impl Component {
         }
     }
 
+    /// What it is, for people.
+    pub(super) fn summary(&self, name: &str) -> String {
+        let imports = match self.imports.as_slice() {
+            [] => "nothing".to_owned(),
+            imports => imports.join(", "),
+        };
+        format!(
+            "{name}\n  size      {} bytes\n  sha256    {}\n  exports   {}\n  imports   {imports}\n",
+            super::grouped(self.bytes.len() as u64),
+            self.sha256(),
+            self.kinds.join(", "),
+        )
+    }
+
     /// SHA-256 of the file, hexadecimal.
     #[must_use]
     pub fn sha256(&self) -> String {
