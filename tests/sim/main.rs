@@ -6,5 +6,6 @@ mod grants;
 mod ice;
 mod isolation;
 mod negotiation;
+mod nonces;
 mod rooms;
 mod simulcast;

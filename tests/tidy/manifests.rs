@@ -82,6 +82,7 @@ fn the_core_stands_on_media_and_pure_data_only() {
         "str0m-proto",
         "str0m-aws-lc-rs",
         "dimpl",
+        "aws-lc-rs",
         "hashbrown",
         "foldhash",
         "slotmap",

@@ -5,8 +5,8 @@
 //!
 //! The way of a packet: [`Shard::handle_datagram`] finds the transport by address (`shard/datagrams.rs`),
 //! the engine decrypts it, `shard/forward.rs` finds the track, its layer and the subscriptions that are
-//! due, each rewrites the header (`layers/rewrite.rs`) and sends it through its `egress`; at
-//! [`Shard::flush`] the datagrams leave, grouped by receiver.
+//! due, and each of these queues it under numbers of its own (`layers/rewrite.rs`); at [`Shard::flush`]
+//! `egress` writes and seals what each receiver gets, packet behind packet.
 #![forbid(unsafe_code)]
 
 pub mod api;

@@ -117,15 +117,24 @@ pub const DATAGRAMS_PER_TURN: usize = 8_192;
 /// Errors of the engine that one transport survives; each is logged and has no known cause.
 pub const ENGINE_ERRORS: u32 = 64;
 
-/// Sent video packets kept for retransmission per stream: one second at 5 Mb/s. Memory: 200 to
-/// 450 kB per active stream beside the shared payloads.
-pub const RTX_PACKETS: usize = 512;
+/// Packets of a video layer kept for retransmission: one second at 10 Mb/s.
+pub const HISTORY_PACKETS: usize = 1_024;
+
+/// Payload bytes of a video layer kept for retransmission.
+pub const HISTORY_BYTES: usize = 1_280 * 1_024;
 
 /// For how long they are kept: several round trips.
-pub const RTX_AGE: Duration = Duration::from_secs(1);
+pub const HISTORY_AGE: Duration = Duration::from_secs(1);
 
-/// Share of a stream that may be retransmissions; bounds what a subscriber can ask for.
-pub const RTX_RATIO: f32 = 0.5;
+/// One byte may be sent again for so many sent; bounds what a subscriber can ask for.
+pub const RTX_SHARE: u32 = 2;
+
+/// Bytes that may be sent again at once: what half a second without any arrival costs at 4 Mb/s.
+pub const RTX_BURST_BYTES: u32 = 256 * 1_024;
+
+/// Packet numbers that one RTCP datagram may ask for; beyond what is remembered of a stream it is no
+/// longer a request.
+pub const MISSING_PER_DATAGRAM: usize = 1_024;
 
 /// Between two keyframe requests for one layer: a keyframe costs the publisher several frames.
 pub const KEYFRAME_INTERVAL: Duration = Duration::from_secs(1);

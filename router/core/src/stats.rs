@@ -21,6 +21,10 @@ pub struct ShardStats {
     pub rtp_forwarded: u64,
     /// Their payload bytes.
     pub rtp_forwarded_bytes: u64,
+    /// RTP packets sent again because a subscriber missed them.
+    pub rtp_retransmitted: u64,
+    /// RTP packets not sent: sealed before, or too old to know that.
+    pub rtp_refused: u64,
     /// Keyframe requests sent to publishers.
     pub keyframe_requests_sent: u64,
     /// Keyframe requests received from subscribers.

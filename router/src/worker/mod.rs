@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use rillway_core::api::Event;
 use rillway_core::id::WorkerId;
@@ -281,6 +281,10 @@ async fn open_and_run(start: ThreadStart, chosen: Chosen) -> io::Result<()> {
         local_addresses: addresses.clone(),
         advertised_addresses: advertised.clone(),
         limits: settings.limits,
+        // A clock before 1970 is no clock: reports then count from there.
+        unix_time: SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default(),
         seed: start.seed,
     };
     let shard = Shard::new(config, Instant::now());

@@ -1,8 +1,9 @@
-//! Joins what the shard sends into runs that leave as one GSO send each.
+//! Sends what the shard hands out in runs, each of which leaves as one GSO send.
 //!
-//! The shard hands datagrams out grouped by destination, so one open run is enough: a datagram joins
-//! it if it goes from the same socket to the same destination and is not longer than the run's
-//! segments; a shorter one ends the run, because only the last segment of a run may be short. Runs
+//! Media comes in runs already, and goes from the shard's slots to the driver's without a copy between
+//! them. The rest comes as datagrams grouped by destination, so one open run is enough to join them: a
+//! datagram joins it if it goes from the same socket to the same destination and is not longer than the
+//! run's segments; a shorter one ends the run, because only the last segment of a run may be short. Runs
 //! go to the driver in the order their first datagrams came in, so order per destination is kept.
 
 use std::io;
@@ -92,35 +93,48 @@ impl<D: UdpDriver> RunSender<'_, D> {
         let Some(open) = self.buffer.open.take() else {
             return;
         };
-        if self.buffer.fault.is_none() {
-            self.send_or_drop(open);
-        }
-        self.buffer.payload.clear();
-    }
-
-    /// A full queue is flushed and tried once more; what does not fit then is dropped, because
-    /// waiting would hold up everybody else for one burst.
-    fn send_or_drop(&mut self, open: OpenRun) {
+        let RunBuffer {
+            payload,
+            stats,
+            fault,
+            ..
+        } = &mut *self.buffer;
         let run = SendRun {
             socket: open.socket,
             destination: open.destination,
             segment_bytes: open.segment_bytes,
-            payload: &self.buffer.payload,
+            payload,
         };
-        let mut result = self.driver.send(run);
-        if result == Err(SendError::Full) {
-            if let Err(fault) = self.driver.flush() {
-                self.buffer.fault = Some(fault);
-                return;
-            }
-            result = self.driver.send(run);
+        send_or_drop(self.driver, run, stats, fault);
+        self.buffer.payload.clear();
+    }
+}
+
+/// A full queue is flushed and tried once more; what does not fit then is dropped, because waiting would
+/// hold up everybody else for one burst. After a fault nothing is sent any more.
+fn send_or_drop<D: UdpDriver>(
+    driver: &mut D,
+    run: SendRun<'_>,
+    stats: &mut TransmitStats,
+    fault: &mut Option<io::Error>,
+) {
+    if fault.is_some() {
+        return;
+    }
+    let mut result = driver.send(run);
+    if result == Err(SendError::Full) {
+        if let Err(failed) = driver.flush() {
+            *fault = Some(failed);
+            return;
         }
-        let segments = open.segments as u64;
-        match result {
-            Ok(()) => {}
-            Err(SendError::Full) => self.buffer.stats.dropped_full += segments,
-            Err(_) => self.buffer.stats.dropped_invalid += segments,
-        }
+        result = driver.send(run);
+    }
+    let bytes = run.payload.len().max(1);
+    let segments = bytes.div_ceil(run.segment_bytes.max(1)) as u64;
+    match result {
+        Ok(()) => {}
+        Err(SendError::Full) => stats.dropped_full += segments,
+        Err(_) => stats.dropped_invalid += segments,
     }
 }
 
@@ -154,6 +168,24 @@ impl<D: UdpDriver> Transmit for RunSender<'_, D> {
         if contents.len() < open.segment_bytes {
             self.send_open();
         }
+    }
+
+    fn transmit_run(
+        &mut self,
+        socket: rillway_core::id::SocketId,
+        destination: SocketAddr,
+        packet_bytes: usize,
+        run: &[u8],
+    ) {
+        self.send_open();
+        let run = SendRun {
+            socket: rillway_ring::SocketId(socket.0),
+            destination,
+            segment_bytes: packet_bytes,
+            payload: run,
+        };
+        let RunBuffer { stats, fault, .. } = &mut *self.buffer;
+        send_or_drop(self.driver, run, stats, fault);
     }
 }
 

@@ -175,6 +175,7 @@ impl World {
             local_addresses: vec![address],
             advertised_addresses: vec![address],
             limits,
+            unix_time: Duration::from_secs(1_700_000_000),
             seed,
         };
         self.shards.push(ShardHost {

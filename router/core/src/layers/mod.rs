@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use str0m::media::Rid;
 
+use crate::egress::history::History;
 use crate::limits::{KEYFRAME_INTERVAL, LAYER_SILENCE};
 
 /// One encoded stream of a track: the only one, or a simulcast layer.
@@ -26,6 +27,8 @@ pub(crate) struct Layer {
     pub(crate) size: Option<(u16, u16)>,
     keyframe: KeyframeRequests,
     report: Option<SenderReport>,
+    /// What was forwarded to anybody, to be sent again.
+    pub(crate) history: History,
 }
 
 /// Capture time of an RTP timestamp by the publisher's clock (RFC 3550 §6.4.1).
@@ -87,6 +90,7 @@ impl Layer {
             size: None,
             keyframe: KeyframeRequests::default(),
             report: None,
+            history: History::default(),
         }
     }
 
@@ -116,6 +120,7 @@ impl Layer {
     pub(crate) fn interrupt(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
         self.newest = None;
+        self.history.clear();
     }
 
     /// Whether packets arrived lately.

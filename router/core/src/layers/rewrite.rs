@@ -5,6 +5,41 @@ use std::time::{Duration, Instant};
 
 use super::descriptor::{Descriptor, Replacement};
 
+/// What is added to the numbers of a source's packets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Shift {
+    pub(crate) timestamp: u32,
+    pub(crate) picture: u16,
+    pub(crate) tl0: u8,
+}
+
+impl Shift {
+    /// The picture ids to write in place of those in a payload; `None`: they may stay.
+    pub(crate) fn replacement(&self, descriptor: &Descriptor) -> Option<Replacement> {
+        if self.picture == 0 && self.tl0 == 0 {
+            return None;
+        }
+        let picture = descriptor
+            .picture
+            .map(|place| place.value.wrapping_add(self.picture) & place.mask());
+        let tl0 = descriptor
+            .tl0
+            .map(|place| place.value.wrapping_add(self.tl0));
+        Some(Replacement {
+            descriptor: *descriptor,
+            picture,
+            tl0,
+        })
+    }
+
+    /// Writes them.
+    pub(crate) fn apply(&self, descriptor: &Descriptor, payload: &mut [u8]) {
+        if let Some(replacement) = self.replacement(descriptor) {
+            replacement.apply(payload);
+        }
+    }
+}
+
 /// A packet's place in the outgoing stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -118,16 +153,24 @@ impl Rewriter {
         })
     }
 
-    /// The picture ids of a packet that [`Rewriter::place`] let through; `None`: they may stay.
-    pub(crate) fn pictures(&mut self, descriptor: &Descriptor) -> Option<Replacement> {
-        let picture = descriptor.picture.map(|place| {
+    /// How packets of the present source are changed.
+    pub(crate) fn shift(&self) -> Shift {
+        Shift {
+            timestamp: self.timestamp_offset,
+            picture: self.picture_offset,
+            tl0: self.tl0_offset,
+        }
+    }
+
+    /// Notes the picture ids of a packet that [`Rewriter::place`] let through.
+    pub(crate) fn note_pictures(&mut self, descriptor: &Descriptor) {
+        if let Some(place) = descriptor.picture {
             let value = place.value.wrapping_add(self.picture_offset) & place.mask();
             if is_newer(value, self.newest_picture, place.mask()) {
                 self.newest_picture = Some(value);
             }
-            value
-        });
-        let tl0 = descriptor.tl0.map(|place| {
+        }
+        if let Some(place) = descriptor.tl0 {
             let value = place.value.wrapping_add(self.tl0_offset);
             let newer = self
                 .newest_tl0
@@ -135,16 +178,7 @@ impl Rewriter {
             if newer {
                 self.newest_tl0 = Some(value);
             }
-            value
-        });
-        let replacement = Replacement {
-            descriptor: *descriptor,
-            picture,
-            tl0,
-        };
-        let unchanged = picture == descriptor.picture.map(|place| place.value)
-            && tl0 == descriptor.tl0.map(|place| place.value);
-        (!unchanged).then_some(replacement)
+        }
     }
 }
 

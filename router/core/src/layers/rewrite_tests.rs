@@ -88,9 +88,8 @@ fn picture_ids_go_on_across_their_wrap_and_across_sources() {
             }
             rewriter.place(&at).unwrap();
             let mut copy = payload.clone();
-            if let Some(replacement) = rewriter.pictures(&descriptor) {
-                replacement.apply(&mut copy);
-            }
+            rewriter.note_pictures(&descriptor);
+            rewriter.shift().apply(&descriptor, &mut copy);
             let written = parse(str0m::format::Codec::Vp8, &copy).unwrap();
             let ids = (written.picture.unwrap().value, written.tl0.unwrap().value);
             if let Some((picture, tl0)) = expected {

@@ -23,7 +23,7 @@ use crate::limits::{
 };
 use crate::stats::DropCause;
 use crate::transport::credentials::parse_ufrag;
-use crate::transport::{Era, Outgoing, Validated};
+use crate::transport::{Check, Era, Outgoing, Validated};
 
 /// What the first byte says (RFC 7983 §7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +133,9 @@ impl Shard {
         if class == Class::Media && !transport.secured {
             return Err(DropCause::Refused);
         }
+        if class == Class::Media && transport.sender.is_some() {
+            return self.on_feedback(now, key, contents);
+        }
         let rtp_before = self.stats.rtp_received;
         self.give(now, key, socket, source, contents)?;
         if class == Class::Media
@@ -230,7 +233,11 @@ impl Shard {
             let reply = stun_reply(&message, source, password, sha1);
             return self.answer_previous(now, key, socket, source, reply);
         }
-        self.claim(now, key, socket, source, message.use_candidate())?;
+        let check = Check {
+            chooses: message.use_candidate(),
+            priority: message.prio().unwrap_or_default(),
+        };
+        self.claim(now, key, socket, source, check)?;
         self.give(now, key, socket, source, contents)
     }
 
@@ -276,7 +283,7 @@ impl Shard {
         key: TransportKey,
         socket: SocketId,
         source: SocketAddr,
-        chooses: bool,
+        check: Check,
     ) -> Result<(), DropCause> {
         let owner = self.demux.transport(socket, source);
         if let Some(owner) = owner.filter(|owner| *owner != key)
@@ -289,7 +296,7 @@ impl Shard {
             .transports
             .get_mut(key)
             .ok_or(DropCause::StunUnknownUfrag)?;
-        match transport.validate(socket, source, chooses, now) {
+        match transport.validate(socket, source, check, now) {
             Validated::Known => {}
             Validated::Refused => return Err(DropCause::RateLimited),
             Validated::New { forgotten } => {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use str0m::media::{KeyframeRequest, SenderFeedback};
+use str0m::media::{Mid, SenderFeedback};
 use str0m::{Event, IceConnectionState};
 
 use super::Shard;
@@ -15,7 +15,6 @@ impl Shard {
     pub(super) fn on_engine_event(&mut self, now: Instant, key: TransportKey, event: Event) {
         match event {
             Event::RtpPacket(packet) => self.on_packet(now, key, &packet),
-            Event::KeyframeRequest(request) => self.on_keyframe_request(now, key, &request),
             Event::SenderFeedback(report) => self.on_sender_report(key, &report),
             Event::IceConnectionStateChange(state) => self.on_ice_state(now, key, state),
             Event::Connected => self.on_secured(now, key),
@@ -111,12 +110,13 @@ impl Shard {
         }
     }
 
-    fn on_keyframe_request(&mut self, now: Instant, key: TransportKey, request: &KeyframeRequest) {
+    /// A subscriber needs a keyframe of what a section carries.
+    pub(super) fn on_keyframe_request(&mut self, now: Instant, key: TransportKey, mid: Mid) {
         self.stats.keyframe_requests_received += 1;
         let subscription = self
             .transports
             .get_mut(key)
-            .and_then(|transport| transport.lines.by_mid(request.mid)?.subscription)
+            .and_then(|transport| transport.lines.by_mid(mid)?.subscription)
             .and_then(|subscription| self.subscriptions.get(subscription));
         let Some(subscription) = subscription else {
             return;

@@ -10,21 +10,24 @@ use super::Shard;
 use super::slab::{SubscriptionKey, TrackKey, TransportKey};
 use super::timers::Timer;
 use crate::api::{EventKind, MediaKind};
-use crate::egress::{Egress, ForwardedPacket};
+use crate::egress::Departure;
+use crate::egress::extensions::Passed;
+use crate::egress::history::Packet;
+use crate::egress::sent::Origin;
 use crate::guard::quietly;
-use crate::layers::rewrite::{Arrival, Rewriter};
+use crate::layers::rewrite::Arrival;
 use crate::layers::{descriptor, keyframe};
 use crate::limits::{ROOM_TICK, RTP_PAYLOAD_BYTES};
 use crate::policy::{LayerView, Policy};
 use crate::stats::DropCause;
 use crate::subscription::{Outlet, Verdict};
 use crate::track::PayloadFormat;
+use crate::transport::Transport;
 use crate::transport::streams::Destination;
-use crate::transport::{Transport, TransportFault};
 
 /// What all subscriptions of a layer need to know of a packet.
-struct Incoming<'a> {
-    packet: &'a RtpPacket,
+struct Incoming {
+    track: TrackKey,
     arrival: Arrival,
     format: PayloadFormat,
     video: bool,
@@ -32,19 +35,16 @@ struct Incoming<'a> {
     epoch: u32,
     keyframe: bool,
     descriptor: Option<descriptor::Descriptor>,
+    payload_bytes: u64,
+    /// Its number in the turn.
+    packet: u32,
 }
 
-impl Incoming<'_> {
+impl Incoming {
     /// No content: a publisher without a retransmission stream probes its bandwidth so. It still uses up
     /// a sequence number, and would count as lost if the stream went on without it.
     fn is_padding(&self) -> bool {
-        self.packet.payload.is_empty()
-    }
-
-    /// The picture ids to write in place of the publisher's.
-    fn pictures(&self, rewriter: &mut Rewriter) -> Option<descriptor::Replacement> {
-        let descriptor = self.descriptor.as_ref()?;
-        rewriter.pictures(descriptor)
+        self.payload_bytes == 0
     }
 }
 
@@ -61,25 +61,35 @@ impl Shard {
         let Some(destination) = self.destination(now, key, packet) else {
             return;
         };
-        let Some(incoming) = self.examine(now, key, destination, packet) else {
+        let Some(mut incoming) = self.examine(now, key, destination, packet) else {
             return;
         };
         let Some(track) = self.tracks.get_mut(destination.track) else {
             return;
         };
+        if track.subscriptions.is_empty() {
+            return;
+        }
         // Nobody may leave the list while it is walked.
         let subscriptions = std::mem::take(&mut track.subscriptions);
-        let mut faults: Vec<(TransportKey, TransportFault)> = Vec::new();
+        let passed_on = outgoing(packet, &incoming);
+        incoming.packet = self.egress.admit(passed_on.clone());
+        let mut forwarded = 0;
         for subscription in &subscriptions {
-            if let Err(fault) = self.forward(*subscription, &incoming) {
-                faults.push(fault);
-            }
+            forwarded += u64::from(self.forward(*subscription, &incoming));
         }
-        if let Some(track) = self.tracks.get_mut(destination.track) {
-            track.subscriptions = subscriptions;
-        }
-        for (transport, fault) in faults {
-            self.fail_transport(now, transport, &fault);
+        self.stats.rtp_forwarded += forwarded;
+        self.stats.rtp_forwarded_bytes += forwarded * incoming.payload_bytes;
+        let Some(track) = self.tracks.get_mut(destination.track) else {
+            return;
+        };
+        track.subscriptions = subscriptions;
+        // Audio is never asked for again.
+        if forwarded > 0
+            && incoming.video
+            && let Some(layer) = track.layers.get_mut(usize::from(incoming.layer))
+        {
+            layer.history.keep(now, &passed_on);
         }
     }
 
@@ -156,13 +166,13 @@ impl Shard {
     }
 
     /// Measures a packet and says what it is; `None`: it goes nowhere.
-    fn examine<'a>(
+    fn examine(
         &mut self,
         now: Instant,
         key: TransportKey,
         destination: Destination,
-        packet: &'a RtpPacket,
-    ) -> Option<Incoming<'a>> {
+        packet: &RtpPacket,
+    ) -> Option<Incoming> {
         let format = self.format_of(key, destination.track, packet.header.payload_type)?;
         let track = self.tracks.get_mut(destination.track)?;
         let video = track.kind == MediaKind::Video;
@@ -203,7 +213,7 @@ impl Shard {
             self.choose_layers(now, destination.track);
         }
         Some(Incoming {
-            packet,
+            track: destination.track,
             arrival: Arrival {
                 sequence: *packet.seq_no,
                 timestamp: packet.header.timestamp,
@@ -218,6 +228,8 @@ impl Shard {
             descriptor: video
                 .then(|| descriptor::parse(format.codec, &packet.payload))
                 .flatten(),
+            payload_bytes: packet.payload.len() as u64,
+            packet: 0,
         })
     }
 
@@ -225,7 +237,7 @@ impl Shard {
     fn way_out(
         &mut self,
         key: SubscriptionKey,
-        incoming: &Incoming<'_>,
+        incoming: &Incoming,
     ) -> Option<(Outlet, Verdict, Pt)> {
         let subscription = self.subscriptions.get(key)?;
         let outlet = subscription.outlet?;
@@ -245,17 +257,13 @@ impl Shard {
         Some((outlet, verdict, payload_type?))
     }
 
-    /// Sends a packet to one subscriber, if it is due there.
-    fn forward(
-        &mut self,
-        key: SubscriptionKey,
-        incoming: &Incoming<'_>,
-    ) -> Result<(), (TransportKey, TransportFault)> {
+    /// Queues a packet for one subscriber, if it is due there; true: it was.
+    fn forward(&mut self, key: SubscriptionKey, incoming: &Incoming) -> bool {
         let Some((outlet, verdict, payload_type)) = self.way_out(key, incoming) else {
-            return Ok(());
+            return false;
         };
         let Some(subscription) = self.subscriptions.get_mut(key) else {
-            return Ok(());
+            return false;
         };
         if verdict == Verdict::Switch {
             subscription.switch(
@@ -266,34 +274,37 @@ impl Shard {
             );
         }
         let Some(place) = subscription.place(&incoming.arrival) else {
-            return Ok(());
+            return false;
         };
-        let packet = ForwardedPacket {
-            place,
-            payload_type,
-            codec: incoming.format.codec,
-            marker: incoming.packet.header.marker,
-            captured: incoming.arrival.captured,
-            extensions: &incoming.packet.header.ext_vals,
-            payload: &incoming.packet.payload,
-            pictures: incoming.pictures(subscription.rewriter()),
-            nackable: incoming.video,
+        if let Some(descriptor) = &incoming.descriptor {
+            subscription.rewriter().note_pictures(descriptor);
+        }
+        let departure = Departure {
+            packet: incoming.packet,
+            stream: outlet.stream,
+            again: false,
+            sequence: place.sequence,
+            origin: Origin {
+                track: incoming.track,
+                layer: incoming.layer,
+                epoch: incoming.epoch,
+                shift: subscription.rewriter().shift(),
+                payload_type: *payload_type,
+            },
         };
         let Some(transport) = self.transports.get_mut(outlet.transport) else {
-            return Ok(());
+            return false;
         };
-        let sent = transport
-            .send(outlet.ssrc, &packet)
-            .map_err(|fault| (outlet.transport, fault))?;
-        if sent {
-            self.stats.rtp_forwarded += 1;
-            self.stats.rtp_forwarded_bytes += incoming.packet.payload.len() as u64;
-            self.mark(outlet.transport);
+        let sender = transport.sender.as_mut();
+        let queued = sender.is_some_and(|sender| sender.queue(departure));
+        if queued && !transport.sending {
+            transport.sending = true;
+            self.sending.push(outlet.transport);
         }
         if verdict == Verdict::Switch && incoming.video {
             self.tell_layer(key);
         }
-        Ok(())
+        queued
     }
 
     /// Finds the subscriber's payload type for a new one of the publisher, and remembers it.
@@ -468,6 +479,20 @@ impl Shard {
             Ok(false) => {}
             Err(fault) => self.fail_transport(now, transport_key, &fault),
         }
+    }
+}
+
+/// What subscribers get of a packet.
+fn outgoing(packet: &RtpPacket, incoming: &Incoming) -> Packet {
+    Packet {
+        payload: packet.payload.clone(),
+        extensions: Passed::of(&packet.header.ext_vals),
+        descriptor: incoming.descriptor,
+        marker: packet.header.marker,
+        sequence: incoming.arrival.sequence,
+        timestamp: incoming.arrival.timestamp,
+        captured: incoming.arrival.captured,
+        clock_rate: incoming.arrival.clock_rate,
     }
 }
 

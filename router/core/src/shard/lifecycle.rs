@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use rand_chacha::rand_core::Rng;
 use str0m::media::MediaKind as EngineKind;
 
 use super::Shard;
@@ -30,12 +31,13 @@ impl Shard {
         } = self;
         let key = transports.insert_with(|key| {
             let creds = credentials::generate(rng, config.worker, key);
+            let random = (hasher.clone(), rng.next_u64());
             Box::new(Transport::new(
                 factory,
                 participant,
                 direction,
                 creds,
-                hasher.clone(),
+                random,
                 now,
             ))
         })?;
@@ -158,6 +160,9 @@ impl Shard {
         }
         self.timers
             .disarm(&mut transport.timer, Timer::Transport(key));
+        if let Some(sender) = &mut transport.sender {
+            self.timers.disarm(&mut sender.timer, Timer::Reports(key));
+        }
         if transport.queued {
             self.dirty.retain(|known| *known != key);
         }
@@ -175,6 +180,11 @@ impl Shard {
 
     /// Ends an association on purpose: the client's engine is told.
     pub(super) fn close_transport(&mut self, now: Instant, key: TransportKey) {
+        if let Some(transport) = self.transports.get_mut(key)
+            && transport.secured
+        {
+            transport.say_goodbye(now);
+        }
         if let Some(transport) = self.transports.get_mut(key)
             && transport.secured
             && transport.guard(str0m::Rtc::close).is_ok()

@@ -9,6 +9,7 @@ pub(crate) mod bucket;
 mod data;
 mod datagrams;
 mod events;
+mod feedback;
 mod forward;
 mod lifecycle;
 mod publish;
@@ -21,13 +22,14 @@ mod timers;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::api::{Direction, Event, EventKind, Request};
+use crate::egress::Egress;
 use crate::id::{ClientId, ParticipantId, SocketId, WorkerId};
 use crate::limits::STUN_FAILURES_PER_SHARD;
 use crate::participant::Participant;
@@ -36,6 +38,7 @@ use crate::room::Room;
 use crate::stats::ShardStats;
 use crate::subscription::Subscription;
 use crate::track::Track;
+use crate::transport::dtls::KeyHolder;
 use crate::transport::{Outgoing, Step, Transport, TransportFactory, dtls};
 use bucket::Bucket;
 use datagrams::Demux;
@@ -47,10 +50,25 @@ use timers::{Timer, Timers};
 /// Hashes for keys that peers choose: seeded, so that nobody can aim at one bucket.
 pub(crate) type Hasher = foldhash::fast::FixedState;
 
-/// Takes what the shard sends. Consecutive datagrams to one destination may be joined by the taker.
+/// Takes what the shard sends.
 pub trait Transmit {
-    /// One datagram.
+    /// One datagram. Consecutive ones to one destination may be joined by the taker.
     fn transmit(&mut self, socket: SocketId, destination: SocketAddr, contents: &[u8]);
+
+    /// Datagrams of one length to one destination, one behind the other; the last may be shorter. At most
+    /// 64 of them and 64,000 bytes in all, so that a driver can send them with one call (UDP GSO).
+    /// `packet_bytes` is at least 1.
+    fn transmit_run(
+        &mut self,
+        socket: SocketId,
+        destination: SocketAddr,
+        packet_bytes: usize,
+        run: &[u8],
+    ) {
+        for contents in run.chunks(packet_bytes.max(1)) {
+            self.transmit(socket, destination, contents);
+        }
+    }
 }
 
 /// How a shard is set up.
@@ -64,6 +82,8 @@ pub struct ShardConfig {
     pub advertised_addresses: Vec<SocketAddr>,
     /// Bounds that configuration may change; the rest is in [`crate::limits`].
     pub limits: crate::limits::Limits,
+    /// The wall clock when the shard is made, since 1970: what its RTCP reports count time from.
+    pub unix_time: Duration,
     /// Seed of the shard's CSPRNG: from the OS in production, fixed in simulation.
     pub seed: [u8; 32],
 }
@@ -94,6 +114,9 @@ pub struct Shard {
     offers_due: Vec<ParticipantKey>,
     /// Last datagrams of transports that are gone.
     farewells: Vec<Outgoing>,
+    egress: Egress,
+    /// Where feedback is decrypted.
+    scratch: Vec<u8>,
     events: VecDeque<Event>,
     stats: ShardStats,
 }
@@ -123,13 +146,14 @@ impl Shard {
     /// If no key for the certificate can be made: the operating system has no randomness.
     pub fn new(config: ShardConfig, now: Instant) -> Self {
         let mut rng = ChaCha20Rng::from_seed(config.seed);
-        let crypto = dtls::crypto_provider();
+        let crypto = dtls::crypto_provider(KeyHolder::Engine);
         let certificate = crypto
             .dtls_provider
             .generate_certificate()
             .expect("a certificate can be made");
         let factory = TransportFactory {
             crypto,
+            crypto_sending: dtls::crypto_provider(KeyHolder::Ourselves),
             certificate,
             advertised: config.advertised_addresses.clone(),
             limits: config.limits,
@@ -152,6 +176,8 @@ impl Shard {
             sending: Vec::new(),
             offers_due: Vec::new(),
             farewells: Vec::new(),
+            egress: Egress::new(now, config.unix_time),
+            scratch: Vec::new(),
             events: VecDeque::new(),
             stats: ShardStats::default(),
             config,
@@ -206,18 +232,53 @@ impl Shard {
                 Err(fault) => self.fail_transport(now, key, &fault),
             }
         }
-        for key in self.sending.drain(..) {
-            let Some(transport) = self.transports.get_mut(key) else {
-                continue;
-            };
-            transport.sending = false;
-            for outgoing in transport.outgoing.drain(..) {
-                out.transmit(outgoing.socket, outgoing.destination, &outgoing.contents);
-            }
-            transport.outgoing.shrink_to(OUTGOING_KEPT);
+        let mut sending = std::mem::take(&mut self.sending);
+        for key in sending.drain(..) {
+            self.send(now, key, out);
         }
+        // A fault may have had others say something.
+        sending.append(&mut self.sending);
+        self.sending = sending;
+        self.egress.clear();
         for outgoing in self.farewells.drain(..) {
             out.transmit(outgoing.socket, outgoing.destination, &outgoing.contents);
+        }
+    }
+
+    /// Sends what waits at a transport.
+    fn send(&mut self, now: Instant, key: TransportKey, out: &mut dyn Transmit) {
+        let Some(transport) = self.transports.get_mut(key) else {
+            return;
+        };
+        transport.sending = false;
+        for outgoing in transport.outgoing.drain(..) {
+            out.transmit(outgoing.socket, outgoing.destination, &outgoing.contents);
+        }
+        transport.outgoing.shrink_to(OUTGOING_KEPT);
+        let route = transport.route(now);
+        let Shard {
+            egress,
+            timers,
+            stats,
+            ..
+        } = self;
+        let written = transport.guard_sender(|sender| {
+            let written = egress.flush(now, sender, route, out);
+            if let Some(at) = sender.report_at() {
+                timers.arm(&mut sender.timer, Timer::Reports(key), at);
+            }
+            written
+        });
+        match written {
+            Ok(written) => {
+                let written = written.unwrap_or_default();
+                stats.rtp_retransmitted += written.again;
+                stats.rtp_refused += written.refused;
+            }
+            Err(fault) => {
+                egress.abandon();
+                self.fail_transport(now, key, &fault);
+            }
         }
     }
 

@@ -170,7 +170,7 @@ impl Shard {
                 break;
             };
             if is_sending(transport, mid, section) {
-                transport.open_line(mid, engine_kind(kind))?;
+                transport.open_line(mid, engine_kind(kind), &section.payload_types)?;
             } else if let Some(line) = transport.lines.by_mid(mid) {
                 line.state = LineState::Idle;
                 ended.extend(line.subscription);
@@ -236,13 +236,13 @@ impl Shard {
         let transport = self.transports.get(transport_key).ok_or_else(none)?;
         let mut refusal = none();
         for line in transport.lines.free(engine_kind(track.kind)) {
-            let Some(ssrc) = line.ssrc else {
+            let Some(stream) = line.stream else {
                 continue;
             };
             let outlet = Outlet {
                 transport: transport_key,
                 mid: line.mid,
-                ssrc,
+                stream,
             };
             if self.carries(track, outlet) {
                 return Ok(outlet);

@@ -15,7 +15,7 @@ use crate::layers::rewrite::Rewriter;
 use crate::limits::SDP_SECTIONS_SPARE;
 use crate::subscription::{Outlet, Subscription};
 use crate::transport::lines::{Line, LineState, Outstanding};
-use crate::transport::sdp::{self, Description, SdpBounds, SectionExport};
+use crate::transport::sdp::{self, Description, SdpBounds, Section, SectionExport};
 use crate::transport::{TransportFault, credentials};
 
 impl Shard {
@@ -388,7 +388,8 @@ impl Shard {
             self.fail_transport(now, transport_key, &fault);
             return Err(RequestError::Invalid(fault.to_string()));
         }
-        if let Err(fault) = self.apply_lines(now, key, transport_key) {
+        let applied = self.apply_lines(now, key, transport_key, &description.sections);
+        if let Err(fault) = applied {
             self.fail_transport(now, transport_key, &fault);
             return Err(RequestError::Internal(fault.to_string()));
         }
@@ -421,12 +422,18 @@ impl Shard {
         now: Instant,
         key: ParticipantKey,
         transport_key: TransportKey,
+        sections: &[Section],
     ) -> Result<(), TransportFault> {
         let Some(transport) = self.transports.get_mut(transport_key) else {
             return Ok(());
         };
         for index in 0..transport.lines.lines.len() {
-            let Some((opened, mid, ssrc, rewriter)) = transport.settle_line(index)? else {
+            let mid = transport.lines.lines.get(index).map(|line| line.mid);
+            let mut answered = sections.iter();
+            let answered = answered.find(|s| mid.is_some_and(|mid| s.mid == *mid));
+            let payload_types = answered.map_or(&[][..], |section| &section.payload_types);
+            let opened = transport.settle_line(index, payload_types)?;
+            let Some((opened, mid, stream, rewriter)) = opened else {
                 continue;
             };
             let Some(subscription) = self.subscriptions.get_mut(opened) else {
@@ -437,7 +444,7 @@ impl Shard {
             let outlet = Outlet {
                 transport: transport_key,
                 mid,
-                ssrc,
+                stream,
             };
             subscription.open(outlet, rewriter);
         }

@@ -20,6 +20,7 @@ impl Shard {
         for timer in due.drain(..) {
             match timer {
                 Timer::Transport(key) => self.on_transport_timer(now, key),
+                Timer::Reports(key) => self.on_reports_timer(key),
                 Timer::Room(key) => self.on_room_timer(now, key),
                 Timer::Participant(key) => self.on_participant_timer(now, key),
             }
@@ -66,6 +67,20 @@ impl Shard {
         }
     }
 
+    /// Reports are written at the end of the turn.
+    fn on_reports_timer(&mut self, key: TransportKey) {
+        let Some(transport) = self.transports.get_mut(key) else {
+            return;
+        };
+        if let Some(sender) = &mut transport.sender {
+            sender.timer = None;
+        }
+        if !transport.sending {
+            transport.sending = true;
+            self.sending.push(key);
+        }
+    }
+
     fn on_room_timer(&mut self, now: Instant, key: RoomKey) {
         let Some(room) = self.rooms.get_mut(key) else {
             return;
@@ -78,6 +93,9 @@ impl Shard {
                 continue;
             };
             busy |= track.layers.iter().any(|layer| layer.is_active(now));
+            for layer in &mut track.layers {
+                busy |= layer.history.prune(now);
+            }
             match track.kind {
                 MediaKind::Audio => {
                     track.level.tick();

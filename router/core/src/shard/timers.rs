@@ -10,6 +10,8 @@ use super::slab::{ParticipantKey, RoomKey, TransportKey};
 pub(crate) enum Timer {
     /// A transport's next timeout.
     Transport(TransportKey),
+    /// A subscribing transport's next reports.
+    Reports(TransportKey),
     /// A room's tick: speakers, layers, keyframe requests.
     Room(RoomKey),
     /// A participant's report of dropped data.

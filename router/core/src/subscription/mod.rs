@@ -1,7 +1,6 @@
 //! The delivery of one track to one participant.
 
 use str0m::media::{Mid, Pt};
-use str0m::rtp::Ssrc;
 
 use crate::api::Wish;
 use crate::layers::descriptor::Descriptor;
@@ -13,7 +12,8 @@ use crate::shard::slab::{ParticipantKey, TrackKey, TransportKey};
 pub(crate) struct Outlet {
     pub(crate) transport: TransportKey,
     pub(crate) mid: Mid,
-    pub(crate) ssrc: Ssrc,
+    /// Which of the transport's streams.
+    pub(crate) stream: u16,
 }
 
 /// The publisher's number for a codec and the subscriber's.

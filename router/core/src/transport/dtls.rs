@@ -14,6 +14,7 @@
 //! Key exchange, signatures and record nonces take their randomness from the operating system inside
 //! aws-lc: the one part of the core that a seed does not replay.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -23,18 +24,43 @@ use str0m_proto::crypto::dtls::{
 };
 use str0m_proto::crypto::{CryptoError, CryptoProvider, DtlsVersion};
 
+use crate::egress::srtp::Keys;
 use crate::limits::{HANDSHAKES, HANDSHAKES_TOTAL};
 
-/// What every transport computes with: aws-lc, with DTLS through [`Association`].
-pub(crate) fn crypto_provider() -> Arc<CryptoProvider> {
-    static DTLS: Provider = Provider;
+/// Who gets the keys for SRTP that a handshake leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyHolder {
+    /// The engine: it receives media.
+    Engine,
+    /// We ([`take_keys`]), and the engine does not: whoever has no key seals nothing under it.
+    Ourselves,
+}
+
+/// What transports compute with: aws-lc, with DTLS through [`Association`].
+pub(crate) fn crypto_provider(holder: KeyHolder) -> Arc<CryptoProvider> {
+    static OF_ENGINE: Provider = Provider(KeyHolder::Engine);
+    static OURS: Provider = Provider(KeyHolder::Ourselves);
     let mut provider = str0m_aws_lc_rs::default_provider();
-    provider.dtls_provider = &DTLS;
+    provider.dtls_provider = match holder {
+        KeyHolder::Engine => &OF_ENGINE,
+        KeyHolder::Ourselves => &OURS,
+    };
     Arc::new(provider)
 }
 
+thread_local! {
+    /// On its way from an [`Association`] inside an engine to the transport that polls the engine: the
+    /// engine has no door for it.
+    static KEYS: Cell<Option<Keys>> = const { Cell::new(None) };
+}
+
+/// Takes the keys that the engine just polled on this thread left for us.
+pub(crate) fn take_keys() -> Option<Keys> {
+    KEYS.take()
+}
+
 #[derive(Debug)]
-struct Provider;
+struct Provider(KeyHolder);
 
 impl DtlsProvider for Provider {
     fn generate_certificate(&self) -> Option<DtlsCert> {
@@ -50,11 +76,9 @@ impl DtlsProvider for Provider {
         _version: DtlsVersion,
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
-        Ok(Box::new(Association::new(
-            config(mtu)?,
-            certificate.clone(),
-            now,
-        )))
+        let config = config(mtu)?;
+        let association = Association::new(config, certificate.clone(), self.0, now);
+        Ok(Box::new(association))
     }
 }
 
@@ -100,6 +124,7 @@ enum Told {
 pub(crate) struct Association {
     config: Arc<dimpl::Config>,
     certificate: DtlsCert,
+    holder: KeyHolder,
     now: Instant,
     active: bool,
     handshakes: Vec<Handshake>,
@@ -123,10 +148,16 @@ impl fmt::Debug for Association {
 }
 
 impl Association {
-    fn new(config: Arc<dimpl::Config>, certificate: DtlsCert, now: Instant) -> Self {
+    fn new(
+        config: Arc<dimpl::Config>,
+        certificate: DtlsCert,
+        holder: KeyHolder,
+        now: Instant,
+    ) -> Self {
         let mut association = Association {
             config,
             certificate,
+            holder,
             now,
             active: false,
             handshakes: Vec::with_capacity(1),
@@ -241,6 +272,22 @@ impl Association {
         self.settled = true;
     }
 
+    fn poll_connection<'a>(&mut self, buffer: &'a mut [u8]) -> DtlsOutput<'a> {
+        let Some(connection) = self.handshakes.first_mut() else {
+            return DtlsOutput::Timeout(self.now);
+        };
+        match connection.dtls.poll_output(buffer) {
+            DtlsOutput::KeyingMaterial(material, profile)
+                if self.holder == KeyHolder::Ourselves =>
+            {
+                KEYS.set(Keys::exported(profile, &material, self.active));
+                // Of course there is more to come.
+                DtlsOutput::Timeout(self.now)
+            }
+            output => output,
+        }
+    }
+
     fn tell<'a>(&mut self, buffer: &'a mut [u8]) -> Option<DtlsOutput<'a>> {
         match self.told.pop()? {
             Told::Connected => Some(DtlsOutput::Connected),
@@ -287,10 +334,7 @@ impl DtlsInstance for Association {
 
     fn poll_output<'a>(&mut self, buffer: &'a mut [u8]) -> DtlsOutput<'a> {
         if self.settled && self.told.is_empty() {
-            return match self.handshakes.first_mut() {
-                Some(connection) => connection.dtls.poll_output(buffer),
-                None => DtlsOutput::Timeout(self.now),
-            };
+            return self.poll_connection(buffer);
         }
         if self.told.is_empty() {
             self.scratch.resize(buffer.len(), 0);

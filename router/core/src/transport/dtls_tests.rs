@@ -68,9 +68,11 @@ fn a_client_hello_is_known_by_its_first_fragment() {
 
 #[allow(clippy::disallowed_methods)]
 fn association() -> Association {
-    let certificate = Provider.generate_certificate().expect("a certificate");
+    let certificate = Provider(KeyHolder::Engine)
+        .generate_certificate()
+        .expect("a certificate");
     let config = config(None).expect("a configuration");
-    let mut association = Association::new(config, certificate, Instant::now());
+    let mut association = Association::new(config, certificate, KeyHolder::Engine, Instant::now());
     association.set_active(false);
     association
 }

@@ -4,11 +4,11 @@ use str0m::IceCreds;
 use str0m::change::{SdpOffer, SdpPendingOffer};
 use str0m::format::Codec;
 use str0m::media::{Direction, MediaKind, Mid};
-use str0m::rtp::Ssrc;
 
 use super::{Transport, TransportFault};
+use crate::egress::extensions::Ids;
+use crate::egress::stream::Negotiated;
 use crate::layers::rewrite::Rewriter;
-use crate::limits::{RTX_AGE, RTX_PACKETS, RTX_RATIO};
 use crate::shard::slab::SubscriptionKey;
 
 /// What a section is doing.
@@ -40,7 +40,7 @@ pub(crate) struct Line {
     /// must go on from there.
     pub(crate) rewriter: Option<Rewriter>,
     /// Its stream, where the client offers: known before anything is subscribed.
-    pub(crate) ssrc: Option<Ssrc>,
+    pub(crate) stream: Option<u16>,
 }
 
 impl Line {
@@ -53,7 +53,7 @@ impl Line {
             state: LineState::Starting,
             subscription: Some(subscription),
             rewriter: None,
-            ssrc: None,
+            stream: None,
         }
     }
 
@@ -63,7 +63,7 @@ impl Line {
 }
 
 /// A section that starts: for whom, which, its stream, and that stream's state if it has one.
-pub(crate) type Opened = (SubscriptionKey, Mid, Ssrc, Option<Rewriter>);
+pub(crate) type Opened = (SubscriptionKey, Mid, u16, Option<Rewriter>);
 
 impl Transport {
     /// Makes an offer of what the lines want, if that is anything.
@@ -95,11 +95,15 @@ impl Transport {
         Ok(made)
     }
 
-    /// Moves a line on after an answer; tells if that starts it.
+    /// Moves a line on after an answer that has these payload types in it; tells if that starts it.
     ///
     /// # Errors
     /// The transport must be dropped.
-    pub(crate) fn settle_line(&mut self, index: usize) -> Result<Option<Opened>, TransportFault> {
+    pub(crate) fn settle_line(
+        &mut self,
+        index: usize,
+        answered: &[u8],
+    ) -> Result<Option<Opened>, TransportFault> {
         let Some(line) = self.lines.lines.get(index) else {
             return Ok(None);
         };
@@ -112,8 +116,9 @@ impl Transport {
             None => (false, true),
         };
         let starts = sending && state == LineState::Starting;
-        let ssrc = if starts {
-            self.prepare_stream(mid)?
+        // An answer may change what a section that is sending was negotiated with.
+        let stream = if sending {
+            self.open_stream(mid, answered)?
         } else {
             None
         };
@@ -126,22 +131,27 @@ impl Transport {
             LineState::Starting => LineState::Sending,
             other => other,
         };
-        let (Some(subscription), Some(ssrc)) = (line.subscription, ssrc) else {
+        let (Some(subscription), Some(stream), true) = (line.subscription, stream, starts) else {
             return Ok(None);
         };
-        Ok(Some((subscription, mid, ssrc, line.rewriter.take())))
+        Ok(Some((subscription, mid, stream, line.rewriter.take())))
     }
 
-    /// Takes a section of an answered offer of the client's into use.
+    /// Takes a section of an answered offer of the client's, with these payload types, into use.
     ///
     /// # Errors
     /// The transport must be dropped.
-    pub(crate) fn open_line(&mut self, mid: Mid, kind: MediaKind) -> Result<(), TransportFault> {
+    pub(crate) fn open_line(
+        &mut self,
+        mid: Mid,
+        kind: MediaKind,
+        offered: &[u8],
+    ) -> Result<(), TransportFault> {
+        let stream = self.open_stream(mid, offered)?;
         if let Some(line) = self.lines.by_mid(mid) {
             line.state = LineState::Sending;
             return Ok(());
         }
-        let ssrc = self.prepare_stream(mid)?;
         self.lines.lines.push(Line {
             mid,
             kind,
@@ -149,20 +159,43 @@ impl Transport {
             state: LineState::Sending,
             subscription: None,
             rewriter: None,
-            ssrc,
+            stream,
         });
         Ok(())
     }
 
-    /// Sets the retransmission cache of a section's stream; its SSRC.
-    fn prepare_stream(&mut self, mid: Mid) -> Result<Option<Ssrc>, TransportFault> {
-        self.guard(|rtc| {
-            let mut api = rtc.direct_api();
-            let stream = api.stream_tx_by_mid(mid, None)?;
-            stream.set_unpaced(true);
-            stream.set_rtx_cache(RTX_PACKETS, RTX_AGE, Some(RTX_RATIO));
-            Some(stream.ssrc())
-        })
+    /// Has a section's stream take on what it was negotiated with, the client having these payload types
+    /// in it; where it is kept.
+    fn open_stream(&mut self, mid: Mid, answered: &[u8]) -> Result<Option<u16>, TransportFault> {
+        let negotiated = self.guard(|rtc| {
+            let (ssrc, repair_ssrc) = {
+                let mut api = rtc.direct_api();
+                let stream = api.stream_tx_by_mid(mid, None)?;
+                (*stream.ssrc(), stream.rtx().map(|ssrc| *ssrc))
+            };
+            let media = rtc.media(mid)?;
+            let params = rtc.codec_config().params().iter();
+            let pairs = params.filter_map(|p| Some((*p.pt(), *p.resend()?)));
+            // The client may have left out the type of retransmissions.
+            let accepted =
+                |(main, repair): &(u8, u8)| answered.contains(main) && answered.contains(repair);
+            Some(Negotiated {
+                mid,
+                ssrc,
+                repair_ssrc,
+                repairs: pairs.filter(accepted).collect(),
+                ids: Ids::negotiated(media.remote_extmap()),
+                cname: media.cname().to_owned(),
+            })
+        })?;
+        let (Some(negotiated), Some(sender)) = (negotiated, &mut self.sender) else {
+            return Ok(None);
+        };
+        // Two streams under one SSRC and one key would share nonces: chance or not, it ends here.
+        let stream = sender.open(negotiated);
+        stream
+            .map(Some)
+            .ok_or_else(|| TransportFault::Ended("two streams have one SSRC".into()))
     }
 }
 

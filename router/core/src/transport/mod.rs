@@ -11,7 +11,7 @@ pub(crate) mod streams;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::net::{DatagramSend, Protocol, Receive};
@@ -19,11 +19,13 @@ use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{Candidate, Event, IceCreds, Input, Output, Rtc, RtcConfig, RtcError};
 
 use crate::api::{Direction, TransportState};
+use crate::egress::sender::Sender;
+use crate::egress::train::Route;
 use crate::guard::quietly;
 use crate::id::SocketId;
 use crate::limits::{
     ADDRESS_LIFETIME, ADDRESSES_PER_SESSION, ADDRESSES_PER_TRANSPORT, DATAGRAMS_PER_TURN,
-    ENGINE_ERRORS, Limits, PATH_SILENCE, RESTART_OVERLAP, RTX_PACKETS, SCTP_BUFFER_BYTES,
+    ENGINE_ERRORS, Limits, PATH_SILENCE, RESTART_OVERLAP, SCTP_BUFFER_BYTES,
     STUN_FAILURES_PER_TRANSPORT,
 };
 use crate::shard::Hasher;
@@ -36,6 +38,8 @@ use streams::Streams;
 /// What all transports of a shard are made with.
 pub(crate) struct TransportFactory {
     pub(crate) crypto: Arc<CryptoProvider>,
+    /// For those that send: the same, but the keys are ours.
+    pub(crate) crypto_sending: Arc<CryptoProvider>,
     pub(crate) certificate: DtlsCert,
     /// By socket: what candidates name, and what the engine takes for the local address.
     pub(crate) advertised: Vec<SocketAddr>,
@@ -51,6 +55,26 @@ pub(crate) struct Address {
     pub(crate) seen: Instant,
     /// The last verified check from it that chose it (USE-CANDIDATE).
     pub(crate) chosen: Option<Instant>,
+}
+
+/// The address the client chose for media.
+#[derive(Debug, Clone, Copy)]
+struct Choice {
+    socket: SocketId,
+    remote: SocketAddr,
+    /// PRIORITY of the check that chose it.
+    priority: u32,
+    /// ICE restarts before that check.
+    session: u32,
+}
+
+/// A verified check.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Check {
+    /// It has USE-CANDIDATE (RFC 8445 §7.1.2).
+    pub(crate) chooses: bool,
+    /// PRIORITY (RFC 8445 §7.1.1).
+    pub(crate) priority: u32,
 }
 
 /// A datagram waiting for the end of the turn.
@@ -84,7 +108,7 @@ pub(crate) enum Step {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum TransportFault {
-    /// The engine panicked: its state cannot be trusted.
+    /// The engine or the sender panicked: its state cannot be trusted.
     #[error("fault in the media engine: {0}")]
     Panicked(String),
     /// The engine gave the association up.
@@ -102,6 +126,9 @@ pub(crate) struct Transport {
     pub(crate) addresses: Vec<Address>,
     /// New addresses validated since the last ICE restart.
     addresses_validated: u32,
+    /// ICE restarts so far.
+    restarts: u32,
+    choice: Option<Choice>,
     pub(crate) stun_failures: Bucket,
     pub(crate) state: TransportState,
     /// The ICE agent has a path.
@@ -129,20 +156,26 @@ pub(crate) struct Transport {
     pub(crate) streams: Streams,
     /// Subscribing: the sections.
     pub(crate) lines: Lines,
+    /// Subscribing: RTP and RTCP.
+    pub(crate) sender: Option<Box<Sender>>,
     pub(crate) channels: Channels,
 }
 
 impl Transport {
-    /// A new transport with its candidates and credentials in place.
+    /// A new transport with its candidates and credentials in place. `seed` spreads its reports.
     pub(crate) fn new(
         factory: &TransportFactory,
         participant: ParticipantKey,
         direction: Direction,
         credentials: IceCreds,
-        hasher: Hasher,
+        (hasher, seed): (Hasher, u64),
         now: Instant,
     ) -> Self {
         let rtc = build(factory, direction, credentials.clone(), now);
+        let sender = match direction {
+            Direction::Publish => None,
+            Direction::Subscribe => Some(Box::new(Sender::new(seed))),
+        };
         Transport {
             participant,
             direction,
@@ -151,6 +184,8 @@ impl Transport {
             previous: None,
             addresses: Vec::new(),
             addresses_validated: 0,
+            restarts: 0,
+            choice: None,
             stun_failures: Bucket::new(STUN_FAILURES_PER_TRANSPORT, now),
             state: TransportState::New,
             reachable: false,
@@ -168,6 +203,7 @@ impl Transport {
             session: String::new(),
             streams: Streams::new(hasher),
             lines: Lines::default(),
+            sender,
             channels: Channels::default(),
         }
     }
@@ -181,18 +217,22 @@ impl Transport {
         work: impl FnOnce(&mut Rtc) -> R,
     ) -> Result<R, TransportFault> {
         let inject = std::mem::take(&mut self.panic_next);
-        let rtc = &mut self.rtc;
-        catch_unwind(AssertUnwindSafe(|| {
-            assert!(!inject, "injected for a test");
-            work(rtc)
-        }))
-        .map_err(|payload| {
-            let text = payload
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| payload.downcast_ref::<String>().cloned());
-            TransportFault::Panicked(text.unwrap_or_else(|| "panic".into()))
-        })
+        contain(inject, || work(&mut self.rtc))
+    }
+
+    /// Runs work on the sender, if there is one, in the same way.
+    ///
+    /// # Errors
+    /// [`TransportFault::Panicked`]: the transport must be dropped.
+    pub(crate) fn guard_sender<R>(
+        &mut self,
+        work: impl FnOnce(&mut Sender) -> R,
+    ) -> Result<Option<R>, TransportFault> {
+        let Some(sender) = &mut self.sender else {
+            return Ok(None);
+        };
+        let inject = std::mem::take(&mut self.panic_next);
+        contain(inject, || work(sender)).map(Some)
     }
 
     /// Makes the next work on the engine panic.
@@ -234,11 +274,26 @@ impl Transport {
         let previous = std::mem::replace(&mut self.credentials, credentials);
         self.previous = Some((previous, now + RESTART_OVERLAP));
         self.addresses_validated = 0;
+        self.restarts += 1;
         Ok(())
     }
 
-    /// Notes a verified check from an address; `chooses`: it nominates it.
+    /// Notes a verified check from an address.
     pub(crate) fn validate(
+        &mut self,
+        socket: SocketId,
+        remote: SocketAddr,
+        check: Check,
+        now: Instant,
+    ) -> Validated {
+        let validated = self.note_address(socket, remote, check.chooses, now);
+        if check.chooses && !matches!(validated, Validated::Refused) {
+            self.choose(socket, remote, check);
+        }
+        validated
+    }
+
+    fn note_address(
         &mut self,
         socket: SocketId,
         remote: SocketAddr,
@@ -306,19 +361,61 @@ impl Transport {
     }
 
     fn liveliest(&self, socket: SocketId, remote: SocketAddr) -> Option<(SocketId, SocketAddr)> {
-        let now = self.now;
-        let age = |at: Instant| now.saturating_duration_since(at);
         let mut addresses = self.addresses.iter();
         let present = addresses.find(|a| a.remote == remote && a.socket == socket)?;
-        if age(present.seen) < PATH_SILENCE {
+        if self.age(present.seen) < PATH_SILENCE {
             return None;
         }
         let lively = self.addresses.iter().filter(|a| {
-            let chosen = a.chosen.is_some_and(|at| age(at) < ADDRESS_LIFETIME);
-            chosen && age(a.seen) < PATH_SILENCE
+            let chosen = a.chosen.is_some_and(|at| self.age(at) < ADDRESS_LIFETIME);
+            chosen && self.age(a.seen) < PATH_SILENCE
         });
         let best = lively.max_by_key(|a| a.seen)?;
         Some((best.socket, best.remote))
+    }
+
+    fn age(&self, at: Instant) -> Duration {
+        self.now.saturating_duration_since(at)
+    }
+
+    /// Where our media goes; `None`: nowhere, for want of an address or of consent (RFC 7675 §5.1).
+    pub(crate) fn route(&mut self, now: Instant) -> Option<Route> {
+        self.now = now;
+        if !self.is_connected() || self.disconnected_since.is_some() {
+            return None;
+        }
+        let choice = self.choice?;
+        let (socket, destination) = self.path(choice.socket, choice.remote);
+        Some(Route {
+            socket,
+            destination,
+        })
+    }
+
+    /// A verified check chose an address. It is kept to while it lives: a check that somebody listened to
+    /// and repeats from elsewhere is as good as new, so only a better one (a client that nominates every
+    /// pair it checks means the best, RFC 8445 §8.1.1) or one after an ICE restart takes its place.
+    fn choose(&mut self, socket: SocketId, remote: SocketAddr, check: Check) {
+        let place = |a: &&Address| a.socket == socket && a.remote == remote;
+        let Some(seen) = self.addresses.iter().find(place).map(|a| a.seen) else {
+            return;
+        };
+        let stays = self.choice.is_some_and(|choice| {
+            let mut addresses = self.addresses.iter();
+            let present =
+                addresses.find(|a| a.socket == choice.socket && a.remote == choice.remote);
+            let alive =
+                present.is_some_and(|a| seen.saturating_duration_since(a.seen) < PATH_SILENCE);
+            alive && choice.session == self.restarts && choice.priority >= check.priority
+        });
+        if !stays {
+            self.choice = Some(Choice {
+                socket,
+                remote,
+                priority: check.priority,
+                session: self.restarts,
+            });
+        }
     }
 
     /// Hands a datagram to the engine. The outputs must be polled next.
@@ -359,32 +456,70 @@ impl Transport {
 
     /// The engine's next output; datagrams are queued.
     pub(crate) fn poll(&mut self, factory: &TransportFactory) -> Result<Step, TransportFault> {
-        match self.guard(Rtc::poll_output)? {
+        // What another engine may have left when it panicked is not for this one.
+        let awaits_keys = self.sender.as_ref().is_some_and(|s| !s.is_secured());
+        if awaits_keys {
+            drop(dtls::take_keys());
+        }
+        let output = self.guard(Rtc::poll_output)?;
+        if awaits_keys
+            && let Some(keys) = dtls::take_keys()
+            && let Some(sender) = &mut self.sender
+        {
+            sender.secure(&keys);
+        }
+        match output {
             Ok(Output::Timeout(at)) => Ok(Step::Idle(at)),
             Ok(Output::Event(event)) => Ok(Step::Event(event)),
             Ok(Output::Transmit(transmit)) => {
-                let socket = factory.socket_of(transmit.source);
-                // Answers to checks go back where these came from, and need no consent.
-                let check = transmit.contents.first().is_some_and(|byte| *byte < 4);
-                let consent = check || self.disconnected_since.is_none();
-                let (socket, destination) = if check {
-                    (socket, transmit.destination)
-                } else {
-                    self.path(socket, transmit.destination)
-                };
-                if consent && self.outgoing.len() < DATAGRAMS_PER_TURN {
-                    self.outgoing.push(Outgoing {
-                        socket,
-                        destination,
-                        contents: transmit.contents,
-                    });
-                }
+                self.take_datagram(factory, transmit);
                 Ok(Step::Again)
             }
             Err(error) => {
                 self.tolerate(Err(error))?;
                 Ok(Step::Again)
             }
+        }
+    }
+
+    /// Queues what the engine sends.
+    fn take_datagram(&mut self, factory: &TransportFactory, transmit: str0m::net::Transmit) {
+        let first = transmit.contents.first().copied().unwrap_or_default();
+        // Media toward subscribers is ours alone, and the engine has no key to it.
+        if self.sender.is_some() && (128..192).contains(&first) {
+            debug_assert!(false, "the engine sends media");
+            return;
+        }
+        let socket = factory.socket_of(transmit.source);
+        // Answers to checks go back where these came from, and need no consent.
+        let check = first < 4;
+        let consent = check || self.disconnected_since.is_none();
+        let (socket, destination) = if check {
+            (socket, transmit.destination)
+        } else {
+            self.path(socket, transmit.destination)
+        };
+        if consent && self.outgoing.len() < DATAGRAMS_PER_TURN {
+            self.outgoing.push(Outgoing {
+                socket,
+                destination,
+                contents: transmit.contents,
+            });
+        }
+    }
+
+    /// Queues the end of every stream, for whoever listens.
+    pub(crate) fn say_goodbye(&mut self, now: Instant) {
+        let Some(route) = self.route(now) else {
+            return;
+        };
+        let datagrams = self.sender.as_mut().map(|sender| sender.goodbye());
+        for contents in datagrams.unwrap_or_default() {
+            self.outgoing.push(Outgoing {
+                socket: route.socket,
+                destination: route.destination,
+                contents: contents.into(),
+            });
         }
     }
 
@@ -422,6 +557,20 @@ impl Transport {
     }
 }
 
+fn contain<R>(inject: bool, work: impl FnOnce() -> R) -> Result<R, TransportFault> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        assert!(!inject, "injected for a test");
+        work()
+    }));
+    outcome.map_err(|payload| {
+        let text = payload
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| payload.downcast_ref::<String>().cloned());
+        TransportFault::Panicked(text.unwrap_or_else(|| "panic".into()))
+    })
+}
+
 /// What [`Transport::validate`] found.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Validated {
@@ -450,14 +599,24 @@ fn build(
     credentials: IceCreds,
     now: Instant,
 ) -> Rtc {
-    let mut rtc = RtcConfig::new()
+    let crypto = match direction {
+        Direction::Publish => &factory.crypto,
+        Direction::Subscribe => &factory.crypto_sending,
+    };
+    let mut config = RtcConfig::new();
+    if direction == Direction::Subscribe {
+        // Its reports would go nowhere.
+        config = config
+            .set_rtcp_report_interval_audio(NEVER)
+            .set_rtcp_report_interval_video(NEVER);
+    }
+    let mut rtc = config
         .set_rtp_mode(true)
         .set_ice_lite(true)
-        .set_crypto_provider(factory.crypto.clone())
+        .set_crypto_provider(crypto.clone())
         .set_dtls_cert(factory.certificate.clone())
         .set_local_ice_credentials(credentials)
         .set_extension_map(extensions(direction))
-        .set_send_buffer_video(RTX_PACKETS)
         .set_sctp_max_message_size(factory.limits.data_message_bytes)
         .set_sctp_max_buffered_amount(SCTP_BUFFER_BYTES)
         .build(now);
@@ -472,6 +631,9 @@ fn build(
     rtc
 }
 
+/// Longer than any transport lives.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
+
 /// Header extensions (RFC 8285): what belongs to a transport, and what is handed through.
 fn extensions(direction: Direction) -> ExtensionMap {
     let mut map = ExtensionMap::empty();
@@ -479,6 +641,7 @@ fn extensions(direction: Direction) -> ExtensionMap {
     map.set(2, Extension::AbsoluteSendTime);
     map.set(3, Extension::TransportSequenceNumber);
     map.set(4, Extension::RtpMid);
+    map.set(5, Extension::PlayoutDelay);
     map.set(6, Extension::VideoContentType);
     map.set(7, Extension::AbsoluteCaptureTime);
     map.set(13, Extension::VideoOrientation);

@@ -233,6 +233,10 @@ metrics! {
     RTP_FORWARDED Counter "rillway_rtp_forwarded_packets_total" "packets" [WORKER];
     /// Payload bytes of RTP packets forwarded.
     RTP_FORWARDED_BYTES Counter "rillway_rtp_forwarded_bytes_total" "bytes" [WORKER];
+    /// RTP packets sent again because a subscriber missed them.
+    RTP_RETRANSMITTED Counter "rillway_rtp_retransmitted_packets_total" "packets" [WORKER];
+    /// RTP packets not sent because they were too late or had been sent before.
+    RTP_REFUSED Counter "rillway_rtp_refused_packets_total" "packets" [WORKER];
     /// Keyframe requests: `received` from subscribers, `sent` to publishers.
     KEYFRAME_REQUESTS Counter "rillway_keyframe_requests_total" "requests" [WORKER, DIRECTION];
     /// Data messages forwarded, one per receiver.

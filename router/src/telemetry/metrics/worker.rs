@@ -73,6 +73,8 @@ const SHARD: &[Read<ShardStats>] = &[
     (&table::RTP_RECEIVED_BYTES, &[], |s| s.rtp_received_bytes),
     (&table::RTP_FORWARDED, &[], |s| s.rtp_forwarded),
     (&table::RTP_FORWARDED_BYTES, &[], |s| s.rtp_forwarded_bytes),
+    (&table::RTP_RETRANSMITTED, &[], |s| s.rtp_retransmitted),
+    (&table::RTP_REFUSED, &[], |s| s.rtp_refused),
     (&table::KEYFRAME_REQUESTS, &["received"], |s| {
         s.keyframe_requests_received
     }),

@@ -173,6 +173,31 @@ fn an_empty_datagram_is_counted_and_spoils_nothing() {
 }
 
 #[test]
+fn a_run_of_the_shard_goes_out_as_it_is_and_in_its_place() {
+    let mut driver = Recorder::with_slots(100, true);
+    let mut buffer = RunBuffer::new();
+    let mut sender = buffer.sender(&mut driver);
+    let socket = rillway_core::id::SocketId(0);
+    sender.transmit(socket, to(5_000), &[1; 300]);
+    sender.transmit_run(socket, to(5_000), 300, &[2; 700]);
+    sender.transmit(socket, to(5_000), &[3; 300]);
+    sender.finish().expect("the recorder never fails");
+    let shapes: Vec<_> = driver.runs.iter().map(|r| (r.2, r.3.len())).collect();
+    assert_eq!(shapes, [(300, 300), (300, 700), (300, 300)]);
+    assert_eq!(driver.runs[1].3, [2; 700]);
+}
+
+#[test]
+fn a_run_that_does_not_fit_is_counted_by_datagram() {
+    let mut driver = Recorder::with_slots(0, false);
+    let mut buffer = RunBuffer::new();
+    let mut sender = buffer.sender(&mut driver);
+    sender.transmit_run(rillway_core::id::SocketId(0), to(1), 100, &[0; 250]);
+    sender.finish().expect("the recorder never fails");
+    assert_eq!(buffer.stats().dropped_full, 3);
+}
+
+#[test]
 fn order_and_contents_survive_any_pattern() {
     let mut driver = Recorder::with_slots(10_000, true);
     let mut buffer = RunBuffer::new();

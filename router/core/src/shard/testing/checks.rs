@@ -9,7 +9,7 @@ use super::{Bench, Client, Publication, Sink, TestPacket};
 use crate::api::*;
 use crate::id::*;
 use crate::shard::Shard;
-use crate::shard::slab::TransportKey;
+use crate::shard::slab::{TrackKey, TransportKey, from_public};
 
 impl Bench {
     /// A client sends a frame; everything is exchanged.
@@ -170,5 +170,14 @@ impl Shard {
 
     pub(crate) fn credentials_of(&self, key: TransportKey) -> str0m::IceCreds {
         self.transports.get(key).unwrap().credentials().clone()
+    }
+}
+
+impl Shard {
+    /// Packets of a track kept for retransmission.
+    pub(crate) fn kept(&self, track: TrackId) -> usize {
+        let key = from_public::<TrackKey>(self.config.worker, track.0).unwrap();
+        let layers = &self.tracks.get(key).unwrap().layers;
+        layers.iter().map(|layer| layer.history.len()).sum()
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use str0m::change::SdpPendingOffer;
 use str0m::channel::ChannelId;
-use str0m::media::{Mid, Rid};
+use str0m::media::{Mid, Rid, SenderFeedback};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
 use str0m::{Candidate, Event as EngineEvent, Input, Output, Rtc, RtcConfig};
@@ -23,6 +23,8 @@ pub(crate) struct End {
     pub(crate) pending: Option<SdpPendingOffer>,
     pub(crate) received: Vec<RtpPacket>,
     pub(crate) keyframe_requests: Vec<(Mid, Option<Rid>)>,
+    /// Sender reports of the router.
+    pub(crate) reports: Vec<SenderFeedback>,
     pub(crate) connected: bool,
     pub(crate) closed: bool,
     pub(crate) channels: Vec<(ChannelId, String)>,
@@ -42,6 +44,7 @@ impl End {
             pending: None,
             received: Vec::new(),
             keyframe_requests: Vec::new(),
+            reports: Vec::new(),
             connected: false,
             closed: false,
             channels: Vec::new(),
@@ -66,6 +69,7 @@ impl End {
                 Output::Event(event) => match event {
                     EngineEvent::Connected => self.connected = true,
                     EngineEvent::Closed => self.closed = true,
+                    EngineEvent::SenderFeedback(report) => self.reports.push(report),
                     EngineEvent::RtpPacket(packet) => self.received.push(packet),
                     EngineEvent::KeyframeRequest(r) => self.keyframe_requests.push((r.mid, r.rid)),
                     EngineEvent::ChannelOpen(id, label) => self.channels.push((id, label)),

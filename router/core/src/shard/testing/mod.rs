@@ -144,6 +144,7 @@ pub(crate) fn config(limits: Limits) -> ShardConfig {
         local_addresses: vec![router()],
         advertised_addresses: vec![router()],
         limits,
+        unix_time: Duration::from_secs(1_700_000_000),
         seed: [42; 32],
     }
 }

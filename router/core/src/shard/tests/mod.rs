@@ -1,5 +1,6 @@
 mod browsers;
 mod data;
+mod egress;
 mod media;
 mod negotiation;
 mod receiving;

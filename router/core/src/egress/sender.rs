@@ -1,0 +1,384 @@
+//! Everything a subscribing transport sends that is RTP or RTCP, and what it hears about it.
+
+use std::time::{Duration, Instant};
+
+use super::Departure;
+use super::clock::{self, Clock};
+use super::history::Packet;
+use super::rtcp::{Compound, Echo, Reception};
+use super::sent::Wanted;
+use super::srtp::{Keys, RTCP_OVERHEAD_BYTES, RtcpOpener, RtcpSealer, RtpSealer};
+use super::stream::{Negotiated, Stamp, Stream};
+use super::train::{Route, Train};
+use crate::limits::DATAGRAMS_PER_TURN;
+use crate::shard::Transmit;
+
+/// Between two rounds of reports, on average (RFC 3550 §6.2 allows less than its 5 s where RTCP stays
+/// below 5 % of the bandwidth): receivers need one to play streams in step.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// RTCP datagrams are not longer than this.
+const REPORT_BYTES: usize = 1_200;
+
+/// Round trip taken for granted before one was measured.
+const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(100);
+
+/// Shortest pause between two transmissions of a packet: a receiver asks again sooner only when the
+/// first one may still be on its way.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+
+/// Reference times to be echoed with the next report; a receiver has one or two senders.
+const ECHOES: usize = 8;
+
+struct Crypto {
+    rtp: RtpSealer,
+    rtcp: RtcpSealer,
+    opener: RtcpOpener,
+}
+
+/// A reference time that came in.
+struct Reference {
+    sender: u32,
+    short_ntp: u32,
+    at: Instant,
+}
+
+/// The sending half of a transport.
+pub(crate) struct Sender {
+    /// Present once DTLS is complete.
+    crypto: Option<Box<Crypto>>,
+    streams: Vec<Stream>,
+    /// To be written at the end of the turn.
+    queue: Vec<Departure>,
+    transport_sequence: u16,
+    round_trip: Option<Duration>,
+    references: Vec<Reference>,
+    /// When to report next; `None`: nothing is sent.
+    report_at: Option<Instant>,
+    /// The entry in the shard's timers.
+    pub(crate) timer: Option<Instant>,
+    /// State of the generator that spreads reports (RFC 3550 §6.3.1).
+    spread: u64,
+}
+
+/// What all senders of a shard write with.
+pub(crate) struct Desk<'a> {
+    pub(crate) clock: &'a Clock,
+    /// Packets of the turn.
+    pub(crate) packets: &'a [Packet],
+    pub(crate) train: &'a mut Train,
+    pub(crate) out: &'a mut dyn Transmit,
+}
+
+/// What a turn sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// Packets, retransmissions included.
+    pub(crate) packets: u64,
+    /// Of those, retransmissions.
+    pub(crate) again: u64,
+    /// Packets that were not sent: twice the same, older than can be told, too large.
+    pub(crate) refused: u64,
+}
+
+impl Sender {
+    /// A sender without keys and streams. `seed` spreads its reports.
+    pub(crate) fn new(seed: u64) -> Self {
+        Sender {
+            crypto: None,
+            streams: Vec::new(),
+            queue: Vec::new(),
+            transport_sequence: seed as u16,
+            round_trip: None,
+            references: Vec::new(),
+            report_at: None,
+            timer: None,
+            spread: seed | 1,
+        }
+    }
+
+    /// Whether it has keys.
+    pub(crate) fn is_secured(&self) -> bool {
+        self.crypto.is_some()
+    }
+
+    /// Takes the keys of the handshake. A second set is refused: its indices would begin anew, and
+    /// nobody negotiates one.
+    pub(crate) fn secure(&mut self, keys: &Keys) {
+        if self.crypto.is_none() {
+            self.crypto = Self::crypto(keys).map(Box::new);
+        }
+    }
+
+    fn crypto(keys: &Keys) -> Option<Crypto> {
+        Some(Crypto {
+            rtp: keys.rtp_sealer()?,
+            rtcp: keys.rtcp_sealer()?,
+            opener: keys.rtcp_opener()?,
+        })
+    }
+
+    /// The stream of a section as negotiated now, and where it is kept. Streams stay as long as the
+    /// transport and its keys: an SSRC that comes back goes on counting. `None`: the SSRC is another's.
+    pub(crate) fn open(&mut self, negotiated: Negotiated) -> Option<u16> {
+        let known = self
+            .streams
+            .iter()
+            .position(|stream| stream.ssrc() == negotiated.ssrc);
+        let others = |ssrc: u32| {
+            let mut streams = self.streams.iter().enumerate();
+            streams.any(|(index, stream)| Some(index) != known && stream.has(ssrc))
+        };
+        if others(negotiated.ssrc)
+            || negotiated.repair_ssrc.is_some_and(others)
+            || negotiated.repair_ssrc == Some(negotiated.ssrc)
+        {
+            return None;
+        }
+        let index = match known.and_then(|known| Some((known, self.streams.get_mut(known)?))) {
+            Some((index, stream)) => {
+                stream.negotiate(negotiated);
+                index
+            }
+            None => {
+                let first = (self.random() & 0x7fff) as u16;
+                self.streams.push(Stream::new(negotiated, first));
+                self.streams.len() - 1
+            }
+        };
+        u16::try_from(index).ok()
+    }
+
+    /// The section an SSRC belongs to.
+    pub(crate) fn mid_of(&self, ssrc: u32) -> Option<str0m::media::Mid> {
+        let stream = self.streams.iter().find(|stream| stream.has(ssrc));
+        stream.map(Stream::mid)
+    }
+
+    /// Queues a packet for the end of the turn. False: too many wait already.
+    pub(crate) fn queue(&mut self, departure: Departure) -> bool {
+        let room = self.queue.len() < DATAGRAMS_PER_TURN;
+        if room {
+            self.queue.push(departure);
+        }
+        room
+    }
+
+    /// When its timer is to be set to.
+    pub(crate) fn report_at(&self) -> Option<Instant> {
+        self.report_at
+    }
+
+    /// Opens an RTCP datagram of the client in place; `None`: it is none.
+    pub(crate) fn open_feedback<'a>(&mut self, datagram: &'a mut [u8]) -> Option<&'a [u8]> {
+        self.crypto.as_mut()?.opener.open(datagram)
+    }
+
+    /// The client reports how a stream arrives.
+    pub(crate) fn on_reception(&mut self, now: Instant, clock: &Clock, reception: &Reception) {
+        let stream = self.streams.iter_mut().find(|s| s.has(reception.ssrc));
+        let Some(stream) = stream else {
+            return;
+        };
+        stream.bind(reception.ssrc);
+        if reception.last_report == 0 {
+            return;
+        }
+        // RFC 3550 §6.4.1. Times of reports we never sent make spans that nobody waits for.
+        let since = clock.short_ntp(now).wrapping_sub(reception.last_report);
+        let span = clock::from_short(since.saturating_sub(reception.delay));
+        if span < Duration::from_secs(10) {
+            let smoothed = self.round_trip.map_or(span, |known| (known * 7 + span) / 8);
+            self.round_trip = Some(smoothed);
+        }
+    }
+
+    /// The client sent the time of its clock.
+    pub(crate) fn on_reference(&mut self, now: Instant, sender: u32, ntp: u64) {
+        self.references.retain(|known| known.sender != sender);
+        if self.references.len() < ECHOES {
+            self.references.push(Reference {
+                sender,
+                short_ntp: (ntp >> 16) as u32,
+                at: now,
+            });
+        }
+    }
+
+    /// A packet the client misses, if it may be sent again now: at most once in a round trip.
+    pub(crate) fn take_again(
+        &mut self,
+        now: Instant,
+        ssrc: u32,
+        number: u16,
+    ) -> Option<(u16, Wanted)> {
+        let pause = self.round_trip.unwrap_or(UNKNOWN_ROUND_TRIP);
+        let mut streams = self.streams.iter_mut().enumerate();
+        let (index, stream) = streams.find(|(_, stream)| stream.ssrc() == ssrc)?;
+        let wanted = stream.take_again(now, number, pause.max(SHORTEST_PAUSE))?;
+        Some((u16::try_from(index).ok()?, wanted))
+    }
+
+    /// Writes what the turn queued, and reports if they are due.
+    pub(crate) fn flush(
+        &mut self,
+        now: Instant,
+        route: Option<Route>,
+        desk: &mut Desk<'_>,
+    ) -> Written {
+        let mut written = Written::default();
+        if let Some(route) = route
+            && self.crypto.is_some()
+        {
+            self.write_queue(now, route, desk, &mut written);
+            self.write_reports(now, route, desk);
+            desk.train.send(route, desk.out);
+        } else {
+            // Goes on with the next packet.
+            self.report_at = None;
+        }
+        self.queue.clear();
+        self.queue.shrink_to(QUEUE_KEPT);
+        written
+    }
+
+    fn write_queue(
+        &mut self,
+        now: Instant,
+        route: Route,
+        desk: &mut Desk<'_>,
+        written: &mut Written,
+    ) {
+        let Some(crypto) = &self.crypto else {
+            return;
+        };
+        let send_time = desk.clock.send_time(now);
+        for departure in &self.queue {
+            let stream = self.streams.get_mut(usize::from(departure.stream));
+            let packet = desk.packets.get(departure.packet as usize);
+            let (Some(stream), Some(packet)) = (stream, packet) else {
+                continue;
+            };
+            let stamp = Stamp {
+                now,
+                send_time,
+                transport_sequence: self.transport_sequence,
+            };
+            // The first packet, or the first after a pause: receivers cannot play in step before.
+            if stream.is_fresh() || self.report_at.is_none() {
+                self.report_at = Some(now);
+            }
+            let slot = desk.train.slot(route, desk.out);
+            match stream.write(departure, packet, &stamp, &crypto.rtp, slot) {
+                Some(bytes) => {
+                    if stream.numbers_packets() {
+                        self.transport_sequence = self.transport_sequence.wrapping_add(1);
+                    }
+                    desk.train.couple(bytes, route, desk.out);
+                    written.packets += 1;
+                    written.again += u64::from(departure.again);
+                }
+                None => written.refused += 1,
+            }
+        }
+    }
+
+    /// A sender report of every active stream, in as few datagrams as they fit into.
+    fn write_reports(&mut self, now: Instant, route: Route, desk: &mut Desk<'_>) {
+        if self.report_at.is_none_or(|at| at > now) {
+            return;
+        }
+        let mut active = 0;
+        let mut echoes = self.echoes(now);
+        let Some(crypto) = &mut self.crypto else {
+            return;
+        };
+        let mut reports = self.streams.iter().filter_map(|stream| {
+            let info = stream.report(now, desk.clock)?;
+            Some((info, stream.cname().as_bytes()))
+        });
+        let mut next = reports.next();
+        while let Some((first, _)) = next {
+            let slot = desk.train.slot(route, desk.out);
+            let room = REPORT_BYTES.min(slot.len().saturating_sub(RTCP_OVERHEAD_BYTES));
+            let mut compound = Compound::new(slot.get_mut(..room).unwrap_or_default());
+            while let Some((info, cname)) = &next {
+                if !compound.report(info, cname) {
+                    break;
+                }
+                active += 1;
+                next = reports.next();
+            }
+            if compound.bytes() == 0 {
+                // A name that fits no datagram: never ours.
+                next = reports.next();
+                continue;
+            }
+            if compound.echoes(first.ssrc, &echoes).is_some() {
+                echoes.clear();
+                self.references.clear();
+            }
+            let bytes = compound.bytes();
+            if let Some(sealed) = crypto.rtcp.seal(slot, bytes) {
+                desk.train.couple(sealed, route, desk.out);
+            }
+        }
+        drop(reports);
+        self.report_at = (active > 0).then(|| now + self.interval());
+    }
+
+    fn echoes(&self, now: Instant) -> Vec<Echo> {
+        let references = self.references.iter();
+        references
+            .map(|known| Echo {
+                sender: known.sender,
+                reference: known.short_ntp,
+                delay: clock::to_short(now.saturating_duration_since(known.at)),
+            })
+            .collect()
+    }
+
+    /// Half to one and a half of the average (RFC 3550 §6.3.1), so that reports of many do not meet.
+    fn interval(&mut self) -> Duration {
+        REPORT_INTERVAL / 2 + REPORT_INTERVAL * (self.random() as u32 % 1_024) / 1_024
+    }
+
+    fn random(&mut self) -> u64 {
+        self.spread ^= self.spread << 13;
+        self.spread ^= self.spread >> 7;
+        self.spread ^= self.spread << 17;
+        self.spread >> 16
+    }
+
+    /// Says goodbye for every stream (RFC 3550 §6.6); sealed datagrams.
+    pub(crate) fn goodbye(&mut self) -> Vec<Vec<u8>> {
+        let used: Vec<u32> = self.streams.iter().flat_map(Stream::used).collect();
+        let Some(crypto) = &mut self.crypto else {
+            return Vec::new();
+        };
+        let mut datagrams = Vec::new();
+        for ssrcs in used.chunks(31) {
+            let mut slot = vec![0; 8 + 4 + 4 * 31 + RTCP_OVERHEAD_BYTES];
+            let mut compound = Compound::new(&mut slot);
+            let first = ssrcs.first().copied().unwrap_or_default();
+            let added = compound
+                .empty_report(first)
+                .and_then(|()| compound.goodbye(ssrcs));
+            let bytes = compound.bytes();
+            if added.is_some()
+                && let Some(sealed) = crypto.rtcp.seal(&mut slot, bytes)
+            {
+                slot.truncate(sealed);
+                datagrams.push(slot);
+            }
+        }
+        datagrams
+    }
+}
+
+/// Places for packets that the queue keeps between turns.
+const QUEUE_KEPT: usize = 64;
+
+#[cfg(test)]
+#[path = "sender_tests.rs"]
+mod tests;

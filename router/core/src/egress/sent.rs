@@ -1,0 +1,141 @@
+//! What was sent on a stream lately, as far as it takes to send it again: where it came from, and how it
+//! was changed. The packets themselves are kept once per layer ([`super::history`]).
+
+use std::time::{Duration, Instant};
+
+use crate::layers::rewrite::Shift;
+use crate::shard::slab::TrackKey;
+
+/// Packets remembered: two seconds at 2.5 Mb/s, half a second at 10.
+const ENTRIES: usize = 512;
+
+/// Switches between sources remembered.
+const ORIGINS: usize = 8;
+
+/// Where packets come from, and how they are changed on their way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) track: TrackKey,
+    pub(crate) layer: u8,
+    /// Numbers of the source mean something else in another epoch.
+    pub(crate) epoch: u32,
+    pub(crate) shift: Shift,
+    /// The subscriber's.
+    pub(crate) payload_type: u8,
+}
+
+/// A packet that is to be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) origin: Origin,
+    /// Its number at the source.
+    pub(crate) source: u64,
+    /// Its number at the subscriber.
+    pub(crate) sequence: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Entry {
+    /// Low half of the number at the subscriber.
+    sequence: u32,
+    /// Number at the source, counted from that of its origin's first.
+    source: i32,
+    /// When it was last sent again, milliseconds from the log's beginning; 0: never.
+    again_ms: u32,
+    /// Which origin, counted; 0: nothing here.
+    origin: u32,
+}
+
+/// The log of one stream.
+#[derive(Debug)]
+pub(crate) struct SentLog {
+    began: Instant,
+    entries: Box<[Entry; ENTRIES]>,
+    origins: [Option<(u64, Origin)>; ORIGINS],
+    /// Origins so far; the present one is `origins[number % ORIGINS]`.
+    number: u32,
+    newest: u64,
+}
+
+impl SentLog {
+    /// An empty log.
+    pub(crate) fn new(now: Instant) -> Self {
+        SentLog {
+            began: now,
+            entries: Box::new([Entry::default(); ENTRIES]),
+            origins: [None; ORIGINS],
+            number: 0,
+            newest: 0,
+        }
+    }
+
+    /// A packet was sent: this number at the source, that one at the subscriber.
+    pub(crate) fn note(&mut self, source: u64, sequence: u64, origin: &Origin) {
+        if sequence + ENTRIES as u64 <= self.newest {
+            return;
+        }
+        let present = self.origin(self.number);
+        let first = match present {
+            Some((first, known)) if known == *origin => first,
+            _ => {
+                self.number = self.number.wrapping_add(1).max(1);
+                let place = self.number as usize % ORIGINS;
+                if let Some(slot) = self.origins.get_mut(place) {
+                    *slot = Some((source, *origin));
+                }
+                source
+            }
+        };
+        let Ok(source) = i32::try_from(source as i64 - first as i64) else {
+            return;
+        };
+        let number = self.number;
+        if let Some(entry) = self.entries.get_mut(sequence as usize % ENTRIES) {
+            *entry = Entry {
+                sequence: sequence as u32,
+                source,
+                again_ms: 0,
+                origin: number,
+            };
+        }
+        self.newest = self.newest.max(sequence);
+    }
+
+    fn origin(&self, number: u32) -> Option<(u64, Origin)> {
+        *self.origins.get(number as usize % ORIGINS)?
+    }
+
+    /// The packet with this number, if it may be sent again now: not twice within `pause`.
+    pub(crate) fn take(&mut self, now: Instant, number: u16, pause: Duration) -> Option<Wanted> {
+        let behind = (self.newest as u16).wrapping_sub(number);
+        if usize::from(behind) >= ENTRIES {
+            return None;
+        }
+        let sequence = self.newest.checked_sub(behind.into())?;
+        let present = self.number;
+        let elapsed = now.saturating_duration_since(self.began);
+        // From 1: 0 stands for never.
+        let now_ms = u32::try_from(elapsed.as_millis() + 1).unwrap_or(u32::MAX);
+        let entry = self.entries.get_mut(sequence as usize % ENTRIES)?;
+        let known = entry.origin != 0 && entry.sequence == sequence as u32;
+        if !known || present.wrapping_sub(entry.origin) >= ORIGINS as u32 {
+            return None;
+        }
+        let since = u128::from(now_ms.saturating_sub(entry.again_ms));
+        if entry.again_ms != 0 && since < pause.as_millis() {
+            return None;
+        }
+        entry.again_ms = now_ms;
+        let (origin, source) = (entry.origin, entry.source);
+        let (first, origin) = self.origin(origin)?;
+        Some(Wanted {
+            origin,
+            source: first.checked_add_signed(source.into())?,
+            sequence,
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "sent_tests.rs"]
+mod tests;

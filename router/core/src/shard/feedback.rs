@@ -1,0 +1,118 @@
+//! What subscribers report and ask for: RTCP on subscribing transports.
+
+use std::time::Instant;
+
+use super::Shard;
+use super::slab::TransportKey;
+use crate::egress::Departure;
+use crate::egress::rtcp::{self, Feedback};
+use crate::limits::MISSING_PER_DATAGRAM;
+use crate::stats::DropCause;
+
+impl Shard {
+    /// A datagram of the client of a subscribing transport that looks like RTP or RTCP. RTP is refused:
+    /// every section there is ours to send in.
+    pub(super) fn on_feedback(
+        &mut self,
+        now: Instant,
+        key: TransportKey,
+        contents: &[u8],
+    ) -> Result<(), DropCause> {
+        let rtcp = contents
+            .get(1)
+            .is_some_and(|second| (64..96).contains(&(second & 0x7f)));
+        if !rtcp {
+            return Err(DropCause::Refused);
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        scratch.extend_from_slice(contents);
+        let transport = self.transports.get_mut(key);
+        let sender = transport.and_then(|transport| transport.sender.as_mut());
+        let opened = sender.and_then(|sender| sender.open_feedback(&mut scratch));
+        let outcome = opened.is_some().then_some(()).ok_or(DropCause::Refused);
+        if let Some(packet) = opened {
+            let mut missing = 0;
+            rtcp::read(packet, &mut |feedback| {
+                self.on_report(now, key, feedback, &mut missing);
+            });
+        }
+        self.scratch = scratch;
+        outcome
+    }
+
+    fn on_report(
+        &mut self,
+        now: Instant,
+        key: TransportKey,
+        feedback: Feedback<'_>,
+        missing: &mut usize,
+    ) {
+        let Some(transport) = self.transports.get_mut(key) else {
+            return;
+        };
+        let Some(sender) = &mut transport.sender else {
+            return;
+        };
+        match feedback {
+            Feedback::Reception(reception) => {
+                sender.on_reception(now, &self.egress.clock, &reception);
+            }
+            Feedback::Missing {
+                ssrc,
+                first,
+                following,
+            } => {
+                let others = (0..16).filter(|bit| following & (1 << bit) != 0);
+                let others = others.map(|bit| first.wrapping_add(bit + 1));
+                for number in std::iter::once(first).chain(others) {
+                    *missing += 1;
+                    if *missing <= MISSING_PER_DATAGRAM {
+                        self.send_again(now, key, ssrc, number);
+                    }
+                }
+            }
+            Feedback::Keyframe { ssrc } => {
+                if let Some(mid) = sender.mid_of(ssrc) {
+                    self.on_keyframe_request(now, key, mid);
+                }
+            }
+            Feedback::Reference { sender: from, ntp } => sender.on_reference(now, from, ntp),
+            // What to do with these is congestion control's affair.
+            Feedback::Arrivals(_) | Feedback::Capacity { .. } => {}
+        }
+    }
+
+    /// Queues a packet the client misses, if it is still kept.
+    fn send_again(&mut self, now: Instant, key: TransportKey, ssrc: u32, number: u16) {
+        let Some(transport) = self.transports.get_mut(key) else {
+            return;
+        };
+        let Some(sender) = &mut transport.sender else {
+            return;
+        };
+        let Some((stream, wanted)) = sender.take_again(now, ssrc, number) else {
+            return;
+        };
+        let origin = wanted.origin;
+        let layer = self
+            .tracks
+            .get(origin.track)
+            .and_then(|track| track.layers.get(usize::from(origin.layer)))
+            .filter(|layer| layer.epoch == origin.epoch);
+        let Some(packet) = layer.and_then(|layer| layer.history.get(wanted.source)) else {
+            return;
+        };
+        let departure = Departure {
+            packet: self.egress.admit(packet.clone()),
+            stream,
+            again: true,
+            sequence: wanted.sequence,
+            origin,
+        };
+        if sender.queue(departure) && !transport.sending {
+            transport.sending = true;
+            self.sending.push(key);
+        }
+    }
+}
