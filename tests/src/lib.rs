@@ -14,6 +14,7 @@ pub mod live;
 pub mod media;
 pub mod payload;
 pub mod peer;
+pub mod scene;
 pub mod whip;
 pub mod wire;
 pub mod world;
