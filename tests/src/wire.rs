@@ -238,7 +238,11 @@ fn track(value: &Value) -> Result<TrackInfo, WireError> {
 }
 
 fn layer(value: &Value) -> Result<LayerInfo, WireError> {
+    // The rooms protocol does not tell sizes.
     Ok(LayerInfo {
+        width: 0,
+        height: 0,
+        fps: 0,
         spatial: small(value, "spatial").ok_or(WireError::Member("spatial"))?,
         temporal: small(value, "temporal").ok_or(WireError::Member("temporal"))?,
         rid: value["rid"].as_str().map(str::to_owned),

@@ -4,6 +4,13 @@
 
 use crate::id::{ClientId, ParticipantId, Reference, TrackId};
 
+mod rooms;
+
+pub use rooms::{
+    Choice, Choices, Decider, Decision, Fit, RoomEvent, RoomEventKind, RoomOrder, RoomOrderKind,
+    RoomView, SubscriberView, SubscriptionView,
+};
+
 /// Audio or video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MediaKind {
@@ -86,7 +93,13 @@ pub struct LayerInfo {
     pub temporal: u8,
     /// RTP stream id (RFC 8851).
     pub rid: Option<String>,
-    /// Bits per second over the last second.
+    /// Pixels; 0 = not known.
+    pub width: u16,
+    /// Pixels; 0 = not known.
+    pub height: u16,
+    /// Frames per second over the last second; 0 = not known.
+    pub fps: u16,
+    /// Bits per second over the last second, headers included.
     pub bitrate_bps: u32,
     /// Packets arrived in the last second.
     pub active: bool,

@@ -25,3 +25,16 @@ pub struct ParticipantId(pub u64);
 /// Public id of a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TrackId(pub u64);
+
+/// Names a room between a worker and the control side for as long as it is open: worker, generation and
+/// slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RoomId(pub u64);
+
+impl RoomId {
+    /// The worker that has it.
+    #[must_use]
+    pub fn worker(self) -> WorkerId {
+        WorkerId(crate::shard::slab::worker_of(self.0))
+    }
+}

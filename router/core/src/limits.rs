@@ -145,6 +145,30 @@ pub const ROOM_TICK: Duration = Duration::from_millis(250);
 /// Silence after which a layer counts as inactive.
 pub const LAYER_SILENCE: Duration = Duration::from_secs(1);
 
+/// Least time between two views of a room for a layer policy: twenty a second are more than anybody sees.
+pub const VIEW_INTERVAL_LEAST: Duration = Duration::from_millis(50);
+
+/// Between two views of a room in which nothing changed but what is measured, which is measured over a
+/// second; and before a view that was not answered is replaced by a newer one.
+pub const VIEW_REFRESH: Duration = Duration::from_secs(1);
+
+/// For how long a layer policy may leave views unanswered before the built-in one takes over.
+pub const POLICY_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Between two reports of a subscriber's round trip and loss, which are taken over a second.
+pub const NETWORK_REPORTS: Duration = Duration::from_secs(1);
+
+/// Longest reason kept for a choice, bytes.
+pub const REASON_BYTES: usize = 128;
+
+/// Share of the estimate that must stay free after a step up by the built-in policy, one in so many:
+/// estimates waver by a few per cent.
+pub const ESTIMATE_MARGIN: u64 = 8;
+
+/// What a packet adds on its way to its RTP header and payload, bytes: IPv4 and UDP headers, and the
+/// authentication tag of AES-GCM (RFC 7714).
+pub const PACKET_OVERHEAD_BYTES: usize = 28 + 16;
+
 /// Between two reports of dropped data to one client.
 pub const DATA_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 

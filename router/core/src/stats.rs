@@ -37,6 +37,16 @@ pub struct ShardStats {
     pub dropped: [u64; DropCause::COUNT],
     /// Transports that failed by a panic caught at their edge.
     pub transport_panics: u64,
+    /// Views of rooms made for layer policies.
+    pub layer_views: u64,
+    /// Choices of layer policies taken over.
+    pub layer_choices: u64,
+    /// Choices about nobody or nothing in the room.
+    pub layer_choices_refused: u64,
+    /// Choices made from a view that counts no more.
+    pub layer_choices_stale: u64,
+    /// Times the built-in policy took over because a layer policy failed or was silent.
+    pub layer_fallbacks: u64,
     /// Joins answered.
     pub joins: u64,
     /// Transports that reached the connected state.

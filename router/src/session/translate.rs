@@ -160,7 +160,8 @@ fn failed(reference: u64, error: &core::RequestError) -> Input {
     }
 }
 
-fn participant(info: core::ParticipantInfo) -> types::Participant {
+/// A participant for a plugin.
+pub(crate) fn participant(info: core::ParticipantInfo) -> types::Participant {
     types::Participant {
         id: types::ParticipantId(info.id.0),
         identity: info.identity,
@@ -170,7 +171,8 @@ fn participant(info: core::ParticipantInfo) -> types::Participant {
     }
 }
 
-fn track(info: core::TrackInfo) -> types::Track {
+/// A track for a plugin.
+pub(crate) fn track(info: core::TrackInfo) -> types::Track {
     types::Track {
         id: types::TrackId(info.id.0),
         owner: types::ParticipantId(info.owner.0),
@@ -192,9 +194,9 @@ fn layer(info: core::LayerInfo) -> types::Layer {
         spatial: info.spatial,
         temporal: info.temporal,
         rid: info.rid,
-        width: 0,
-        height: 0,
-        fps: 0,
+        width: info.width,
+        height: info.height,
+        fps: info.fps,
         bitrate_bps: info.bitrate_bps,
         active: info.active,
     }

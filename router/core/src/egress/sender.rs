@@ -174,13 +174,22 @@ impl Sender {
         self.crypto.as_mut()?.opener.open(datagram)
     }
 
-    /// The client reports how a stream arrives.
-    pub(crate) fn on_reception(&mut self, now: Instant, clock: &Clock, reception: &Reception) {
-        let stream = self.streams.iter_mut().find(|s| s.has(reception.ssrc));
-        let Some(stream) = stream else {
-            return;
-        };
-        stream.bind(reception.ssrc);
+    /// The client reports how a stream arrives. Returns how many packets of it were due since the report
+    /// before, and how many of those were lost; `None`: no stream of ours, or nothing to compare with.
+    pub(crate) fn on_reception(
+        &mut self,
+        now: Instant,
+        clock: &Clock,
+        reception: &Reception,
+    ) -> Option<(u32, u32)> {
+        let mut streams = self.streams.iter_mut();
+        let stream = streams.find(|s| s.has(reception.ssrc))?;
+        let received = stream.on_reception(reception);
+        self.measure_round_trip(now, clock, reception);
+        received
+    }
+
+    fn measure_round_trip(&mut self, now: Instant, clock: &Clock, reception: &Reception) {
         if reception.last_report == 0 {
             return;
         }
@@ -191,6 +200,11 @@ impl Sender {
             let smoothed = self.round_trip.map_or(span, |known| (known * 7 + span) / 8);
             self.round_trip = Some(smoothed);
         }
+    }
+
+    /// Round trip, smoothed; `None`: not measured.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
     }
 
     /// The client sent the time of its clock.

@@ -381,6 +381,31 @@ fn a_round_trip_is_what_the_receiver_did_not_wait_itself() {
 }
 
 #[test]
+fn losses_are_counted_from_one_report_to_the_next() {
+    let mut rig = Rig::new(Some(REPAIR));
+    let clock = rig.egress.clock;
+    let mut report = |ssrc, fraction_lost, highest| {
+        let reception = Reception {
+            ssrc,
+            fraction_lost,
+            highest,
+            last_report: 0,
+            delay: 0,
+        };
+        rig.sender.on_reception(rig.now, &clock, &reception)
+    };
+    assert_eq!(report(MAIN, 255, 1_000), None, "compared with nothing");
+    assert_eq!(report(MAIN, 64, 1_400), Some((400, 100)));
+    assert_eq!(report(REPAIR, 0, 7), None, "the other stream has its own");
+    assert_eq!(report(REPAIR, 128, 17), Some((10, 5)));
+    assert_eq!(report(MAIN, 0, 1_400), None, "nothing was due");
+    assert_eq!(report(MAIN, 0, 1_300), None, "overtaken");
+    assert_eq!(report(MAIN, 0, u32::MAX), None, "another numbering");
+    assert_eq!(report(MAIN, 0, 9), Some((10, 0)), "rolled over");
+    assert_eq!(report(77, 0, 10), None, "not ours");
+}
+
+#[test]
 fn a_receivers_clock_is_echoed_with_the_next_report() {
     let mut rig = Rig::new(None);
     rig.send([1]);

@@ -8,7 +8,7 @@ use super::Departure;
 use super::clock::Clock;
 use super::extensions::{self, Ids, Own};
 use super::history::Packet;
-use super::rtcp::SenderInfo;
+use super::rtcp::{Reception, SenderInfo};
 use super::sent::{SentLog, Wanted};
 use super::srtp::RtpSealer;
 use super::window::Window;
@@ -49,6 +49,8 @@ struct Repair {
     next: u64,
     /// The receiver knows the SSRC.
     bound: bool,
+    /// Highest sequence number last reported.
+    reported: Option<u32>,
     /// Bytes that may be sent again now.
     credit: u32,
     log: Option<SentLog>,
@@ -60,6 +62,8 @@ pub(crate) struct Stream {
     negotiated: Negotiated,
     /// The receiver knows the SSRC.
     bound: bool,
+    /// Highest sequence number last reported.
+    reported: Option<u32>,
     /// Indices sealed.
     sealed: Window<16>,
     packets: u32,
@@ -86,6 +90,9 @@ struct Label {
     original: Option<u16>,
 }
 
+/// Packets between two reports, at most: more than a stream of 100 Mbit/s has in 5 s.
+const EXPECTED_MOST: u32 = 50_000;
+
 /// RTP header without extensions, bytes.
 const HEADER_BYTES: usize = 12;
 
@@ -96,12 +103,14 @@ impl Stream {
             ssrc,
             next: first.into(),
             bound: false,
+            reported: None,
             credit: RTX_BURST_BYTES,
             log: None,
         });
         Stream {
             negotiated,
             bound: false,
+            reported: None,
             sealed: Window::default(),
             packets: 0,
             octets: 0,
@@ -145,13 +154,23 @@ impl Stream {
         self.newest.is_none()
     }
 
-    /// The receiver reports on this SSRC, so it has bound it to the section (RFC 9143 §15).
-    pub(crate) fn bind(&mut self, ssrc: u32) {
-        if self.negotiated.ssrc == ssrc {
+    /// The receiver reports on an SSRC, so it has bound it to the section (RFC 9143 §15). Returns how many
+    /// packets were due since the report before, and how many of those were lost.
+    pub(crate) fn on_reception(&mut self, reception: &Reception) -> Option<(u32, u32)> {
+        let before = if self.negotiated.ssrc == reception.ssrc {
             self.bound = true;
-        } else if let Some(repair) = &mut self.repair {
-            repair.bound |= repair.ssrc == ssrc;
-        }
+            &mut self.reported
+        } else {
+            let repair = self.repair.as_mut()?;
+            repair.bound = true;
+            &mut repair.reported
+        };
+        let before = before.replace(reception.highest)?;
+        let expected = reception.highest.wrapping_sub(before);
+        // Repeated or overtaken reports, and those of another numbering, compare with nothing.
+        let plausible = (1..=EXPECTED_MOST).contains(&expected);
+        let lost = (u64::from(expected) * u64::from(reception.fraction_lost)).div_ceil(256);
+        plausible.then_some((expected, lost as u32))
     }
 
     /// Writes and seals a packet in a slot; its length. `None`: it was sent before, it is too old to know

@@ -22,6 +22,8 @@ pub(crate) struct Layer {
     pub(crate) last_packet: Option<Instant>,
     /// Highest extended sequence number since the epoch began.
     newest: Option<u64>,
+    /// RTP timestamp of the packet that has it: another one is another frame.
+    timestamp: Option<u32>,
     meter: Meter,
     /// Pixels, from the last keyframe of a codec that tells.
     pub(crate) size: Option<(u16, u16)>,
@@ -38,33 +40,42 @@ struct SenderReport {
     rtp: u32,
 }
 
-/// Bits per second over the last full second.
+/// Bits and frames per second over the last full second.
 #[derive(Debug, Default)]
 struct Meter {
     began: Option<Instant>,
     bytes: u64,
+    frames: u32,
     bps: u32,
+    fps: u16,
 }
 
 impl Meter {
-    fn add(&mut self, now: Instant, bytes: usize) {
+    fn add(&mut self, now: Instant, bytes: usize, frame: bool) {
         let began = *self.began.get_or_insert(now);
         self.roll(now, began);
         self.bytes += bytes as u64;
+        self.frames += u32::from(frame);
     }
 
     fn roll(&mut self, now: Instant, began: Instant) {
         let elapsed = now.saturating_duration_since(began);
         if elapsed >= Duration::from_secs(1) {
-            let bps = self.bytes.saturating_mul(8_000_000) / elapsed.as_micros().max(1) as u64;
+            let micros = elapsed.as_micros().max(1) as u64;
+            let bps = self.bytes.saturating_mul(8_000_000) / micros;
+            let fps = (u64::from(self.frames) * 1_000_000 + micros / 2) / micros;
             // What was counted before a long silence says nothing about the last second.
             let silent = elapsed >= Duration::from_secs(2);
-            self.bps = if silent {
-                0
+            (self.bps, self.fps) = if silent {
+                (0, 0)
             } else {
-                u32::try_from(bps).unwrap_or(u32::MAX)
+                (
+                    u32::try_from(bps).unwrap_or(u32::MAX),
+                    u16::try_from(fps).unwrap_or(u16::MAX),
+                )
             };
             self.bytes = 0;
+            self.frames = 0;
             self.began = Some(now);
         }
     }
@@ -86,6 +97,7 @@ impl Layer {
             epoch: 0,
             last_packet: None,
             newest: None,
+            timestamp: None,
             meter: Meter::default(),
             size: None,
             keyframe: KeyframeRequests::default(),
@@ -94,12 +106,12 @@ impl Layer {
         }
     }
 
-    /// A packet arrived. False: later ones arrived before it.
+    /// A packet of so many bytes, headers included, arrived. False: later ones arrived before it.
     pub(crate) fn on_packet(
         &mut self,
         now: Instant,
         ssrc: u32,
-        sequence: u64,
+        (sequence, timestamp): (u64, u32),
         bytes: usize,
     ) -> bool {
         if self.ssrc != Some(ssrc) {
@@ -108,10 +120,12 @@ impl Layer {
             self.report = None;
         }
         self.last_packet = Some(now);
-        self.meter.add(now, bytes);
         let in_order = self.newest.is_none_or(|newest| newest < sequence);
+        let frame = in_order && self.timestamp != Some(timestamp);
+        self.meter.add(now, bytes, frame);
         if in_order {
             self.newest = Some(sequence);
+            self.timestamp = Some(timestamp);
         }
         in_order
     }
@@ -140,6 +154,11 @@ impl Layer {
     /// As [`Layer::bitrate_bps`] last found it.
     pub(crate) fn measured_bps(&self) -> u32 {
         self.meter.bps
+    }
+
+    /// Frames per second over the last full second, as [`Layer::bitrate_bps`] last found it.
+    pub(crate) fn measured_fps(&self) -> u16 {
+        self.meter.fps
     }
 
     /// Somebody needs a keyframe.

@@ -90,13 +90,16 @@ fn a_layer_knows_its_bit_rate_and_whether_it_lives() {
     let mut at = now;
     for sequence in 0..300 {
         at = now + Duration::from_millis(10 * sequence);
-        assert!(layer.on_packet(at, 7, sequence, 1_250));
+        assert!(layer.on_packet(at, 7, (sequence, 0), 1_250));
     }
     let bps = layer.bitrate_bps(at);
     assert!((950_000..=1_050_000).contains(&bps), "{bps}");
-    assert!(!layer.on_packet(at, 7, 5, 1), "out of order");
+    assert!(!layer.on_packet(at, 7, (5, 0), 1), "out of order");
     let epoch = layer.epoch;
-    assert!(layer.on_packet(at, 8, 5, 1), "another SSRC starts anew");
+    assert!(
+        layer.on_packet(at, 8, (5, 0), 1),
+        "another SSRC starts anew"
+    );
     assert_ne!(layer.epoch, epoch);
     assert!(layer.is_active(at + Duration::from_millis(999)));
     assert!(!layer.is_active(at + Duration::from_secs(1)));

@@ -12,12 +12,13 @@ fn wish(width: u16, height: u16) -> Wish {
     }
 }
 
-fn layers(active: [bool; 3], known: bool) -> [LayerView; 3] {
+fn views(active: [bool; 3], known: bool) -> Views {
     let sizes = [(320, 180), (640, 360), (1280, 720)];
-    std::array::from_fn(|index| LayerView {
+    Views::collect((0..3).map(|index| LayerView {
         active: active[index],
         size: known.then_some(sizes[index]),
-    })
+        bps: 0,
+    }))
 }
 
 #[test]
@@ -35,13 +36,35 @@ fn the_smallest_active_layer_that_fills_the_wish_or_the_largest() {
         ([false; 3], (0, 0), None),
     ];
     for (active, (width, height), expected) in cases {
-        let chosen = BuiltIn.choose(&layers(active, true), &wish(width, height));
+        let chosen = built_in(&views(active, true), &wish(width, height));
         assert_eq!(chosen, expected, "{active:?} {width}x{height}");
     }
 }
 
 #[test]
 fn sizes_nobody_knows_are_taken_for_too_small() {
-    let chosen = BuiltIn.choose(&layers([true; 3], false), &wish(100, 100));
+    let chosen = built_in(&views([true; 3], false), &wish(100, 100));
     assert_eq!(chosen, Some(2));
+}
+
+#[test]
+fn a_layer_that_is_not_there_gives_way_to_the_next_lower_one() {
+    let cases = [
+        ([true; 3], 1, Some(1)),
+        ([true; 3], 200, Some(2)),
+        ([true, false, true], 1, Some(0)),
+        ([false, false, true], 1, Some(2)),
+        ([false; 3], 1, None),
+    ];
+    for (active, asked, expected) in cases {
+        let found = views(active, true).active_at_most(asked);
+        assert_eq!(found, expected, "{active:?} {asked}");
+    }
+}
+
+#[test]
+fn more_layers_than_fit_are_left_out() {
+    let many = Views::collect(std::iter::repeat_n(LayerView::default(), 9));
+    assert_eq!(many.all().len(), LAYERS_PER_TRACK);
+    assert_eq!(Views::default().all().len(), 0);
 }

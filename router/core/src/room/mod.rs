@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::id::ParticipantId;
+use crate::policy::external::External;
 use crate::shard::slab::ParticipantKey;
 
 /// One room.
@@ -13,6 +14,14 @@ pub(crate) struct Room {
     /// Who was last announced as speaking, loudest first.
     speakers: Vec<ParticipantId>,
     pub(crate) timer: Option<Instant>,
+    /// The control side is told what happens here.
+    pub(crate) watched: bool,
+    /// A policy outside the core decides about layers.
+    pub(crate) external: Option<External>,
+    /// Sequence of the last view while nobody outside the core decides.
+    views: u64,
+    /// In the shard's list of rooms with news for that policy.
+    pub(crate) touched: bool,
 }
 
 impl Room {
@@ -23,7 +32,40 @@ impl Room {
             participants: Vec::new(),
             speakers: Vec::new(),
             timer: None,
+            watched: false,
+            external: None,
+            views: 0,
+            touched: false,
         }
+    }
+
+    /// Whether the choices of a policy outside the core count.
+    pub(crate) fn policy_in_force(&self) -> bool {
+        self.external.as_ref().is_some_and(External::in_force)
+    }
+
+    /// Sequence of the last view; 0: there was none.
+    pub(crate) fn view_sequence(&self) -> u64 {
+        self.external
+            .as_ref()
+            .map_or(self.views, External::sequence)
+    }
+
+    /// The built-in policy decides from now on. False if it did before.
+    pub(crate) fn leave_policy(&mut self) -> bool {
+        self.views = self.view_sequence();
+        self.touched = false;
+        self.external.take().is_some()
+    }
+
+    /// Who was last announced as speaking, loudest first.
+    pub(crate) fn speakers(&self) -> &[ParticipantId] {
+        &self.speakers
+    }
+
+    /// Whether somebody is among them.
+    pub(crate) fn speaks(&self, id: ParticipantId) -> bool {
+        self.speakers.contains(&id)
     }
 
     /// Takes who speaks now. True if that is another set, or another order that lasted: only then is

@@ -35,6 +35,21 @@ impl Shard {
         }
     }
 
+    /// The network toward a subscriber carries this much.
+    pub(super) fn on_estimate(&mut self, now: Instant, key: TransportKey, bps: u64) {
+        let Some(transport) = self.transports.get_mut(key) else {
+            return;
+        };
+        if transport.direction != Direction::Subscribe || !transport.network.on_estimate(bps) {
+            return;
+        }
+        let subscriber = transport.participant;
+        self.fit_subscriber(now, subscriber);
+        if let Some(room) = self.participants.get(subscriber).map(|p| p.room) {
+            self.touch(room);
+        }
+    }
+
     fn on_ice_state(&mut self, now: Instant, key: TransportKey, state: IceConnectionState) {
         let Some(transport) = self.transports.get_mut(key) else {
             return;
@@ -117,7 +132,8 @@ impl Shard {
             .transports
             .get_mut(key)
             .and_then(|transport| transport.lines.by_mid(mid)?.subscription)
-            .and_then(|subscription| self.subscriptions.get(subscription));
+            .and_then(|subscription| self.subscriptions.get(subscription))
+            .filter(|subscription| !subscription.is_paused());
         let Some(subscription) = subscription else {
             return;
         };

@@ -56,7 +56,14 @@ impl Shard {
         };
         match feedback {
             Feedback::Reception(reception) => {
-                sender.on_reception(now, &self.egress.clock, &reception);
+                if let Some((expected, lost)) =
+                    sender.on_reception(now, &self.egress.clock, &reception)
+                {
+                    transport.network.on_reception(now, expected, lost);
+                }
+                if let Some(round_trip) = sender.round_trip() {
+                    transport.network.on_round_trip(round_trip);
+                }
             }
             Feedback::Missing {
                 ssrc,
@@ -78,8 +85,9 @@ impl Shard {
                 }
             }
             Feedback::Reference { sender: from, ntp } => sender.on_reference(now, from, ntp),
+            Feedback::Capacity { bps } => self.on_estimate(now, key, bps),
             // What to do with these is congestion control's affair.
-            Feedback::Arrivals(_) | Feedback::Capacity { .. } => {}
+            Feedback::Arrivals(_) => {}
         }
     }
 

@@ -9,7 +9,7 @@ use str0m::rtp::RtpPacket;
 use super::Shard;
 use super::slab::{SubscriptionKey, TrackKey, TransportKey};
 use super::timers::Timer;
-use crate::api::{EventKind, MediaKind};
+use crate::api::MediaKind;
 use crate::egress::Departure;
 use crate::egress::extensions::Passed;
 use crate::egress::history::Packet;
@@ -17,8 +17,7 @@ use crate::egress::sent::Origin;
 use crate::guard::quietly;
 use crate::layers::rewrite::Arrival;
 use crate::layers::{descriptor, keyframe};
-use crate::limits::{ROOM_TICK, RTP_PAYLOAD_BYTES};
-use crate::policy::{LayerView, Policy};
+use crate::limits::{PACKET_OVERHEAD_BYTES, ROOM_TICK, RTP_PAYLOAD_BYTES};
 use crate::stats::DropCause;
 use crate::subscription::{Outlet, Verdict};
 use crate::track::PayloadFormat;
@@ -179,9 +178,10 @@ impl Shard {
         let layer = track.layers.get_mut(usize::from(destination.layer))?;
         let padding = packet.payload.is_empty();
         let resumes = !padding && !layer.is_active(now);
-        let (ssrc, sequence) = (*packet.header.ssrc, *packet.seq_no);
+        let place = (*packet.seq_no, packet.header.timestamp);
+        let bytes = PACKET_OVERHEAD_BYTES + packet.header.header_len + packet.payload.len();
         // Padding does not show that the layer is being sent.
-        let in_order = !padding && layer.on_packet(now, ssrc, sequence, packet.payload.len());
+        let in_order = !padding && layer.on_packet(now, *packet.header.ssrc, place, bytes);
         // A keyframe whose beginning comes late (retransmitted) is no place to switch at: what came
         // before it was not forwarded.
         let starts = video && in_order && keyframe::begins(format.codec, &packet.payload);
@@ -351,85 +351,6 @@ impl Shard {
         let config = CodecConfig::new_from_payload_params(params);
         let matching = quietly("payload type", || config.match_params(*sent))?;
         matching.map(PayloadParams::pt)
-    }
-
-    /// Tells a subscriber which layer it gets, if that is news.
-    pub(super) fn tell_layer(&mut self, key: SubscriptionKey) {
-        let Some(subscription) = self.subscriptions.get_mut(key) else {
-            return;
-        };
-        let Some(track) = self.tracks.get(subscription.track) else {
-            return;
-        };
-        let spatial = subscription.current.map(|layer| track.spatial(layer));
-        if subscription.told == spatial {
-            return;
-        }
-        subscription.told = spatial;
-        let (track, subscriber) = (track.id, subscription.subscriber);
-        if let Some(client) = self.participants.get(subscriber).map(|p| p.client) {
-            self.emit(
-                client,
-                EventKind::Layer {
-                    track,
-                    spatial,
-                    temporal: spatial.map(|_| 0),
-                },
-            );
-        }
-    }
-
-    /// Chooses the layer of every subscription of a track.
-    pub(super) fn choose_layers(&mut self, now: Instant, key: TrackKey) {
-        let Some(track) = self.tracks.get(key) else {
-            return;
-        };
-        let views = track.views(now);
-        for subscription in track.subscriptions.clone() {
-            self.choose_among(now, subscription, &views);
-        }
-    }
-
-    /// Chooses the layer of one subscription.
-    pub(super) fn choose_layer(&mut self, now: Instant, key: SubscriptionKey) {
-        let track = self
-            .subscriptions
-            .get(key)
-            .map(|subscription| subscription.track);
-        let views = track
-            .and_then(|track| self.tracks.get(track))
-            .map(|track| track.views(now));
-        self.choose_among(now, key, &views.unwrap_or_default());
-    }
-
-    /// Has the policy choose, and asks for the keyframe that the switch needs.
-    fn choose_among(&mut self, now: Instant, key: SubscriptionKey, views: &[LayerView]) {
-        let Some(subscription) = self.subscriptions.get_mut(key) else {
-            return;
-        };
-        if !subscription.video {
-            return;
-        }
-        let Some(track) = self.tracks.get_mut(subscription.track) else {
-            return;
-        };
-        let chosen = self
-            .policy
-            .choose(views, &subscription.wish)
-            .and_then(|spatial| track.layer_at(spatial));
-        // Before any packet: whatever comes first will do.
-        let chosen = chosen.or(subscription.target).or_else(|| track.layer_at(0));
-        subscription.target = chosen;
-        let epochs = |layer: u8| Some(track.layers.get(usize::from(layer))?.epoch);
-        let needed = subscription.needs_keyframe(epochs);
-        let paused = subscription.wish.paused;
-        let track_key = subscription.track;
-        if paused {
-            self.tell_layer(key);
-        }
-        if let Some(layer) = needed {
-            self.ask_keyframe(now, track_key, layer);
-        }
     }
 
     /// Keyframes for everybody who waits for one of this track.

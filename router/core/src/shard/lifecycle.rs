@@ -258,6 +258,8 @@ impl Shard {
         if !empty {
             return;
         }
+        self.forget_view_timer(key);
+        self.announce_closed(key);
         if let Some(mut room) = self.rooms.remove(key) {
             self.timers.disarm(&mut room.timer, Timer::Room(key));
             self.room_names.remove(&room.name);
@@ -297,12 +299,14 @@ impl Shard {
             return;
         };
         participant.subscriptions.retain(|(_, known)| *known != key);
+        let room = participant.room;
         if let Some(transport) = participant.subscribe
             && let Some(transport) = self.transports.get_mut(transport)
         {
             transport.lines.release(key, rewriter);
             self.want_offer(subscription.subscriber);
         }
+        self.touch(room);
     }
 
     /// The subscribing transport is going: its subscriptions wait for another.
@@ -313,6 +317,8 @@ impl Shard {
         for (_, key) in &participant.subscriptions {
             if let Some(subscription) = self.subscriptions.get_mut(*key) {
                 subscription.close();
+                // The other way may be a better one.
+                subscription.fit = None;
             }
         }
     }

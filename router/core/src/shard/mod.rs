@@ -11,6 +11,7 @@ mod datagrams;
 mod events;
 mod feedback;
 mod forward;
+mod layers;
 mod lifecycle;
 mod publish;
 mod receive;
@@ -19,6 +20,7 @@ pub(crate) mod slab;
 mod subscribe;
 mod ticks;
 mod timers;
+mod watch;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -28,12 +30,12 @@ use hashbrown::HashMap;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::api::{Direction, Event, EventKind, Request};
+use crate::api::{Direction, Event, EventKind, Request, RoomEvent};
 use crate::egress::Egress;
 use crate::id::{ClientId, ParticipantId, SocketId, WorkerId};
 use crate::limits::STUN_FAILURES_PER_SHARD;
 use crate::participant::Participant;
-use crate::policy::BuiltIn;
+use crate::policy::allocate::Demand;
 use crate::room::Room;
 use crate::stats::ShardStats;
 use crate::subscription::Subscription;
@@ -93,7 +95,8 @@ pub struct Shard {
     config: ShardConfig,
     factory: TransportFactory,
     rng: ChaCha20Rng,
-    policy: BuiltIn,
+    /// The first time heard of.
+    began: Instant,
     hasher: Hasher,
     rooms: Slab<RoomKey, Room>,
     room_names: HashMap<String, RoomKey, Hasher>,
@@ -118,6 +121,13 @@ pub struct Shard {
     /// Where feedback is decrypted.
     scratch: Vec<u8>,
     events: VecDeque<Event>,
+    /// The control side hears when rooms open and close.
+    announce: bool,
+    room_events: VecDeque<RoomEvent>,
+    /// Rooms with news for the layer policy outside.
+    touched: Vec<RoomKey>,
+    /// Scratch of `shard/layers.rs`.
+    demands: Vec<Demand>,
     stats: ShardStats,
 }
 
@@ -137,6 +147,7 @@ pub struct TableSizes {
     pub dirty: usize,
     pub sending: usize,
     pub offers_due: usize,
+    pub touched: usize,
 }
 
 impl Shard {
@@ -179,10 +190,14 @@ impl Shard {
             egress: Egress::new(now, config.unix_time),
             scratch: Vec::new(),
             events: VecDeque::new(),
+            announce: false,
+            room_events: VecDeque::new(),
+            touched: Vec::new(),
+            demands: Vec::new(),
             stats: ShardStats::default(),
+            began: now,
             config,
             rng,
-            policy: BuiltIn,
             hasher,
         }
     }
@@ -240,6 +255,7 @@ impl Shard {
         sending.append(&mut self.sending);
         self.sending = sending;
         self.egress.clear();
+        self.arm_views(now);
         for outgoing in self.farewells.drain(..) {
             out.transmit(outgoing.socket, outgoing.destination, &outgoing.contents);
         }
@@ -319,6 +335,7 @@ impl Shard {
             dirty: self.dirty.len(),
             sending: self.sending.len(),
             offers_due: self.offers_due.len(),
+            touched: self.touched.len(),
         }
     }
 
@@ -333,6 +350,7 @@ impl Shard {
         except: Option<ParticipantKey>,
         kind: &dyn Fn() -> EventKind,
     ) {
+        self.note(room, kind);
         let Some(room) = self.rooms.get(room) else {
             return;
         };

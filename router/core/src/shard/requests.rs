@@ -124,8 +124,11 @@ impl Shard {
             return Err(RequestError::Limit("participants".into()));
         };
         self.room_names.insert(name, room);
-        if let Some(room) = self.rooms.get_mut(room) {
-            room.participants.push(key);
+        if let Some(state) = self.rooms.get_mut(room) {
+            state.participants.push(key);
+            if state.participants.len() == 1 {
+                self.announce_opened(room);
+            }
         }
         self.clients.insert(client, key);
         self.stats.rooms = self.rooms.len() as u64;
@@ -161,7 +164,10 @@ impl Shard {
             .ok_or_else(|| RequestError::Limit("rooms".into()))
     }
 
-    fn participant_infos(&self, room: super::slab::RoomKey) -> Vec<crate::api::ParticipantInfo> {
+    pub(super) fn participant_infos(
+        &self,
+        room: super::slab::RoomKey,
+    ) -> Vec<crate::api::ParticipantInfo> {
         let Some(room) = self.rooms.get(room) else {
             return Vec::new();
         };
@@ -183,7 +189,11 @@ impl Shard {
             .collect()
     }
 
-    fn track_infos(&self, now: Instant, room: super::slab::RoomKey) -> Vec<crate::api::TrackInfo> {
+    pub(super) fn track_infos(
+        &self,
+        now: Instant,
+        room: super::slab::RoomKey,
+    ) -> Vec<crate::api::TrackInfo> {
         self.room_tracks(room)
             .into_iter()
             .filter_map(|key| Some(self.tracks.get(key)?.info(now)))
@@ -251,6 +261,9 @@ impl Shard {
             subscription.wish = wish;
         }
         self.choose_layer(now, subscription);
+        if let Some(room) = self.participants.get(key).map(|p| p.room) {
+            self.touch(room);
+        }
         Ok(())
     }
 

@@ -65,6 +65,11 @@ pub(crate) fn to_public<K: Key>(worker: WorkerId, key: K) -> u64 {
         | u64::from(key.slot())
 }
 
+/// The worker a public number is of.
+pub(crate) fn worker_of(id: u64) -> u8 {
+    (id >> (SLOT_BITS + GENERATION_BITS)) as u8
+}
+
 /// The key behind a public number; `None` if it is another worker's or malformed.
 pub(crate) fn from_public<K: Key>(worker: WorkerId, id: u64) -> Option<K> {
     if id >> (SLOT_BITS + GENERATION_BITS) != u64::from(worker.0) {

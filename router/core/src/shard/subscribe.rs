@@ -69,15 +69,18 @@ impl Shard {
             priority: 0,
             paused: false,
         };
+        let room = track.room;
+        let born = self.rooms.get(room).map_or(0, |room| room.view_sequence());
         let subscription = self
             .subscriptions
-            .insert_with(|_| Subscription::new(key, track_key, video, wish, first))?;
+            .insert_with(|_| Subscription::new(key, track_key, video, wish, first).born_at(born))?;
         track.subscriptions.push(subscription);
         self.participants
             .get_mut(key)?
             .subscriptions
             .push((track_key, subscription));
         self.stats.subscriptions = self.subscriptions.len() as u64;
+        self.touch(room);
         Some(subscription)
     }
 

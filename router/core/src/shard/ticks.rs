@@ -23,6 +23,7 @@ impl Shard {
                 Timer::Reports(key) => self.on_reports_timer(key),
                 Timer::Room(key) => self.on_room_timer(now, key),
                 Timer::Participant(key) => self.on_participant_timer(now, key),
+                Timer::View(key) => self.on_view_timer(now, key),
             }
         }
         self.due = due;
@@ -86,7 +87,7 @@ impl Shard {
             return;
         };
         room.timer = None;
-        let mut busy = false;
+        let (mut busy, mut reshaped) = (false, false);
         let mut speakers: Vec<(ParticipantId, u8)> = Vec::new();
         for track_key in self.room_tracks(key) {
             let Some(track) = self.tracks.get_mut(track_key) else {
@@ -96,6 +97,7 @@ impl Shard {
             for layer in &mut track.layers {
                 busy |= layer.history.prune(now);
             }
+            reshaped |= track.measure(now);
             match track.kind {
                 MediaKind::Audio => {
                     track.level.tick();
@@ -115,6 +117,7 @@ impl Shard {
                 }
             }
         }
+        self.fit_room(now, key, reshaped);
         let Some(room) = self.rooms.get_mut(key) else {
             return;
         };
@@ -126,6 +129,24 @@ impl Shard {
         }
         if changed {
             self.broadcast(key, None, &|| EventKind::Speakers(speakers.clone()));
+        }
+    }
+
+    /// Fits everybody's layers into what their networks carry, by what was just measured.
+    fn fit_room(&mut self, now: Instant, key: RoomKey, reshaped: bool) {
+        let Some(room) = self.rooms.get(key) else {
+            return;
+        };
+        let old = room.external.as_ref().is_some_and(|e| e.is_old(now));
+        for index in 0..room.participants.len() {
+            let room = self.rooms.get(key);
+            let participant = room.and_then(|room| room.participants.get(index).copied());
+            if let Some(participant) = participant {
+                self.fit_subscriber(now, participant);
+            }
+        }
+        if reshaped || old {
+            self.touch(key);
         }
     }
 

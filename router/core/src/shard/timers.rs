@@ -16,6 +16,8 @@ pub(crate) enum Timer {
     Room(RoomKey),
     /// A participant's report of dropped data.
     Participant(ParticipantKey),
+    /// A view of a room for its layer policy, or that policy's silence.
+    View(RoomKey),
 }
 
 /// The queue. Each owner keeps the time it is queued under in a slot of its own.

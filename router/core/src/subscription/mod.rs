@@ -1,8 +1,10 @@
 //! The delivery of one track to one participant.
 
+use std::sync::Arc;
+
 use str0m::media::{Mid, Pt};
 
-use crate::api::Wish;
+use crate::api::{Fit, Wish};
 use crate::layers::descriptor::Descriptor;
 use crate::layers::rewrite::{Arrival, Place, Rewriter};
 use crate::shard::slab::{ParticipantKey, TrackKey, TransportKey};
@@ -24,6 +26,18 @@ struct PayloadMap {
     to: Option<Pt>,
 }
 
+/// What a policy outside the core chose last.
+#[derive(Debug, Clone)]
+pub(crate) struct Chosen {
+    /// Spatial index at most; as chosen, whether or not it exists now.
+    pub(crate) spatial: u8,
+    /// Forward nothing.
+    pub(crate) paused: bool,
+    /// Name and version of the policy.
+    pub(crate) policy: Arc<str>,
+    pub(crate) reason: Box<str>,
+}
+
 /// One subscription.
 #[derive(Debug)]
 pub(crate) struct Subscription {
@@ -43,6 +57,16 @@ pub(crate) struct Subscription {
     epoch: u32,
     /// What the subscriber was last told.
     pub(crate) told: Option<u8>,
+    /// Sequence of the room's last view when it began: choices made from that one cannot mean it.
+    pub(crate) born: u64,
+    /// The last choice of a policy outside the core.
+    pub(crate) chosen: Option<Chosen>,
+    /// What the subscriber's network leaves room for; `None`: not measured.
+    pub(crate) fit: Option<Fit>,
+    /// Spatial index that the policy in force wants; `None`: nothing.
+    pub(crate) wanted: Option<u8>,
+    /// Nothing is forwarded, by decision of the policy or for want of room.
+    held: bool,
 }
 
 /// What to do with a packet.
@@ -77,7 +101,37 @@ impl Subscription {
             target: None,
             epoch: 0,
             told: None,
+            born: 0,
+            chosen: None,
+            fit: None,
+            wanted: None,
+            held: false,
         }
+    }
+
+    /// With the sequence of the room's last view.
+    pub(crate) fn born_at(mut self, view: u64) -> Self {
+        self.born = view;
+        self
+    }
+
+    /// Whether nothing is to be forwarded now, by the client's wish or otherwise.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.wish.paused || self.held
+    }
+
+    /// Whether [`Subscription::hold`] holds it back.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// Holds it back, or lets it go on at a keyframe. True if that is news.
+    pub(crate) fn hold(&mut self, held: bool) -> bool {
+        let news = std::mem::replace(&mut self.held, held) != held;
+        if held && news {
+            self.suspend();
+        }
+        news
     }
 
     /// Takes a section into use. A stream already running there goes on where it was.
@@ -109,7 +163,7 @@ impl Subscription {
 
     /// Whether a packet of a layer is for this subscription now.
     pub(crate) fn judge(&self, layer: u8, epoch: u32, keyframe: bool) -> Verdict {
-        if self.wish.paused {
+        if self.is_paused() {
             return Verdict::Skip;
         }
         let continues = self.current == Some(layer) && self.epoch == epoch;
@@ -155,7 +209,7 @@ impl Subscription {
 
     /// Whether a keyframe of the target is needed before anything (else) is forwarded.
     pub(crate) fn needs_keyframe(&self, epoch_of: impl Fn(u8) -> Option<u32>) -> Option<u8> {
-        if !self.video || self.outlet.is_none() || self.wish.paused {
+        if !self.video || self.outlet.is_none() || self.is_paused() {
             return None;
         }
         let target = self.target?;

@@ -65,3 +65,17 @@ fn video_switches_at_keyframes_of_the_target_only() {
     video.wish.paused = true;
     assert_eq!(video.judge(0, 1, true), Verdict::Skip);
 }
+
+#[test]
+fn what_is_held_back_goes_on_at_a_keyframe() {
+    let mut video = subscription(true);
+    video.target = Some(1);
+    video.switch(1, 1, &arrival(start()), None);
+    assert!(video.hold(true));
+    assert!(!video.hold(true), "no news");
+    assert_eq!(video.current, None, "nothing is forwarded");
+    assert_eq!(video.judge(1, 1, true), Verdict::Skip);
+    assert!(video.hold(false));
+    assert_eq!(video.judge(1, 1, false), Verdict::Skip);
+    assert_eq!(video.judge(1, 1, true), Verdict::Switch);
+}

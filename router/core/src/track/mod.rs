@@ -10,7 +10,7 @@ use str0m::media::{Mid, Pt, Rid};
 use crate::api::{LayerInfo, MediaKind, Source, TrackInfo};
 use crate::id::{ParticipantId, TrackId};
 use crate::layers::Layer;
-use crate::policy::LayerView;
+use crate::policy::{LayerView, Views};
 use crate::shard::slab::{ParticipantKey, RoomKey, SubscriptionKey, TransportKey};
 use level::Level;
 
@@ -44,6 +44,8 @@ pub(crate) struct Track {
     pub(crate) format: Option<PayloadFormat>,
     pub(crate) level: Level,
     pub(crate) subscriptions: Vec<SubscriptionKey>,
+    /// Its layers when they were last measured.
+    seen: Views,
 }
 
 /// What a new track is made of.
@@ -88,6 +90,7 @@ impl Track {
             format: None,
             level: Level::default(),
             subscriptions: Vec::new(),
+            seen: Views::default(),
         }
     }
 
@@ -150,15 +153,36 @@ impl Track {
     }
 
     /// Layers as a policy sees them, smallest first.
-    pub(crate) fn views(&self, now: Instant) -> Vec<LayerView> {
-        self.order
+    pub(crate) fn views(&self, now: Instant) -> Views {
+        let layers = self.order.iter();
+        let layers = layers.filter_map(|index| self.layers.get(usize::from(*index)));
+        Views::collect(layers.map(|layer| LayerView {
+            active: layer.is_active(now),
+            size: layer.size,
+            bps: layer.measured_bps(),
+        }))
+    }
+
+    /// Bits per second of all layers as last measured.
+    pub(crate) fn measured_bps(&self) -> u32 {
+        let each = self.layers.iter().map(Layer::measured_bps);
+        each.fold(0, u32::saturating_add)
+    }
+
+    /// Measures every layer anew. True if one fell silent, came back or has another size since the last
+    /// time.
+    pub(crate) fn measure(&mut self, now: Instant) -> bool {
+        for layer in &mut self.layers {
+            layer.bitrate_bps(now);
+        }
+        let views = self.views(now);
+        let seen = std::mem::replace(&mut self.seen, views);
+        let shape = |view: &LayerView| (view.active, view.size);
+        !views
+            .all()
             .iter()
-            .filter_map(|index| self.layers.get(usize::from(*index)))
-            .map(|layer| LayerView {
-                active: layer.is_active(now),
-                size: layer.size,
-            })
-            .collect()
+            .map(shape)
+            .eq(seen.all().iter().map(shape))
     }
 
     /// Breaks continuity of every layer: subscribers go on from a keyframe.
@@ -176,10 +200,14 @@ impl Track {
             .enumerate()
             .filter_map(|(spatial, index)| {
                 let layer = self.layers.get(usize::from(*index))?;
+                let (width, height) = layer.size.unwrap_or_default();
                 Some(LayerInfo {
                     spatial: spatial as u8,
                     temporal: 0,
                     rid: layer.rid.map(|rid| rid.to_string()),
+                    width,
+                    height,
+                    fps: layer.measured_fps(),
                     bitrate_bps: layer.measured_bps(),
                     active: layer.is_active(now),
                 })

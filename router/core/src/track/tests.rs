@@ -49,7 +49,7 @@ fn without_sizes_bit_rates_that_clearly_differ_decide() {
     for (layer, bytes) in [(0, 1_000), (1, 300), (2, 80)] {
         for step in 0..150 {
             let at = now + std::time::Duration::from_millis(10 * step);
-            reversed.layers[layer].on_packet(at, layer as u32, step, bytes);
+            reversed.layers[layer].on_packet(at, layer as u32, (step, 0), bytes);
         }
     }
     let at = now + std::time::Duration::from_millis(1_600);

@@ -5,6 +5,7 @@ pub(crate) mod channels;
 pub(crate) mod credentials;
 pub(crate) mod dtls;
 pub(crate) mod lines;
+pub(crate) mod network;
 pub(crate) mod sdp;
 pub(crate) mod streams;
 
@@ -33,6 +34,7 @@ use crate::shard::bucket::Bucket;
 use crate::shard::slab::ParticipantKey;
 use channels::Channels;
 use lines::Lines;
+use network::Network;
 use streams::Streams;
 
 /// What all transports of a shard are made with.
@@ -158,6 +160,8 @@ pub(crate) struct Transport {
     pub(crate) lines: Lines,
     /// Subscribing: RTP and RTCP.
     pub(crate) sender: Option<Box<Sender>>,
+    /// Subscribing: what the way to the client carries.
+    pub(crate) network: Network,
     pub(crate) channels: Channels,
 }
 
@@ -204,6 +208,7 @@ impl Transport {
             streams: Streams::new(hasher),
             lines: Lines::default(),
             sender,
+            network: Network::default(),
             channels: Channels::default(),
         }
     }

@@ -1,6 +1,7 @@
 mod browsers;
 mod data;
 mod egress;
+mod layers;
 mod media;
 mod negotiation;
 mod receiving;
