@@ -8,6 +8,7 @@ mod directory;
 mod gateway;
 mod policies;
 mod rate;
+mod rules;
 mod run;
 mod session;
 pub mod telemetry;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc as std_mpsc;
 
-use rillway_core::api::Event;
+use rillway_core::api::{Event, RoomEvent};
 use rillway_core::id::WorkerId;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::LocalSet;
@@ -17,9 +17,10 @@ use crate::config::Config;
 use crate::directory::MemoryDirectory;
 use crate::gateway::{Accepted, Gateway, Route};
 use crate::policies::{self, Policies, PoliciesError};
+use crate::rules::{RuleSet, Rules};
 use crate::session::{self, Authenticator, Clients, Control, Phase, SignalingFactory};
 use crate::telemetry;
-use crate::telemetry::metrics::{GatewayRecorder, Registry};
+use crate::telemetry::metrics::{GatewayRecorder, Registry, RulesRecorder};
 use crate::worker::Worker;
 
 use super::drain::{self, Drain};
@@ -78,6 +79,7 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     } = deciders(&config, &registry).await.map_err(refused)?;
     workers.iter().for_each(log_worker);
     let recorder = registry.gateway();
+    let recorders = (recorder.clone(), registry.rules());
     log_listeners(&listener, metrics.as_ref());
     if let Some(metrics) = metrics {
         let metrics = tokio::net::TcpListener::from_std(metrics).map_err(start)?;
@@ -85,7 +87,7 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     }
     let (phase, phase_seen) = watch::channel(Phase::Serving);
     let alive = Arc::new(AtomicUsize::new(workers.len()));
-    let control = control(&config, &workers, authenticator, &phase_seen, &recorder);
+    let control = control(&config, &workers, authenticator, &phase_seen, recorders);
     let control = Rc::new(control);
     let all_ended = Rc::new(Notify::new());
     let watch = |id| WorkerWatch {
@@ -98,6 +100,7 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     let threads = workers
         .into_iter()
         .map(|worker| {
+            tokio::task::spawn_local(follow_rooms(control.rules.clone(), worker.rooms));
             tokio::task::spawn_local(dispatch(watch(worker.id), worker.events));
             worker.thread
         })
@@ -132,18 +135,21 @@ fn control(
     workers: &[Worker],
     authenticator: Box<dyn Authenticator>,
     phase: &watch::Receiver<Phase>,
-    recorder: &GatewayRecorder,
+    (recorder, rules): (GatewayRecorder, RulesRecorder),
 ) -> Control {
+    let queues: Vec<_> = workers.iter().map(|w| w.requests.clone()).collect();
+    let rules = Rules::new(RuleSet::default(), queues.clone(), rules);
     Control {
         directory: Box::new(MemoryDirectory::new(workers.iter().map(|w| w.id))),
-        workers: workers.iter().map(|w| w.requests.clone()).collect(),
+        workers: queues,
         clients: Clients::default(),
+        rules: Rc::new(rules),
         authenticator,
         facts: settings::join_facts(config),
         phase: phase.clone(),
         join_timeout: session::JOIN_TIMEOUT,
         idle_time: session::IDLE_TIME,
-        recorder: recorder.clone(),
+        recorder,
     }
 }
 
@@ -257,12 +263,20 @@ struct WorkerWatch {
     phase: watch::Receiver<Phase>,
 }
 
+/// Hands a worker's events about rooms to their policies.
+async fn follow_rooms(rules: Rc<Rules>, mut events: mpsc::Receiver<RoomEvent>) {
+    while let Some(event) = events.recv().await {
+        rules.on_event(event);
+    }
+}
+
 /// Hands a worker's events to its clients, and tells them when the worker ends.
 async fn dispatch(watch: WorkerWatch, mut events: mpsc::Receiver<Event>) {
     while let Some(event) = events.recv().await {
         watch.control.clients.deliver(event);
     }
     watch.control.directory.worker_ended(watch.id);
+    watch.control.rules.worker_ended(watch.id);
     let clients = watch.control.clients.worker_ended(watch.id);
     let left = watch
         .alive
@@ -295,6 +309,11 @@ mod tests {
             directory: Box::new(directory),
             workers: Vec::new(),
             clients: Clients::default(),
+            rules: Rc::new(Rules::new(
+                RuleSet::default(),
+                Vec::new(),
+                Registry::new().rules(),
+            )),
             authenticator: Box::new(Open),
             facts: JoinFacts {
                 limits: Limits {

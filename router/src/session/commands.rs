@@ -7,6 +7,8 @@ use rillway_plugin_sdk::authentication::Attempt;
 use rillway_plugin_sdk::signaling::{Action, Command, FailureCode, Frame, Input};
 use rillway_plugin_sdk::types::{Denial, ParticipantId};
 
+use crate::rules::Outcome;
+
 use super::auth::random_identity;
 use super::clients::RelayError;
 use super::member::{Member, Membership};
@@ -84,10 +86,7 @@ impl Session {
             // This version knows no extension.
             Action::Extension(_) => None,
             Action::SendTo(to, frame) => Some(self.relay(reference, to, frame)),
-            Action::RequestRecording(_) => {
-                let message = "this router does not record yet";
-                Some(failed(reference, FailureCode::Unavailable, message))
-            }
+            Action::RequestRecording(start) => self.request_recording(reference, start),
             about_room => self.request(reference, about_room),
         })
     }
@@ -99,6 +98,44 @@ impl Session {
                 .map_err(|_| End::Abort(Close::new(close::EXCESS, "the client reads too slowly"))),
             Client::Http(_) => Err(self.fault(&PluginFault::Misused("a frame over HTTP"))),
         }
+    }
+
+    fn request_recording(&mut self, reference: u64, start: bool) -> Option<Input> {
+        let Membership::Inside(member) = &self.membership else {
+            return Some(failed(reference, FailureCode::WrongState, "not in a room"));
+        };
+        if !self
+            .grant
+            .as_ref()
+            .is_some_and(|grant| grant.record_control)
+        {
+            let message = "the grant does not allow control of the recording";
+            return Some(failed(reference, FailureCode::Forbidden, message));
+        }
+        if self.recording.is_some() {
+            let message = "a recording request is under way";
+            return Some(failed(reference, FailureCode::WrongState, message));
+        }
+        match member.request_recording(start) {
+            Ok(outcome) => {
+                self.recording = Some((reference, outcome));
+                None
+            }
+            Err(problem) => Some(unavailable(reference, problem)),
+        }
+    }
+
+    /// The recording policy has decided; `None`: it was lost before it did.
+    pub(super) fn recorded(&mut self, outcome: Option<Outcome>) {
+        let Some((reference, _)) = self.recording.take() else {
+            return;
+        };
+        let lost = Err("the recording policy failed");
+        let input = match outcome.unwrap_or(lost) {
+            Ok(()) => Input::Done { reference },
+            Err(problem) => unavailable(reference, problem),
+        };
+        self.input(input);
     }
 
     fn relay(&self, reference: u64, to: ParticipantId, frame: Frame) -> Input {

@@ -7,9 +7,10 @@ use rillway_core::api::{Action, Request};
 use rillway_core::id::{ClientId, ParticipantId, Reference};
 use rillway_plugin_sdk::signaling::Frame;
 use rillway_plugin_sdk::types::Grant;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::directory::Lease;
+use crate::rules::Outcome;
 use crate::worker::ToWorker;
 
 use super::clients::{Company, Mailbox, RelayError};
@@ -32,9 +33,12 @@ pub(super) enum Membership {
 
 impl Membership {
     /// The worker has confirmed the place.
-    pub(super) fn joined(&mut self) {
+    pub(super) fn joined(&mut self, me: ParticipantId) {
         *self = match std::mem::replace(self, Membership::Outside) {
-            Membership::Joining { member, .. } => Membership::Inside(member),
+            Membership::Joining { mut member, .. } => {
+                member.me = Some(me);
+                Membership::Inside(member)
+            }
             other => other,
         };
     }
@@ -77,6 +81,9 @@ pub(super) struct Member {
     client: ClientId,
     lease: Lease,
     mailbox: Mailbox,
+    room: Box<str>,
+    /// Who it is, once the worker said so.
+    me: Option<ParticipantId>,
     asked_at: Instant,
     connected: bool,
     expires_at_ms: Option<u64>,
@@ -108,6 +115,8 @@ impl Member {
             client,
             lease,
             mailbox,
+            room: grant.room.as_str().into(),
+            me: None,
             asked_at: Instant::now(),
             connected: false,
             expires_at_ms: grant.expires_at_ms,
@@ -140,6 +149,18 @@ impl Member {
                 mpsc::error::TrySendError::Full(_) => "the media worker is overloaded",
                 mpsc::error::TrySendError::Closed(_) => "the media worker has ended",
             })
+    }
+
+    /// Asks the room's recording policy to start or stop.
+    ///
+    /// # Errors
+    /// What is in the way, for people.
+    pub(super) fn request_recording(
+        &self,
+        start: bool,
+    ) -> Result<oneshot::Receiver<Outcome>, &'static str> {
+        let me = self.me.ok_or("not in a room")?;
+        self.control.rules.request_recording(&self.room, me, start)
     }
 
     /// Hands a frame to another client of the same plugin in this room.

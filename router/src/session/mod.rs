@@ -24,10 +24,11 @@ use rillway_core::api::{Action as CoreAction, EventKind, Request, TransportState
 use rillway_core::id::{ClientId, Reference, WorkerId};
 use rillway_plugin_sdk::signaling::{FailureCode, Input};
 use rillway_plugin_sdk::types::{Denial, Grant, ParticipantId};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::directory::Directory;
 use crate::rate::Bucket;
+use crate::rules::{Outcome, Rules};
 use crate::telemetry::metrics::{GatewayRecorder, Reject};
 use crate::worker::ToWorker;
 
@@ -43,7 +44,9 @@ pub(crate) use connection::{
 };
 pub(crate) use factory::{PluginFault, SignalingFactory, SignalingInstance};
 pub(crate) use requests::{ANSWER_TIME, IDLE_TIME};
-pub(crate) use translate::JoinFacts;
+pub(crate) use translate::{
+    JoinFacts, participant as participant_for_plugins, track as track_for_plugins,
+};
 
 pub(crate) use clients::Mail;
 use connection::{Outbox, Way};
@@ -83,6 +86,8 @@ pub(crate) struct Control {
     pub(crate) workers: Vec<mpsc::Sender<ToWorker>>,
     /// Clients in rooms.
     pub(crate) clients: Clients,
+    /// Policies of rooms.
+    pub(crate) rules: Rc<Rules>,
     /// Who may join.
     pub(crate) authenticator: Box<dyn Authenticator>,
     /// What joining clients are told.
@@ -150,6 +155,7 @@ pub(crate) async fn run(
         grant: None,
         membership: Membership::Outside,
         authenticating: None,
+        recording: None,
         tick: None,
         phase,
         draining_told: false,
@@ -224,6 +230,8 @@ struct Session {
     grant: Option<Grant>,
     membership: Membership,
     authenticating: Option<Authenticating>,
+    /// The recording request under way: its command, and the policy's answer.
+    recording: Option<(u64, oneshot::Receiver<Outcome>)>,
     tick: Option<tokio::time::Interval>,
     phase: watch::Receiver<Phase>,
     draining_told: bool,
@@ -245,6 +253,8 @@ enum Wake {
     Incoming(Option<Incoming>),
     Mail(Option<Mail>),
     Decided(Result<Grant, Denial>),
+    /// The recording policy answered, or was lost.
+    Recording(Option<Outcome>),
     Tick,
     Member,
     Phase,
@@ -337,6 +347,7 @@ impl Session {
             incoming,
             membership,
             authenticating,
+            recording,
             tick,
             phase,
             ..
@@ -345,6 +356,7 @@ impl Session {
             incoming = incoming.recv() => Wake::Incoming(incoming),
             wake = membership.wake() => wake,
             decision = decided(authenticating) => Wake::Decided(decision),
+            outcome = recorded(recording) => Wake::Recording(outcome),
             () = ticked(tick) => Wake::Tick,
             () = changed(phase) => Wake::Phase,
             () = member::sleep_until(idle) => Wake::Idle,
@@ -375,6 +387,7 @@ impl Session {
                 return Err(End::Abort(close));
             }
             Wake::Decided(decision) => self.decided(decision),
+            Wake::Recording(outcome) => self.recorded(outcome),
             Wake::Tick => self.input(Input::Tick),
             Wake::Member => self.member_timer(),
             Wake::Phase => return self.phase_changed(),
@@ -407,7 +420,9 @@ impl Session {
 
     fn event(&mut self, event: EventKind) {
         match (&event, &mut self.membership) {
-            (EventKind::Joined { .. }, Membership::Joining { .. }) => self.membership.joined(),
+            (EventKind::Joined { me, .. }, Membership::Joining { .. }) => {
+                self.membership.joined(me.id);
+            }
             (EventKind::Failed { .. }, Membership::Joining { .. })
             | (EventKind::Removed { .. }, _) => self.membership = Membership::Outside,
             (
@@ -499,6 +514,14 @@ impl Session {
 async fn decided(authenticating: &mut Option<Authenticating>) -> Result<Grant, Denial> {
     match authenticating {
         Some(asked) => (&mut asked.decision).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The answer to the recording request under way; never, if there is none.
+async fn recorded(asked: &mut Option<(u64, oneshot::Receiver<Outcome>)>) -> Option<Outcome> {
+    match asked {
+        Some((_, outcome)) => outcome.await.ok(),
         None => std::future::pending().await,
     }
 }

@@ -11,7 +11,10 @@ use tokio::task::LocalSet;
 
 use super::*;
 use crate::directory::MemoryDirectory;
+use crate::rules::RuleSet;
 use crate::telemetry::metrics::Registry;
+
+mod recording;
 
 pub(super) type Script = Box<dyn FnMut(&Input) -> Vec<Action>>;
 
@@ -47,16 +50,21 @@ impl SignalingInstance for Scripted {
     }
 }
 
-/// Grants what [`Open`] does, for a while.
-struct Expiring(Option<u64>);
+/// Grants what [`Open`] does, for a while, and control of the recording or not.
+struct Expiring {
+    grant_ms: Option<u64>,
+    record_control: bool,
+}
 
 impl Authenticator for Expiring {
     fn authenticate(&self, attempt: Attempt) -> LocalBoxFuture<'static, Result<Grant, Denial>> {
-        let expires_at_ms = self.0.map(|after| now_ms() + after);
+        let expires_at_ms = self.grant_ms.map(|after| now_ms() + after);
+        let record_control = self.record_control;
         let open = Open.authenticate(attempt);
         Box::pin(async move {
             open.await.map(|grant| Grant {
                 expires_at_ms,
+                record_control,
                 ..grant
             })
         })
@@ -68,6 +76,8 @@ pub(super) struct Setup {
     pub(super) join_timeout: Duration,
     pub(super) grant_ms: Option<u64>,
     pub(super) idle_time: Duration,
+    pub(super) rules: RuleSet,
+    pub(super) record_control: bool,
 }
 
 impl Default for Setup {
@@ -77,6 +87,8 @@ impl Default for Setup {
             join_timeout: Duration::from_secs(60),
             grant_ms: None,
             idle_time: IDLE_TIME,
+            rules: RuleSet::default(),
+            record_control: true,
         }
     }
 }
@@ -108,9 +120,17 @@ pub(super) fn control(
 ) -> Control {
     Control {
         directory: Box::new(directory.clone()),
-        workers: vec![queue],
+        workers: vec![queue.clone()],
         clients: Clients::default(),
-        authenticator: Box::new(Expiring(setup.grant_ms)),
+        rules: Rc::new(Rules::new(
+            setup.rules.clone(),
+            vec![queue],
+            Registry::new().rules(),
+        )),
+        authenticator: Box::new(Expiring {
+            grant_ms: setup.grant_ms,
+            record_control: setup.record_control,
+        }),
         facts: JoinFacts {
             limits: LIMITS,
             ice_servers: Vec::new(),
@@ -178,7 +198,7 @@ impl Stage {
         std::iter::from_fn(|| self.requests.try_recv().ok())
             .map(|message| match message {
                 ToWorker::Request(request) => request,
-                ToWorker::Stop => panic!("sessions stop no worker"),
+                other => panic!("sessions send no {other:?}"),
             })
             .collect()
     }

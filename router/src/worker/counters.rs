@@ -8,6 +8,7 @@ use rillway_ring::DriverStats;
 use crate::telemetry::metrics::{self as telemetry, LoopStats, WorkerRecorder};
 
 use super::backlog::BacklogStats;
+use super::rooms::RoomsStats;
 use super::transmit::TransmitStats;
 
 /// Upper bounds of the turn-time buckets, microseconds; the last bucket is open.
@@ -102,6 +103,8 @@ pub(crate) struct WorkerStats {
     pub(crate) transmit: TransmitStats,
     /// Events that were not delivered.
     pub(crate) backlog: BacklogStats,
+    /// Events about rooms that were not delivered.
+    pub(crate) rooms: RoomsStats,
     /// Share of the last period spent in turns, 0 to 1.
     pub(crate) busy_ratio: f64,
     /// Requests waiting now.
@@ -116,7 +119,8 @@ impl WorkerStats {
             requests: self.turn.requests,
             requests_waiting: self.requests_waiting,
             events: self.turn.events,
-            events_dropped: self.backlog.dropped,
+            events_dropped: self.backlog.dropped + self.rooms.dropped,
+            rooms_lost: self.rooms.lost,
             clients_lost: self.backlog.clients_lost,
             send_dropped_full: self.transmit.dropped_full,
             send_dropped_unsendable: self.transmit.dropped_invalid,

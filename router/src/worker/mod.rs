@@ -7,6 +7,7 @@
 mod backlog;
 mod counters;
 pub(crate) mod interfaces;
+mod rooms;
 mod transmit;
 mod turn;
 
@@ -18,7 +19,7 @@ use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
 
-use rillway_core::api::Event;
+use rillway_core::api::{Event, RoomEvent};
 use rillway_core::id::WorkerId;
 use rillway_core::limits::Limits;
 use rillway_core::{Shard, ShardConfig};
@@ -37,6 +38,9 @@ const REQUESTS_MAX: usize = 1_024;
 
 /// Events waiting for the control thread at most; more wait in the worker's backlog.
 const EVENTS_MAX: usize = 4_096;
+
+/// Events about rooms waiting for the control thread at most; more wait in the worker.
+const ROOM_EVENTS_MAX: usize = 1_024;
 
 /// How a worker is set up.
 pub(crate) struct Settings {
@@ -66,8 +70,10 @@ pub(crate) struct Worker {
     pub(crate) chosen: Chosen,
     /// To it.
     pub(crate) requests: mpsc::Sender<ToWorker>,
-    /// From it.
+    /// From it, for its clients.
     pub(crate) events: mpsc::Receiver<Event>,
+    /// From it, about its rooms.
+    pub(crate) rooms: mpsc::Receiver<RoomEvent>,
     /// Its thread.
     pub(crate) thread: JoinHandle<()>,
 }
@@ -114,6 +120,7 @@ pub(crate) struct Starting {
     ready: std_mpsc::Receiver<Result<Ready, StartError>>,
     requests: mpsc::Sender<ToWorker>,
     events: mpsc::Receiver<Event>,
+    rooms: mpsc::Receiver<RoomEvent>,
     thread: JoinHandle<()>,
 }
 
@@ -143,12 +150,14 @@ pub(crate) fn start(settings: Settings, recorder: WorkerRecorder) -> Result<Star
     let (ready_sender, ready) = std_mpsc::channel();
     let (requests, requests_receiver) = mpsc::channel(REQUESTS_MAX);
     let (events_sender, events) = mpsc::channel(EVENTS_MAX);
+    let (rooms_sender, rooms) = mpsc::channel(ROOM_EVENTS_MAX);
     let start = ThreadStart {
         settings,
         seed,
         ready: ready_sender,
         requests: requests_receiver,
         events: events_sender,
+        rooms: rooms_sender,
         recorder,
     };
     let thread = std::thread::Builder::new()
@@ -160,6 +169,7 @@ pub(crate) fn start(settings: Settings, recorder: WorkerRecorder) -> Result<Star
         ready,
         requests,
         events,
+        rooms,
         thread,
     })
 }
@@ -179,6 +189,7 @@ impl Starting {
             chosen: ready.chosen,
             requests: self.requests,
             events: self.events,
+            rooms: self.rooms,
             thread: self.thread,
         })
     }
@@ -190,6 +201,7 @@ struct ThreadStart {
     ready: std_mpsc::Sender<Result<Ready, StartError>>,
     requests: mpsc::Receiver<ToWorker>,
     events: mpsc::Sender<Event>,
+    rooms: mpsc::Sender<RoomEvent>,
     recorder: WorkerRecorder,
 }
 
@@ -287,7 +299,8 @@ async fn open_and_run(start: ThreadStart, chosen: Chosen) -> io::Result<()> {
             .unwrap_or_default(),
         seed: start.seed,
     };
-    let shard = Shard::new(config, Instant::now());
+    let mut shard = Shard::new(config, Instant::now());
+    shard.announce_rooms();
     let ready = Ready {
         addresses,
         advertised,
@@ -301,6 +314,7 @@ async fn open_and_run(start: ThreadStart, chosen: Chosen) -> io::Result<()> {
         shard,
         requests: start.requests,
         backlog: backlog::Backlog::new(start.events),
+        rooms: rooms::Rooms::new(start.rooms),
         recorder: start.recorder,
     })
     .await

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use rillway_core::Shard;
-use rillway_core::api::{Action, Request};
+use rillway_core::api::{Action, Request, RoomOrder};
 use rillway_core::id::{ClientId, Reference};
 use rillway_ring::{Receiver, UdpDriver};
 use tokio::sync::mpsc;
@@ -22,6 +22,7 @@ use crate::telemetry::metrics::WorkerRecorder;
 
 use super::backlog::Backlog;
 use super::counters::{TurnStats, WorkerStats};
+use super::rooms::Rooms;
 use super::transmit::RunBuffer;
 
 /// Datagrams one turn receives at least: less would waste the batching the turn exists for.
@@ -45,6 +46,8 @@ const BACKLOG_PERIOD: Duration = Duration::from_millis(5);
 pub(crate) enum ToWorker {
     /// A client's request.
     Request(Request),
+    /// What the rules of a room want.
+    Room(RoomOrder),
     /// Flush and end.
     Stop,
 }
@@ -55,6 +58,7 @@ pub(crate) struct Turns<D: UdpDriver> {
     pub(crate) shard: Shard,
     pub(crate) requests: mpsc::Receiver<ToWorker>,
     pub(crate) backlog: Backlog,
+    pub(crate) rooms: Rooms,
     pub(crate) recorder: WorkerRecorder,
 }
 
@@ -142,7 +146,7 @@ impl<D: UdpDriver> Loop<D> {
         if let Some(timeout) = self.turns.shard.poll_timeout() {
             deadline = deadline.min(timeout);
         }
-        if self.turns.backlog.is_waiting() {
+        if self.turns.backlog.is_waiting() || self.turns.rooms.is_waiting() {
             deadline = deadline.min(Instant::now() + BACKLOG_PERIOD);
         }
         deadline
@@ -212,6 +216,10 @@ impl<D: UdpDriver> Loop<D> {
                     self.stats.requests += 1;
                     self.turns.shard.handle_request(now, request);
                 }
+                ToWorker::Room(order) => {
+                    self.stats.requests += 1;
+                    self.turns.shard.handle_order(now, order);
+                }
                 ToWorker::Stop => {
                     self.stopping = true;
                     return;
@@ -230,6 +238,14 @@ impl<D: UdpDriver> Loop<D> {
             if let Some(client) = self.turns.backlog.push(event) {
                 self.remove(now, client);
             }
+        }
+        if self.turns.rooms.is_waiting() {
+            for room in self.turns.rooms.drain() {
+                self.turns.shard.announce_again(now, room);
+            }
+        }
+        while let Some(event) = self.turns.shard.poll_room_event() {
+            self.turns.rooms.push(event);
         }
     }
 
@@ -268,6 +284,7 @@ impl<D: UdpDriver> Loop<D> {
             shard: *self.turns.shard.stats(),
             transmit: self.runs.stats(),
             backlog: self.turns.backlog.stats(),
+            rooms: self.turns.rooms.stats(),
             busy_ratio: if elapsed > 0.0 {
                 (busy / elapsed).clamp(0.0, 1.0)
             } else {

@@ -109,6 +109,9 @@ pub const STATUS_CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 /// States of a transport, in the order of `ShardStats::transports`.
 pub const TRANSPORT_STATES: [&str; 4] = ["new", "connecting", "connected", "disconnected"];
 
+/// What becomes of a recording policy's order.
+pub const RECORDING_ORDER_RESULTS: [&str; 3] = ["no_recorder", "refused", "idle"];
+
 /// First parts of a table of names with labels.
 const fn names<const N: usize>(pairs: &[(DropCause, &'static str); N]) -> [&'static str; N] {
     let mut names = [""; N];
@@ -169,6 +172,19 @@ metrics! {
     /// Time from a client's wish to join to its first connected transport.
     JOIN_TIME Histogram "rillway_join_seconds" "seconds" [];
 
+    /// Rooms that have a layer or recording policy of their own now.
+    RULE_ROOMS Gauge "rillway_rule_rooms" "rooms" [];
+    /// Times a room lost the instance of its policy by a fault: the built-in one selects layers then, and nothing new is recorded.
+    RULE_FAULTS Counter "rillway_rule_faults_total" "faults" [
+        Label { name: "kind", values: Values::Of(&["layers", "recording"]) }
+    ];
+    /// Answers of layer policies dropped because the worker's queue was full.
+    LAYER_ANSWERS_DROPPED Counter "rillway_layer_answers_dropped_total" "answers" [];
+    /// Orders of recording policies: `no_recorder` (valid, but this router cannot record), `refused` (no such track, or a bad name), `idle` (to stop what is not recorded).
+    RECORDING_ORDERS Counter "rillway_recording_orders_total" "orders" [
+        Label { name: "result", values: Values::Of(&RECORDING_ORDER_RESULTS) }
+    ];
+
     /// Always 1; its labels say which UDP driver the worker uses and whether it was asked for (`configured`), proved by a test run (`probed`) or taken because io_uring is not available (`fallback`).
     DRIVER_INFO Gauge "rillway_worker_driver_info" "one" [
         WORKER,
@@ -191,6 +207,9 @@ metrics! {
     EVENTS_DROPPED Counter "rillway_worker_events_dropped_total" "events" [WORKER];
     /// Clients given up because an indispensable event had no room.
     CLIENTS_LOST Counter "rillway_worker_clients_lost_total" "clients" [WORKER];
+
+    /// Rooms whose rules (layer selection, recording) had to start anew because an event had no room.
+    ROOMS_LOST Counter "rillway_worker_rooms_lost_total" "rooms" [WORKER];
 
     /// Datagrams received.
     UDP_RECEIVED Counter "rillway_udp_received_datagrams_total" "datagrams" [WORKER];
@@ -243,6 +262,16 @@ metrics! {
     DATA_FORWARDED Counter "rillway_data_messages_forwarded_total" "messages" [WORKER];
     /// Data messages dropped at a bound.
     DATA_DROPPED Counter "rillway_data_messages_dropped_total" "messages" [WORKER];
+
+    /// Views of rooms made for layer policies.
+    LAYER_VIEWS Counter "rillway_layer_views_total" "views" [WORKER];
+    /// Choices of layer policies: `applied`, `refused` (about nobody or nothing in the room), `stale` (made from a view that counts no more).
+    LAYER_CHOICES Counter "rillway_layer_choices_total" "choices" [
+        WORKER,
+        Label { name: "result", values: Values::Of(&["applied", "refused", "stale"]) }
+    ];
+    /// Times the built-in layer policy took over a room because its own failed or was silent.
+    LAYER_FALLBACKS Counter "rillway_layer_fallbacks_total" "times" [WORKER];
 
     /// Rooms now.
     ROOMS Gauge "rillway_rooms" "rooms" [WORKER];

@@ -32,7 +32,7 @@ fn worker(registry: &Registry, index: u16) -> WorkerRecorder {
 /// A router of two workers.
 fn registry() -> Registry {
     let registry = Registry::new();
-    let _gateway = registry.gateway();
+    let (_gateway, _rules) = (registry.gateway(), registry.rules());
     for index in 0..2 {
         worker(&registry, index).driver("mmsg", "fallback");
     }

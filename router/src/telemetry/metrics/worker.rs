@@ -23,6 +23,8 @@ pub struct LoopStats {
     pub events_dropped: u64,
     /// Clients given up.
     pub clients_lost: u64,
+    /// Rooms whose rules had to start anew.
+    pub rooms_lost: u64,
     /// Datagrams dropped because the send queue was full.
     pub send_dropped_full: u64,
     /// Datagrams dropped because they cannot be sent.
@@ -46,6 +48,7 @@ const LOOP: &[Read<LoopStats>] = &[
     (&table::EVENTS, &[], |s| s.events),
     (&table::EVENTS_DROPPED, &[], |s| s.events_dropped),
     (&table::CLIENTS_LOST, &[], |s| s.clients_lost),
+    (&table::ROOMS_LOST, &[], |s| s.rooms_lost),
     (&table::UDP_SEND_DROPPED, &["queue_full"], |s| {
         s.send_dropped_full
     }),
@@ -83,6 +86,13 @@ const SHARD: &[Read<ShardStats>] = &[
     }),
     (&table::DATA_FORWARDED, &[], |s| s.data_forwarded),
     (&table::DATA_DROPPED, &[], |s| s.data_dropped),
+    (&table::LAYER_VIEWS, &[], |s| s.layer_views),
+    (&table::LAYER_CHOICES, &["applied"], |s| s.layer_choices),
+    (&table::LAYER_CHOICES, &["refused"], |s| {
+        s.layer_choices_refused
+    }),
+    (&table::LAYER_CHOICES, &["stale"], |s| s.layer_choices_stale),
+    (&table::LAYER_FALLBACKS, &[], |s| s.layer_fallbacks),
     (&table::JOINS, &[], |s| s.joins),
     (&table::TRANSPORT_PANICS, &[], |s| s.transport_panics),
 ];

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use rillway_core::ShardConfig;
-use rillway_core::api::{Event, EventKind, Grant};
+use rillway_core::api::{Event, EventKind, Grant, RoomEvent, RoomEventKind, RoomOrderKind};
 use rillway_core::id::WorkerId;
 use rillway_core::limits::Limits;
 use rillway_ring::{DriverStats, SendError, SendRun};
@@ -77,6 +77,7 @@ struct Stage {
     line: Rc<Line>,
     requests: mpsc::Sender<ToWorker>,
     events: mpsc::Receiver<Event>,
+    rooms: mpsc::Receiver<RoomEvent>,
     worker: tokio::task::JoinHandle<io::Result<()>>,
     registry: Registry,
 }
@@ -84,7 +85,7 @@ struct Stage {
 fn stage(line: Line) -> Stage {
     let line = Rc::new(line);
     let address = SocketAddr::from(([127, 0, 0, 1], 40_000));
-    let shard = Shard::new(
+    let mut shard = Shard::new(
         ShardConfig {
             worker: WorkerId(0),
             local_addresses: vec![address],
@@ -95,8 +96,10 @@ fn stage(line: Line) -> Stage {
         },
         Instant::now(),
     );
+    shard.announce_rooms();
     let (requests, received) = mpsc::channel(64);
     let (sender, events) = mpsc::channel(64);
+    let (rooms_sender, rooms) = mpsc::channel(64);
     let registry = Registry::new();
     let turns = Turns {
         driver: Played {
@@ -106,6 +109,7 @@ fn stage(line: Line) -> Stage {
         shard,
         requests: received,
         backlog: Backlog::new(sender),
+        rooms: Rooms::new(rooms_sender),
         recorder: registry.worker(0, &TURN_MICROS, &BATCH_DATAGRAMS),
     };
     let local = LocalSet::new();
@@ -115,6 +119,7 @@ fn stage(line: Line) -> Stage {
         line,
         requests,
         events,
+        rooms,
         worker,
         registry,
     }
@@ -163,6 +168,37 @@ async fn an_idle_worker_answers_and_stops() {
         })
         .await;
     assert!(stage.line.shut_down.get());
+}
+
+#[tokio::test]
+async fn rooms_are_announced_and_orders_about_them_are_carried_out() {
+    let mut stage = stage(Line::default());
+    let worker = stage.worker;
+    stage
+        .local
+        .run_until(async {
+            stage.requests.send(join(1)).await.unwrap();
+            let opened = within(500, "the room", stage.rooms.recv()).await.unwrap();
+            let name = "r".to_owned();
+            assert_eq!(opened.kind, RoomEventKind::Opened { name });
+            let watch = RoomOrderKind::WatchLayers {
+                every: Duration::ZERO,
+            };
+            for kind in [RoomOrderKind::WatchEvents, watch] {
+                let order = RoomOrder {
+                    room: opened.room,
+                    kind,
+                };
+                stage.requests.send(ToWorker::Room(order)).await.unwrap();
+            }
+            let joined = within(500, "who is there", stage.rooms.recv()).await;
+            assert!(matches!(joined.unwrap().kind, RoomEventKind::Joined(_)));
+            let view = within(500, "a view", stage.rooms.recv()).await.unwrap();
+            assert!(matches!(view.kind, RoomEventKind::View(_)), "{view:?}");
+            stage.requests.send(ToWorker::Stop).await.unwrap();
+            within(500, "the end", worker).await.unwrap().unwrap();
+        })
+        .await;
 }
 
 #[tokio::test]

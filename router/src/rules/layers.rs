@@ -1,0 +1,133 @@
+//! The layer policy of one room.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rillway_core::api::{Choices, RoomOrderKind, RoomView};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use super::orders::Orders;
+use super::seams::{LayerFactory, LayerInstance, Pace, RuleFault};
+use super::{LayerRule, translate};
+
+/// A room whose layers a policy selects; ends with it.
+pub(super) struct LayerRoom {
+    inbox: Rc<Inbox>,
+    task: JoinHandle<()>,
+}
+
+impl LayerRoom {
+    /// Begins. Within a `LocalSet`.
+    pub(super) fn open(rule: &LayerRule, room: Rc<str>, orders: Orders, retry: Duration) -> Self {
+        let inbox = Rc::new(Inbox::default());
+        let task = Task {
+            factory: rule.factory.clone(),
+            room,
+            inbox: inbox.clone(),
+            orders,
+            pace: Pace::new(retry),
+        };
+        let every = rule.every;
+        let task = tokio::task::spawn_local(async move {
+            let watch = RoomOrderKind::WatchLayers { every };
+            task.orders.send(watch).await;
+            task.run().await;
+        });
+        LayerRoom { inbox, task }
+    }
+
+    /// A newer view of the room.
+    pub(super) fn show(&self, view: RoomView) {
+        self.inbox.put(view);
+    }
+}
+
+impl Drop for LayerRoom {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The newest view that nobody has seen.
+#[derive(Default)]
+struct Inbox {
+    view: RefCell<Option<RoomView>>,
+    news: Notify,
+}
+
+impl Inbox {
+    fn put(&self, view: RoomView) {
+        *self.view.borrow_mut() = Some(view);
+        self.news.notify_one();
+    }
+
+    async fn take(&self) -> RoomView {
+        loop {
+            let view = self.view.borrow_mut().take();
+            match view {
+                Some(view) => return view,
+                None => self.news.notified().await,
+            }
+        }
+    }
+}
+
+struct Task {
+    factory: Rc<dyn LayerFactory>,
+    room: Rc<str>,
+    inbox: Rc<Inbox>,
+    orders: Orders,
+    pace: Pace,
+}
+
+impl Task {
+    /// One instance after the other.
+    async fn run(mut self) {
+        loop {
+            let fault = match self.factory.open(&self.room).await {
+                Ok(instance) => self.serve(instance).await,
+                Err(fault) => fault,
+            };
+            if fault == RuleFault::Retired {
+                // What it chose stays in force until its successor has seen the room.
+                self.orders.send(RoomOrderKind::ShowAgain).await;
+            } else {
+                self.orders.recorder.layer_fault();
+                let (policy, room) = (self.factory.policy(), &*self.room);
+                tracing::warn!(policy = &*policy, room, %fault, "the built-in policy selects layers");
+                self.orders.send(RoomOrderKind::PolicyFailed).await;
+            }
+            let wait = self.pace.failed(&fault);
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+        }
+    }
+
+    /// Shows an instance the newest view again and again, until it fails.
+    async fn serve(&mut self, mut instance: Box<dyn LayerInstance>) -> RuleFault {
+        loop {
+            let view = self.inbox.take().await;
+            let subscriptions = |view: &RoomView| -> usize {
+                view.subscribers.iter().map(|s| s.subscriptions.len()).sum()
+            };
+            let (sequence, most) = (view.sequence, subscriptions(&view));
+            let choices = match instance.choose(translate::view(view)).await {
+                Ok(choices) => choices,
+                Err(fault) => return fault,
+            };
+            if choices.len() > most {
+                let excess = format!("{} choices for {most} subscriptions", choices.len());
+                return RuleFault::Failed(excess);
+            }
+            self.pace.succeeded();
+            self.orders.choose(Choices {
+                view: sequence,
+                policy: instance.policy(),
+                choices: choices.into_iter().map(translate::choice).collect(),
+            });
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Rules of rooms: layer selection and recording by policies outside the core, on the control thread.
+//!
+//! A worker says when rooms open and close. For each room this opens an instance of the layer policy and
+//! one of the recording policy, if there are such, in a task of its own each: a slow or broken policy
+//! costs its own room, and there only what it decides. Layers: the newest view is shown, the choices go to
+//! the worker's queue, and the core checks them (`layers.rs`). Recording: every event in order, orders are
+//! checked here (`recording.rs`).
+
+mod layers;
+mod orders;
+mod picture;
+mod recording;
+mod seams;
+mod translate;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rillway_core::api::{RoomEvent, RoomEventKind};
+use rillway_core::id::{ParticipantId, RoomId, WorkerId};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::telemetry::metrics::RulesRecorder;
+use crate::worker::ToWorker;
+
+use layers::LayerRoom;
+use orders::Orders;
+use recording::RecordingRoom;
+
+pub(crate) use recording::{NO_POLICY, Outcome};
+#[cfg_attr(not(test), allow(unused_imports))]
+pub(crate) use seams::{
+    LayerFactory, LayerInstance, Opening, RecordingFactory, RecordingInstance, RuleFault,
+};
+
+/// The layer policy of all rooms.
+#[derive(Clone)]
+pub(crate) struct LayerRule {
+    /// Makes its instances.
+    pub(crate) factory: Rc<dyn LayerFactory>,
+    /// Least time between two calls for one room.
+    pub(crate) every: Duration,
+}
+
+/// Which policies rooms have. `None`: the built-in one, and no recording.
+#[derive(Clone)]
+pub(crate) struct RuleSet {
+    /// Layers.
+    pub(crate) layers: Option<LayerRule>,
+    /// Recording.
+    pub(crate) recording: Option<Rc<dyn RecordingFactory>>,
+    /// First wait for another instance after a fault; a second but in tests.
+    pub(crate) retry: Duration,
+}
+
+impl Default for RuleSet {
+    fn default() -> Self {
+        RuleSet {
+            layers: None,
+            recording: None,
+            retry: seams::RETRY_FIRST,
+        }
+    }
+}
+
+/// The rooms of all workers, and their policies.
+pub(crate) struct Rules {
+    set: RuleSet,
+    workers: Vec<mpsc::Sender<ToWorker>>,
+    rooms: RefCell<HashMap<RoomId, Room>>,
+    /// A name is in force on one worker at a time: the directory sees to that.
+    by_name: RefCell<HashMap<Rc<str>, RoomId>>,
+    recorder: RulesRecorder,
+}
+
+/// An open room. Its tasks end when it is dropped.
+struct Room {
+    name: Rc<str>,
+    layers: Option<LayerRoom>,
+    recording: Option<RecordingRoom>,
+}
+
+impl Rules {
+    /// Rules for the rooms of these workers, by index.
+    pub(crate) fn new(
+        set: RuleSet,
+        workers: Vec<mpsc::Sender<ToWorker>>,
+        recorder: RulesRecorder,
+    ) -> Self {
+        Rules {
+            set,
+            workers,
+            rooms: RefCell::default(),
+            by_name: RefCell::default(),
+            recorder,
+        }
+    }
+
+    /// Something happened in a room. Within a `LocalSet`.
+    pub(crate) fn on_event(&self, event: RoomEvent) {
+        match event.kind {
+            RoomEventKind::Opened { name } => self.open(event.room, name.into()),
+            RoomEventKind::Closed => self.close(event.room),
+            RoomEventKind::View(view) => {
+                if let Some(room) = self.rooms.borrow().get(&event.room)
+                    && let Some(layers) = &room.layers
+                {
+                    layers.show(*view);
+                }
+            }
+            kind => {
+                if let Some(room) = self.rooms.borrow().get(&event.room)
+                    && let Some(recording) = &room.recording
+                {
+                    recording.tell(kind);
+                }
+            }
+        }
+    }
+
+    fn open(&self, id: RoomId, name: Rc<str>) {
+        let Some(queue) = self.workers.get(usize::from(id.worker().0)) else {
+            return;
+        };
+        let orders = Orders::new(id, queue.clone(), self.recorder.clone());
+        let layers = self.set.layers.as_ref();
+        let retry = self.set.retry;
+        let layers = layers.map(|rule| LayerRoom::open(rule, name.clone(), orders.clone(), retry));
+        let recording = self.set.recording.as_ref();
+        let recording =
+            recording.map(|factory| RecordingRoom::open(factory, name.clone(), orders, retry));
+        if layers.is_none() && recording.is_none() {
+            return;
+        }
+        self.by_name.borrow_mut().insert(name.clone(), id);
+        let room = Room {
+            name,
+            layers,
+            recording,
+        };
+        self.rooms.borrow_mut().insert(id, room);
+        self.recorder.rooms(self.rooms.borrow().len());
+    }
+
+    fn close(&self, id: RoomId) {
+        let Some(room) = self.rooms.borrow_mut().remove(&id) else {
+            return;
+        };
+        let mut by_name = self.by_name.borrow_mut();
+        if by_name.get(&room.name) == Some(&id) {
+            by_name.remove(&room.name);
+        }
+        self.recorder.rooms(self.rooms.borrow().len());
+    }
+
+    /// A worker has ended, and its rooms with it.
+    pub(crate) fn worker_ended(&self, worker: WorkerId) {
+        let lost: Vec<RoomId> = {
+            let rooms = self.rooms.borrow();
+            let of_worker = rooms.keys().filter(|id| id.worker() == worker);
+            of_worker.copied().collect()
+        };
+        for id in lost {
+            self.close(id);
+        }
+    }
+
+    /// A participant whose grant allows it asks for the recording of its room to start or stop. The
+    /// answer comes when the policy has decided.
+    ///
+    /// # Errors
+    /// What is in the way, for people.
+    pub(crate) fn request_recording(
+        &self,
+        room: &str,
+        by: ParticipantId,
+        start: bool,
+    ) -> Result<oneshot::Receiver<Outcome>, &'static str> {
+        let id = self.by_name.borrow().get(room).copied();
+        let rooms = self.rooms.borrow();
+        let recording = id.and_then(|id| rooms.get(&id)?.recording.as_ref());
+        recording.ok_or(NO_POLICY)?.request(by, start)
+    }
+}
+
+#[cfg(test)]
+mod tests;

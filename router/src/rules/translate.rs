@@ -1,0 +1,75 @@
+//! The plugin ABI's words ↔ the core's words, for rooms.
+
+use rillway_core::api as core;
+use rillway_core::id;
+use rillway_plugin_sdk::recording::Event;
+use rillway_plugin_sdk::{layers, types};
+
+use crate::session::{participant_for_plugins, track_for_plugins};
+
+/// A view for a layer policy.
+pub(super) fn view(view: core::RoomView) -> layers::View {
+    layers::View {
+        now_ms: view.now_ms,
+        tracks: view.tracks.into_iter().map(track_for_plugins).collect(),
+        subscribers: view.subscribers.iter().map(subscriber).collect(),
+        speakers: participants(&view.speakers),
+        attributes: Vec::new(),
+    }
+}
+
+fn subscriber(view: &core::SubscriberView) -> layers::Subscriber {
+    layers::Subscriber {
+        id: types::ParticipantId(view.id.0),
+        estimate_bps: view.estimate_bps,
+        audio_bps: view.audio_bps,
+        rtt_ms: view.rtt_ms,
+        loss_permille: view.loss_permille,
+        subscriptions: view.subscriptions.iter().map(subscription).collect(),
+        attributes: Vec::new(),
+    }
+}
+
+fn subscription(view: &core::SubscriptionView) -> layers::Subscription {
+    layers::Subscription {
+        track: types::TrackId(view.wish.track.0),
+        width: view.wish.width,
+        height: view.wish.height,
+        fps: view.wish.fps,
+        priority: view.wish.priority,
+        paused: view.wish.paused,
+        spatial: view.spatial,
+        temporal: view.temporal,
+    }
+}
+
+/// Ids of participants.
+pub(super) fn participants(ids: &[id::ParticipantId]) -> Vec<types::ParticipantId> {
+    ids.iter().map(|id| types::ParticipantId(id.0)).collect()
+}
+
+/// A choice of a layer policy.
+pub(super) fn choice(choice: layers::Choice) -> core::Choice {
+    core::Choice {
+        subscriber: id::ParticipantId(choice.subscriber.0),
+        track: id::TrackId(choice.track.0),
+        spatial: choice.spatial,
+        temporal: choice.temporal,
+        paused: choice.paused,
+        reason: choice.reason,
+    }
+}
+
+/// What a recording policy hears of a room; `None`: it is none of its business.
+pub(super) fn event(kind: core::RoomEventKind) -> Option<Event> {
+    use core::RoomEventKind as K;
+    Some(match kind {
+        K::Joined(info) => Event::ParticipantJoined(participant_for_plugins(info)),
+        K::Left(id) => Event::ParticipantLeft(types::ParticipantId(id.0)),
+        K::Published(info) => Event::TrackPublished(track_for_plugins(info)),
+        K::Unpublished(id) => Event::TrackUnpublished(types::TrackId(id.0)),
+        K::Muted(id, muted) => Event::TrackMuted(types::TrackId(id.0), muted),
+        K::Speakers(speakers) => Event::Speakers(participants(&speakers)),
+        K::Opened { .. } | K::View(_) | K::Closed => return None,
+    })
+}
