@@ -13,6 +13,7 @@ pub mod api;
 mod egress;
 mod guard;
 pub mod id;
+pub mod inspect;
 mod layers;
 pub mod limits;
 mod participant;

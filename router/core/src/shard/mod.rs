@@ -11,6 +11,7 @@ mod datagrams;
 mod events;
 mod feedback;
 mod forward;
+mod inspect;
 mod layers;
 mod lifecycle;
 mod publish;

@@ -267,7 +267,7 @@ impl Shard {
         Ok(())
     }
 
-    fn mute(
+    pub(super) fn mute(
         &mut self,
         now: Instant,
         key: ParticipantKey,

@@ -175,6 +175,15 @@ impl<K: Key, T> Slab<K, T> {
         Some(value)
     }
 
+    /// Every slot from `first` on, with the value in it, if there is one.
+    pub(crate) fn slots_from(&self, first: u32) -> impl Iterator<Item = (u32, Option<(K, &T)>)> {
+        let entries = self.entries.get(first as usize..).unwrap_or_default();
+        (first..u32::MAX).zip(entries).map(|(slot, entry)| {
+            let key = K::from_parts(slot, entry.generation);
+            (slot, entry.value.as_ref().map(|value| (key, value)))
+        })
+    }
+
     /// How many values there are.
     pub(crate) fn len(&self) -> usize {
         self.len

@@ -389,12 +389,17 @@ impl Transport {
         if !self.is_connected() || self.disconnected_since.is_some() {
             return None;
         }
-        let choice = self.choice?;
-        let (socket, destination) = self.path(choice.socket, choice.remote);
+        let (socket, destination) = self.path_in_use()?;
         Some(Route {
             socket,
             destination,
         })
+    }
+
+    /// The path that the client chose, or the one that lives on in its place.
+    pub(crate) fn path_in_use(&self) -> Option<(SocketId, SocketAddr)> {
+        let choice = self.choice?;
+        Some(self.path(choice.socket, choice.remote))
     }
 
     /// A verified check chose an address. It is kept to while it lives: a check that somebody listened to

@@ -1,6 +1,7 @@
 mod browsers;
 mod data;
 mod egress;
+mod inspect;
 mod layers;
 mod media;
 mod negotiation;

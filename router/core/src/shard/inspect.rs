@@ -1,0 +1,285 @@
+//! Pages for operators, and their orders.
+
+use std::time::Instant;
+
+use super::slab::{Key, RoomKey, Slab, TrackKey, TransportKey};
+use super::{ParticipantKey, Shard, from_public};
+use crate::api::RequestError;
+use crate::id::ParticipantId;
+use crate::inspect::{
+    ITEMS_PER_PAGE, Items, NetworkView, Order, Outcome, Page, ParticipantView, Query,
+    REMOVED_PER_ORDER, RoomView, SCANNED_PER_PAGE, SubscriptionView, TrackView, TransportView,
+};
+use crate::participant::Participant;
+use crate::subscription::Subscription;
+use crate::track::Track;
+
+/// Work left for one page.
+struct Budget {
+    items: usize,
+    scanned: usize,
+}
+
+impl Budget {
+    fn new() -> Self {
+        Budget {
+            items: ITEMS_PER_PAGE,
+            scanned: SCANNED_PER_PAGE,
+        }
+    }
+
+    fn is_spent(&self) -> bool {
+        self.items == 0 || self.scanned == 0
+    }
+
+    fn scan(&mut self, entries: usize) {
+        self.scanned = self.scanned.saturating_sub(entries);
+    }
+}
+
+/// Goes through a table from a slot on, until the end or as far as the budget goes. At least one value
+/// is looked at, so that pages come to an end.
+fn page<K: Key, T, V>(
+    table: &Slab<K, T>,
+    from: u32,
+    view: impl Fn(K, &T, &mut Budget) -> Option<V>,
+) -> (Vec<V>, Option<u32>) {
+    let mut budget = Budget::new();
+    let mut found = Vec::new();
+    for (slot, value) in table.slots_from(from) {
+        if budget.is_spent() {
+            return (found, Some(slot));
+        }
+        budget.scan(1);
+        if let Some((key, value)) = value
+            && let Some(view) = view(key, value, &mut budget)
+        {
+            budget.items -= 1;
+            found.push(view);
+        }
+    }
+    (found, None)
+}
+
+impl Shard {
+    /// A page of what is asked for, from the slot that the page before named, at first 0. A room that
+    /// does not exist has no items.
+    #[must_use]
+    pub fn inspect(&self, now: Instant, query: &Query, from: u32) -> Page {
+        let room_of =
+            |name: &Option<String>| name.as_ref().map(|name| self.room_names.get(name).copied());
+        let (items, next) = match query {
+            Query::Rooms => {
+                let (rooms, next) = page(&self.rooms, from, |key, _, b| self.room_view(key, b));
+                (Items::Rooms(rooms), next)
+            }
+            Query::Participants { room } => {
+                let wanted = room_of(room);
+                let (found, next) = page(&self.participants, from, |_, participant, _| {
+                    is_wanted(wanted, participant.room).then(|| self.participant_view(participant))
+                });
+                (Items::Participants(found), next)
+            }
+            Query::Tracks { room } => {
+                let wanted = room_of(room);
+                let (found, next) = page(&self.tracks, from, |_, track, _| {
+                    is_wanted(wanted, track.room).then(|| self.track_view(now, track))
+                });
+                (Items::Tracks(found), next)
+            }
+            Query::Subscriptions { room, participant } => {
+                let wanted = room_of(room);
+                let receiver = participant.map(|id| self.participant_key(id));
+                let (found, next) = page(&self.subscriptions, from, |_, subscription, _| {
+                    let track = self.tracks.get(subscription.track)?;
+                    let receives = receiver.is_none_or(|key| key == Some(subscription.subscriber));
+                    (receives && is_wanted(wanted, track.room))
+                        .then(|| self.subscription_view(subscription, track))?
+                });
+                (Items::Subscriptions(found), next)
+            }
+        };
+        Page { items, next }
+    }
+
+    fn participant_key(&self, id: ParticipantId) -> Option<ParticipantKey> {
+        let key = from_public::<ParticipantKey>(self.config.worker, id.0)?;
+        self.participants.get(key).map(|_| key)
+    }
+
+    fn room_name(&self, key: RoomKey) -> String {
+        self.rooms
+            .get(key)
+            .map_or_else(String::new, |room| room.name.clone())
+    }
+
+    fn room_view(&self, key: RoomKey, budget: &mut Budget) -> Option<RoomView> {
+        let room = self.rooms.get(key)?;
+        budget.scan(room.participants.len());
+        let participants = room.participants.iter();
+        let participants = participants.filter_map(|key| self.participants.get(*key));
+        let mut view = RoomView {
+            name: room.name.clone(),
+            participants: count(room.participants.len()),
+            tracks: 0,
+            subscriptions: 0,
+            received_bps: 0,
+        };
+        for participant in participants {
+            view.subscriptions += count(participant.subscriptions.len());
+            for track in self.tracks_of(participant) {
+                view.tracks += 1;
+                let layers = track.layers.iter();
+                view.received_bps += layers.map(|l| u64::from(l.measured_bps())).sum::<u64>();
+            }
+        }
+        Some(view)
+    }
+
+    fn tracks_of(&self, participant: &Participant) -> impl Iterator<Item = &Track> {
+        let transport = participant.publish.and_then(|key| self.transports.get(key));
+        let tracks = transport
+            .into_iter()
+            .flat_map(|transport| transport.streams.tracks().iter());
+        tracks.filter_map(|(_, key): &(_, TrackKey)| self.tracks.get(*key))
+    }
+
+    fn participant_view(&self, participant: &Participant) -> ParticipantView {
+        ParticipantView {
+            info: participant.info.clone(),
+            room: self.room_name(participant.room),
+            expires_at_ms: participant.grant.expires_at_ms,
+            publish: participant.publish.and_then(|key| self.transport_view(key)),
+            subscribe: participant
+                .subscribe
+                .and_then(|key| self.transport_view(key)),
+            tracks: count(self.tracks_of(participant).count()),
+            subscriptions: count(participant.subscriptions.len()),
+        }
+    }
+
+    fn transport_view(&self, key: TransportKey) -> Option<TransportView> {
+        let transport = self.transports.get(key)?;
+        let path = transport.path_in_use().and_then(|(socket, remote)| {
+            let local = self.config.local_addresses.get(usize::from(socket.0));
+            Some((*local?, remote))
+        });
+        let network = &transport.network;
+        let network = transport.sender.as_ref().map(|_| NetworkView {
+            estimate_bps: network.estimate_bps,
+            rtt_ms: network.rtt_ms,
+            loss_permille: network.loss_permille,
+        });
+        Some(TransportView {
+            state: transport.state,
+            path,
+            network,
+        })
+    }
+
+    fn track_view(&self, now: Instant, track: &Track) -> TrackView {
+        let sizes = (0..track.layers.len()).map(|spatial| {
+            let layer = track.layer_at(spatial)?;
+            track.layers.get(usize::from(layer))?.size
+        });
+        TrackView {
+            info: track.info(now),
+            room: self.room_name(track.room),
+            identity: self.identity(track.owner),
+            sizes: sizes.collect(),
+            subscriptions: count(track.subscriptions.len()),
+        }
+    }
+
+    fn identity(&self, key: ParticipantKey) -> String {
+        self.participants
+            .get(key)
+            .map_or_else(String::new, |p| p.info.identity.clone())
+    }
+
+    fn subscription_view(
+        &self,
+        subscription: &Subscription,
+        track: &Track,
+    ) -> Option<SubscriptionView> {
+        let subscriber = self.participants.get(subscription.subscriber)?;
+        Some(SubscriptionView {
+            room: self.room_name(track.room),
+            subscriber: subscriber.id,
+            identity: subscriber.info.identity.clone(),
+            track: track.id,
+            publisher: track.owner_id,
+            publisher_identity: self.identity(track.owner),
+            video: subscription.video,
+            wish: subscription.wish,
+            negotiated: subscription.outlet.is_some(),
+            spatial: subscription.current.map(|layer| track.spatial(layer)),
+            target: subscription.target.map(|layer| track.spatial(layer)),
+            held: subscription.is_held(),
+        })
+    }
+
+    /// Carries an operator's order out. Clients are told by events.
+    ///
+    /// # Errors
+    /// [`RequestError::NotFound`]; nothing changed then.
+    pub fn administer(&mut self, now: Instant, order: &Order) -> Result<Outcome, RequestError> {
+        match order {
+            Order::Kick {
+                participant,
+                reason,
+            } => {
+                let key = self
+                    .participant_key(*participant)
+                    .ok_or_else(|| RequestError::NotFound("participant".into()))?;
+                self.remove_participant(now, key, Some(reason.clone()));
+                Ok(Outcome {
+                    removed: 1,
+                    left: 0,
+                })
+            }
+            Order::CloseRoom { room, reason } => self.close_room(now, room, reason),
+            Order::Mute { track, muted } => {
+                let key = from_public::<TrackKey>(self.config.worker, track.0);
+                let owner = key.and_then(|key| Some(self.tracks.get(key)?.owner));
+                let owner = owner.ok_or_else(|| RequestError::NotFound("track".into()))?;
+                self.mute(now, owner, *track, *muted)?;
+                Ok(Outcome::default())
+            }
+        }
+    }
+
+    fn close_room(
+        &mut self,
+        now: Instant,
+        name: &str,
+        reason: &str,
+    ) -> Result<Outcome, RequestError> {
+        let room = self.room_names.get(name).copied();
+        let room = room.and_then(|key| self.rooms.get(key));
+        let room = room.ok_or_else(|| RequestError::NotFound("room".into()))?;
+        let all = room.participants.len();
+        let first: Vec<ParticipantKey> = room
+            .participants
+            .iter()
+            .take(REMOVED_PER_ORDER)
+            .copied()
+            .collect();
+        for key in &first {
+            self.remove_participant(now, *key, Some(reason.to_owned()));
+        }
+        Ok(Outcome {
+            removed: count(first.len()),
+            left: count(all - first.len()),
+        })
+    }
+}
+
+/// `wanted`: `None` is any room, `Some(None)` one that does not exist.
+fn is_wanted(wanted: Option<Option<RoomKey>>, room: RoomKey) -> bool {
+    wanted.is_none_or(|wanted| wanted == Some(room))
+}
+
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
