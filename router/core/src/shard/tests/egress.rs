@@ -134,3 +134,73 @@ fn the_history_of_a_layer_ends_with_its_packets() {
     bench.run(Duration::from_secs(3));
     assert_eq!(kept(&mut bench), 0, "silence frees it");
 }
+
+/// Picture id of a [`vp8`] payload.
+fn picture(payload: &[u8]) -> u16 {
+    u16::from_be_bytes([payload[2], payload[3]]) & 0x7fff
+}
+
+#[test]
+fn what_is_lost_around_a_switch_of_layers_comes_again() {
+    const ROUNDS: u8 = 6;
+    let mut bench = Bench::new();
+    let alice = bench.join("room");
+    let mids = bench.publish(alice, &[SIMULCAST]);
+    bench.run(Duration::from_secs(1));
+    let track = bench.clients[alice].track(0);
+    let bob = bench.join("room");
+    bench.watch(bob, &[track]);
+    let mut feeds = ["q", "h", "f"].map(|rid| Feed::video(mids[0], Some(rid)));
+    for (feed, place) in feeds.iter_mut().zip(0_u16..) {
+        feed.packet.timestamp = 1_000_000 * u32::from(place);
+        feed.packet.sequence = 100 + 7_000 * u64::from(place);
+        feed.picture = 32_700 - 300 * place;
+    }
+    for round in 0..ROUNDS {
+        let wish = Wish {
+            track,
+            width: if round % 2 == 0 { 160 } else { 1_280 },
+            height: 1,
+            fps: 0,
+            priority: 0,
+            paused: false,
+        };
+        bench.ok(bob, Action::Wish(wish));
+        for frame in 0..30 {
+            // Of both layers, the keyframe between them too.
+            bench.lose_media_to_clients = round > 0 && (8..13).contains(&frame);
+            bench.run(FRAME);
+            for (layer, feed) in feeds.iter_mut().enumerate() {
+                let mut packet = feed.next(frame == 10, layer as u8 * 16 + round);
+                if frame == 10 {
+                    let width = 320_u16 << layer;
+                    packet.payload[12..14].copy_from_slice(&width.to_le_bytes());
+                }
+                bench.send(alice, &packet);
+            }
+        }
+        bench.run(Duration::from_millis(300));
+    }
+    bench.run(Duration::from_secs(1));
+    let mut received = bench.clients[bob].subscribe().received.split_off(0);
+    received.sort_by_key(|packet| packet.seq_no);
+    for pair in received.windows(2) {
+        let [before, after] = pair else { continue };
+        assert_eq!(*after.seq_no, *before.seq_no + 1);
+        let elapsed = after.header.timestamp.wrapping_sub(before.header.timestamp);
+        assert!((1..90_000).contains(&elapsed), "{elapsed}");
+        let pictures = [before, after].map(|packet| picture(&packet.payload));
+        assert_eq!(pictures[1], (pictures[0] + 1) & 0x7fff);
+    }
+    // Which layer each is of: the tag says it. Sizes are unknown before the first keyframe.
+    let layers = received.iter().map(|packet| packet.payload[20] >> 4);
+    let mut layers: Vec<u8> = layers.collect();
+    let total = layers.len();
+    layers.dedup();
+    assert_eq!(layers, [2, 0, 2, 0, 2]);
+    // Nothing came before the first keyframe; a switch up has that moment's frame of both layers.
+    assert_eq!(total, 30 * usize::from(ROUNDS) - 10 + 2);
+    let again = bench.shard.stats().rtp_retransmitted;
+    assert!(again >= 5 * u64::from(ROUNDS - 1), "{again}");
+    assert_eq!(bench.shard.stats().rtp_refused, 0);
+}
