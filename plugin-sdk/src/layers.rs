@@ -1,5 +1,18 @@
 //! The layer-selection interface: which layer of each video track each subscriber gets.
 //! WIT: `rillway:policy/layer-selection`.
+//!
+//! A choice is a ceiling, so a policy need not reckon with networks. One that wants to, to say itself who
+//! gets what of a network that does not carry everything, finds here what that takes: a [`Ladder`] says what
+//! can be had of a track and what it costs, and a [`Viewer`] shares out an estimate so that pictures keep
+//! still while it wavers. The shipped `layers-adaptive` and `layers-speaker` are made of these.
+
+mod ladder;
+mod share;
+#[cfg(test)]
+mod tests;
+
+pub use ladder::{Ladder, Rung, Steps};
+pub use share::{Ask, Caution, Viewer};
 
 use crate::types::{Attributes, ParticipantId, Track, TrackId};
 

@@ -18,20 +18,16 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod ladder;
-mod share;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use rillway_plugin_sdk as sdk;
-use sdk::layers::{Choice, Subscriber, View};
+use sdk::layers::{Ask, Caution, Choice, Ladder, Subscriber, Subscription, View, Viewer};
 use sdk::types::{ParticipantId, Source, TrackId};
 use serde::Deserialize;
-
-use ladder::Ladder;
-use share::{Asks, Budget, share};
 
 /// `plugins.NAME.config`; see the crate's documentation.
 #[derive(Debug, Clone, Deserialize)]
@@ -52,38 +48,11 @@ impl Default for Config {
     }
 }
 
-/// A choice is made again when it has not come about after this long: the room may have lost it.
-const REPEAT_MS: u64 = 2_000;
-/// A step down this soon after the last doubles the patience.
-const AGAIN_MS: u64 = 30_000;
-/// Most that patience doubles: 3 s become 24.
-const DOUBLINGS: u32 = 3;
-
 /// The policy of one room.
 #[derive(Debug)]
 pub struct Adaptive {
     config: Config,
     viewers: BTreeMap<ParticipantId, Viewer>,
-}
-
-/// What is remembered of a viewer.
-#[derive(Debug, Default)]
-struct Viewer {
-    /// In the order of its subscriptions.
-    held: Vec<Held>,
-    /// No more than now before this moment.
-    patient_until_ms: u64,
-    fell_at_ms: Option<u64>,
-    falls: u32,
-}
-
-/// What was chosen for one subscription.
-#[derive(Debug, Clone, Copy)]
-struct Held {
-    track: TrackId,
-    /// `None`: nothing.
-    layer: Option<(u8, u8)>,
-    said_at_ms: u64,
 }
 
 impl sdk::Plugin for Adaptive {
@@ -103,11 +72,16 @@ impl sdk::Plugin for Adaptive {
 impl sdk::LayerSelection for Adaptive {
     fn choose(&mut self, view: View) -> Vec<Choice> {
         let scene = Scene::new(&view, self.config.speakers);
+        let caution = Caution {
+            headroom_percent: self.config.headroom_percent,
+            patience_ms: self.config.patience_ms,
+        };
         let mut choices = Vec::new();
         let mut before = std::mem::take(&mut self.viewers);
         for subscriber in &view.subscribers {
             let mut viewer = before.remove(&subscriber.id).unwrap_or_default();
-            viewer.choose(&self.config, &scene, subscriber, &mut choices);
+            let asks = scene.asks(subscriber);
+            viewer.choose(&caution, view.now_ms, subscriber, &asks, &mut choices);
             self.viewers.insert(subscriber.id, viewer);
         }
         choices
@@ -116,7 +90,6 @@ impl sdk::LayerSelection for Adaptive {
 
 /// What is the same for all viewers.
 struct Scene {
-    now_ms: u64,
     /// By id.
     tracks: Vec<Shown>,
 }
@@ -139,126 +112,55 @@ impl Scene {
         });
         let mut tracks: Vec<Shown> = shown.collect();
         tracks.sort_unstable_by_key(|track| track.id);
-        Scene {
-            now_ms: view.now_ms,
-            tracks,
-        }
+        Scene { tracks }
     }
 
     fn track(&self, id: TrackId) -> Option<&Shown> {
         let at = self.tracks.binary_search_by_key(&id, |track| track.id);
         self.tracks.get(at.ok()?)
     }
+
+    /// What the viewer's subscriptions ask for. What it wants none of, and what nothing comes of now, asks
+    /// for nothing and stays as it is.
+    fn asks(&self, subscriber: &Subscriber) -> Vec<Ask<'_, Wished>> {
+        let ask = |subscription: &Subscription| {
+            let track = self.track(subscription.track)?;
+            if subscription.paused || track.ladder.is_empty() {
+                return None;
+            }
+            Some(Ask {
+                track: track.id,
+                ladder: &track.ladder,
+                steps: track.ladder.steps(subscription),
+                tier: 0,
+                rank: rank(subscription, track),
+                shown: subscription.spatial,
+                why: Wished(subscription.width, subscription.height),
+            })
+        };
+        subscriber.subscriptions.iter().filter_map(ask).collect()
+    }
 }
 
-impl Viewer {
-    fn choose(
-        &mut self,
-        config: &Config,
-        scene: &Scene,
-        subscriber: &Subscriber,
-        choices: &mut Vec<Choice>,
-    ) {
-        let mut asks = self.asks(scene, subscriber);
-        let budget = self.budget(config, scene.now_ms, subscriber, &asks);
-        share(budget.as_ref(), &mut asks);
-        let mut held = Vec::with_capacity(asks.len());
-        for ask in &asks {
-            let granted = ask.granted.map(|rung| (rung.spatial, rung.temporal));
-            let before = self.held(ask.index, ask.track);
-            let changed = before.is_none_or(|before| before.layer != granted);
-            let lost = || {
-                let shown = ask.shown.map(|(spatial, _)| spatial);
-                let said = before.map_or(0, |before| before.said_at_ms);
-                shown != granted.map(|(spatial, _)| spatial)
-                    && scene.now_ms.saturating_sub(said) >= REPEAT_MS
-            };
-            let say = changed || lost();
-            if say {
-                choices.push(ask.choice(subscriber, budget.as_ref()));
-            }
-            held.push(Held {
-                track: ask.track,
-                layer: granted,
-                said_at_ms: if say {
-                    scene.now_ms
-                } else {
-                    before.map_or(scene.now_ms, |before| before.said_at_ms)
-                },
-            });
-        }
-        self.held = held;
-    }
+/// The size a picture is wished at.
+struct Wished(u16, u16);
 
-    /// What is remembered of a subscription; it is mostly where it was the last time.
-    fn held(&self, index: usize, track: TrackId) -> Option<&Held> {
-        let same = self.held.get(index).filter(|held| held.track == track);
-        same.or_else(|| self.held.iter().find(|held| held.track == track))
-    }
-
-    /// What the viewer's subscriptions ask for, most important first. What it wants none of, and what
-    /// nothing comes of now, asks for nothing and stays as it is.
-    fn asks(&self, scene: &Scene, subscriber: &Subscriber) -> Vec<Asks> {
-        let mut asks = Vec::with_capacity(subscriber.subscriptions.len());
-        for subscription in &subscriber.subscriptions {
-            let Some(track) = scene.track(subscription.track) else {
-                continue;
-            };
-            if subscription.paused || track.ladder.is_empty() {
-                continue;
-            }
-            let index = asks.len();
-            let before = self.held(index, track.id);
-            asks.push(Asks {
-                index,
-                track: track.id,
-                steps: track.ladder.steps(subscription),
-                wished: (subscription.width, subscription.height),
-                rank: share::rank(subscription, track.screen, track.speaks),
-                held: before.map(|before| before.layer),
-                shown: subscription.spatial.zip(subscription.temporal),
-                granted: None,
-            });
+impl fmt::Display for Wished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wished(0, 0) => f.write_str("no size is wished"),
+            Wished(width, height) => write!(f, "shown at {width}x{height}"),
         }
-        asks
     }
+}
 
-    /// What the viewer's pictures may take; `None`: nothing is known of its network.
-    fn budget(
-        &mut self,
-        config: &Config,
-        now_ms: u64,
-        subscriber: &Subscriber,
-        asks: &[Asks],
-    ) -> Option<Budget> {
-        let estimate = u64::from(subscriber.estimate_bps?);
-        let mut most = estimate.saturating_sub(subscriber.audio_bps.into());
-        let held_bps: u64 = asks.iter().map(Asks::held_bps).sum();
-        if held_bps > most {
-            self.fell(config, now_ms);
-        }
-        let headroom = estimate * u64::from(config.headroom_percent) / 100;
-        let raise = most.saturating_sub(headroom);
-        if now_ms < self.patient_until_ms {
-            most = most.min(held_bps);
-        }
-        Some(Budget {
-            most,
-            raise: raise.min(most),
-        })
-    }
-
-    /// The estimate fell below what the viewer got.
-    fn fell(&mut self, config: &Config, now_ms: u64) {
-        let again = |at: u64| now_ms.saturating_sub(at) < AGAIN_MS;
-        self.falls = match self.fell_at_ms {
-            Some(at) if again(at) => (self.falls + 1).min(DOUBLINGS),
-            _ => 0,
-        };
-        self.fell_at_ms = Some(now_ms);
-        let patience = u64::from(config.patience_ms) << self.falls;
-        self.patient_until_ms = now_ms + patience;
-    }
+/// Whose turn comes first: the client's priority, shared screens, speakers, large tiles.
+fn rank(subscription: &Subscription, track: &Shown) -> u64 {
+    let area = u64::from(subscription.width) * u64::from(subscription.height);
+    u64::from(subscription.priority) << 34
+        | u64::from(track.screen) << 33
+        | u64::from(track.speaks) << 32
+        | area
 }
 
 sdk::export!(Adaptive: layer_selection);

@@ -1,6 +1,5 @@
 use proptest::prelude::*;
 use sdk::LayerSelection as _;
-use sdk::layers::Subscription;
 use sdk::types::{Layer, MediaKind, Track};
 
 use super::*;

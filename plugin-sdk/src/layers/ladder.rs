@@ -1,40 +1,56 @@
 //! What can be had of a track, and what it costs.
 
-use rillway_plugin_sdk::layers::Subscription;
-use rillway_plugin_sdk::types::{Layer, Track};
+use super::Subscription;
+use crate::types::{Layer, Track};
 
 /// A picture to be had: a layer, and what is forwarded with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Rung {
-    pub(crate) spatial: u8,
-    pub(crate) temporal: u8,
+pub struct Rung {
+    /// Spatial index.
+    pub spatial: u8,
+    /// Temporal index.
+    pub temporal: u8,
     /// Pixels; 0 = not known.
-    pub(crate) width: u16,
+    pub width: u16,
     /// Pixels; 0 = not known.
-    pub(crate) height: u16,
-    pub(crate) fps: u16,
+    pub height: u16,
+    /// Frames per second; 0 = not known.
+    pub fps: u16,
     /// Of everything that is forwarded for it, bits per second.
-    pub(crate) bps: u64,
+    pub bps: u64,
 }
 
 /// Everything that is sent of a track now, by spatial, then temporal index.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Ladder {
+pub struct Ladder {
     rungs: Vec<Rung>,
 }
 
 /// Steps one subscription may take, smallest first. Codecs have at most four spatial and four temporal
 /// layers; of more than fit, the largest are left out.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Steps {
+pub struct Steps {
     rungs: [Rung; 8],
     len: usize,
 }
 
 impl Steps {
-    /// All.
-    pub(crate) fn all(&self) -> &[Rung] {
+    /// All, smallest first.
+    #[must_use]
+    pub fn all(&self) -> &[Rung] {
         self.rungs.get(..self.len).unwrap_or_default()
+    }
+
+    /// Those of the smallest picture.
+    #[must_use]
+    pub fn smallest(&self) -> Steps {
+        let all = self.all();
+        let smallest = all.chunk_by(|a, b| a.spatial == b.spatial).next();
+        let mut steps = Steps::default();
+        for rung in smallest.unwrap_or_default() {
+            steps.push(*rung);
+        }
+        steps
     }
 
     fn push(&mut self, rung: Rung) {
@@ -46,8 +62,9 @@ impl Steps {
 }
 
 impl Ladder {
-    /// Of a track as measured. A muted one has none.
-    pub(crate) fn of(track: &Track) -> Self {
+    /// Of a track as measured: what is active of it. A muted one has nothing.
+    #[must_use]
+    pub fn of(track: &Track) -> Self {
         if track.muted {
             return Ladder::default();
         }
@@ -67,13 +84,22 @@ impl Ladder {
     }
 
     /// Whether nothing comes of the track.
-    pub(crate) fn is_empty(&self) -> bool {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.rungs.is_empty()
+    }
+
+    /// What the router forwards where a layer is chosen: that one, or the next lower one that is sent.
+    #[must_use]
+    pub fn at_most(&self, spatial: u8, temporal: u8) -> Option<&Rung> {
+        let at_most = |rung: &&Rung| (rung.spatial, rung.temporal) <= (spatial, temporal);
+        self.rungs.iter().rev().find(at_most)
     }
 
     /// The steps that make sense for a wish: of the smallest picture first few, then more frames; then
     /// larger pictures, up to the first that fills the tile.
-    pub(crate) fn steps(&self, wish: &Subscription) -> Steps {
+    #[must_use]
+    pub fn steps(&self, wish: &Subscription) -> Steps {
         let mut steps = Steps::default();
         let sized = wish.width != 0 || wish.height != 0;
         let sizes = self.rungs.chunk_by(|a, b| a.spatial == b.spatial);
