@@ -82,6 +82,7 @@ pub mod signaling;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 pub mod types;
+pub mod wildcard;
 
 pub use authentication::Authentication;
 pub use capabilities::{clock, crypto, http, kv, log, metrics};

@@ -1,4 +1,16 @@
 //! The recording interface: what is recorded. WIT: `rillway:policy/recording`.
+//!
+//! A [`Recorder`] keeps the books for a policy that has only to say which tracks it wants, and [`Files`] is
+//! the part of its configuration that says how they are written. The shipped `record-all` and
+//! `record-on-request` are made of these.
+
+mod files;
+mod name;
+mod recorder;
+
+pub use files::Files;
+pub use name::{NamePattern, Named};
+pub use recorder::Recorder;
 
 use crate::types::{Attributes, Participant, ParticipantId, Track, TrackId};
 

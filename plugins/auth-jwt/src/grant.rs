@@ -2,6 +2,7 @@
 
 use rillway_plugin_sdk::authentication::Attempt;
 use rillway_plugin_sdk::types::{Attributes, Denial, Grant, Source};
+use rillway_plugin_sdk::wildcard;
 
 use crate::claims::{self, Claims, Publish, Rillway, Video};
 
@@ -62,7 +63,7 @@ fn nothing(room: String, expires_at_ms: Option<u64>) -> Grant {
 
 fn own(ours: Rillway, wanted: Option<String>, expires_at_ms: Option<u64>) -> Result<Grant, Denial> {
     let room = match wanted {
-        Some(wanted) if matches(&ours.room, &wanted) => wanted,
+        Some(wanted) if wildcard::matches(&ours.room, &wanted) => wanted,
         Some(_) => return Err(other_room(&ours.room)),
         None if ours.room.contains('*') => {
             let pattern = &ours.room;
@@ -153,26 +154,6 @@ fn livekit_source(name: &str) -> Option<Source> {
         "screen_share_audio" => Some(Source::ScreenAudio),
         _ => None,
     }
-}
-
-/// Whether `name` is what `pattern` says, where `*` is any run of characters.
-pub(crate) fn matches(pattern: &str, name: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or("");
-    let Some(mut rest) = name.strip_prefix(first) else {
-        return false;
-    };
-    let Some(last) = parts.next_back() else {
-        return rest.is_empty();
-    };
-    // Each part at its first place: if the whole fits in any way, it fits so.
-    for part in parts {
-        match rest.split_once(part) {
-            Some((_, after)) => rest = after,
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
 }
 
 fn fits(grant: &Grant) -> Result<(), Denial> {

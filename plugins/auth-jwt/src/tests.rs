@@ -7,7 +7,7 @@ use sdk::testing::{self, Host, Key};
 use sdk::types::{Denial, Grant, Source};
 use serde_json::{Value, json};
 
-use crate::{Jwt, grant};
+use crate::Jwt;
 
 /// Unix seconds of every test.
 const NOW_S: u64 = 1_767_225_600;
@@ -209,38 +209,6 @@ fn a_pattern_admits_to_what_fits() {
     let claims = json!({"exp": exp(), "rillway": {"room": "r"}});
     let token = key("main").sign(&json!({"alg": "HS256"}), &claims);
     assert_eq!(ask(&token, None).expect("a grant").room, "r");
-}
-
-#[test]
-fn patterns() {
-    let fit = [
-        ("*", ""),
-        ("*", "a"),
-        ("a*", "a"),
-        ("a*c", "abc"),
-        ("*b*", "abc"),
-        ("a**c", "ac"),
-        ("*ab", "aab"),
-        ("a*b*c", "axbbxc"),
-        ("abc", "abc"),
-        ("", ""),
-    ];
-    for (pattern, name) in fit {
-        assert!(grant::matches(pattern, name), "{pattern} {name}");
-    }
-    let not = [
-        ("a", "ab"),
-        ("a*", "ba"),
-        ("a*a", "a"),
-        ("*b*", "ac"),
-        ("*ab", "aba"),
-        ("", "a"),
-        ("ab*bc", "abc"),
-        ("a*b*b", "ab"),
-    ];
-    for (pattern, name) in not {
-        assert!(!grant::matches(pattern, name), "{pattern} {name}");
-    }
 }
 
 #[test]
