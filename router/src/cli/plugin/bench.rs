@@ -119,7 +119,7 @@ impl Arguments {
         if self.script.is_some() && kinds.len() > 1 {
             return Err(several(&subject));
         }
-        subject.spec.budgets = unhurried(subject.spec.budgets.clone());
+        subject.spec.budgets = unhurried(&subject.spec.budgets);
         let stage = Stage::start()?;
         let loaded = stage.load(&subject)?;
         let costs = kinds

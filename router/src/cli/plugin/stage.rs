@@ -288,11 +288,11 @@ impl Drop for Stage {
 }
 
 /// Budgets for a component that shall not be slowed down.
-pub(super) fn unhurried(budgets: Budgets) -> Budgets {
+pub(super) fn unhurried(budgets: &Budgets) -> Budgets {
     Budgets {
         calls_per_second: Some(u32::MAX),
         bytes_per_second: Some(u32::MAX),
-        ..budgets
+        ..budgets.clone()
     }
 }
 
