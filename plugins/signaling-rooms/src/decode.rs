@@ -56,6 +56,8 @@ pub enum Request {
     Wish(wire::Wish),
     /// Mute an own track.
     Mute(wire::Mute),
+    /// Start or stop the recording of the room.
+    Record(wire::Record),
     /// Data through signaling.
     Data(Data),
     /// Are you there?
@@ -109,10 +111,10 @@ pub enum DecodeError {
 
 /// The list for error messages; a test compares it with [`REQUEST_TYPES`].
 const KNOWN_TYPES: &str = "join, leave, publish, unpublish, answer, candidate, restart, close, \
-    subscribe, unsubscribe, wish, mute, data, ping";
+    subscribe, unsubscribe, wish, mute, record, data, ping";
 
 /// Every `type` a client may send.
-pub const REQUEST_TYPES: [&str; 14] = [
+pub const REQUEST_TYPES: [&str; 15] = [
     "join",
     "leave",
     "publish",
@@ -125,6 +127,7 @@ pub const REQUEST_TYPES: [&str; 14] = [
     "unsubscribe",
     "wish",
     "mute",
+    "record",
     "data",
     "ping",
 ];
@@ -223,6 +226,7 @@ fn read_request(kind: &str, text: &str) -> Result<Request, DecodeError> {
         }
         "wish" => Request::Wish(members("wish", text)?),
         "mute" => Request::Mute(members("mute", text)?),
+        "record" => Request::Record(members("record", text)?),
         "data" => Request::Data(check_data(members("data", text)?)?),
         "ping" => Request::Ping,
         _ => return Err(DecodeError::UnknownType(limits::cut(kind, 64).to_owned())),

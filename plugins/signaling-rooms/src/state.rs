@@ -293,6 +293,7 @@ impl Rooms {
             Request::Unsubscribe(list) => self.unsubscribe(id, &list.tracks),
             Request::Wish(wish) => self.quietly(id, Action::Wish(layer_wish(wish))),
             Request::Mute(m) => self.confirm(id, Action::Mute(track(m.track), m.muted)),
+            Request::Record(r) => self.confirm(id, Action::RequestRecording(r.start)),
             Request::Data(data) => self.data(id, data),
             // Dealt with before, whatever the state.
             Request::Join(_) | Request::Leave | Request::Ping => {}

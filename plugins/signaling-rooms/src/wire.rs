@@ -308,6 +308,13 @@ pub struct Mute {
     pub muted: bool,
 }
 
+/// `record`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Record {
+    /// Start, or stop.
+    pub start: bool,
+}
+
 /// `data` of a client.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Data {

@@ -288,6 +288,11 @@ fn members_of_the_other_requests() {
             &["missing field `muted`"],
         ),
         case(
+            &json!({"type": "record", "id": 1, "start": 1}),
+            Some(1),
+            &["`start`", "a boolean"],
+        ),
+        case(
             &json!({"type": "unpublish", "id": 1}),
             Some(1),
             &["missing field `track`"],

@@ -81,6 +81,11 @@ fn requests() -> Vec<(Value, Action, Success)> {
             Success::Ok,
         ),
         (
+            json!({"type": "record", "start": true}),
+            Action::RequestRecording(true),
+            Success::Ok,
+        ),
+        (
             json!({"type": "data", "label": "chat", "text": "é"}),
             data("é".as_bytes(), Vec::new()),
             Success::Nothing,
