@@ -118,13 +118,19 @@ impl Limits {
                 bytes_per_second: 64 << 20,
                 ..base
             },
+            // A room each, of which there may be as many as clients; a call costs some 30 µs.
             Kind::LayerSelection => Limits {
                 call: Duration::from_millis(5),
                 memory_bytes: 16 * MIB,
+                instances: 4_000,
+                calls_per_second: 20_000,
                 bytes_per_second: 64 << 20,
                 ..base
             },
-            Kind::Recording => base,
+            Kind::Recording => Limits {
+                instances: 4_000,
+                ..base
+            },
         }
     }
 

@@ -61,6 +61,8 @@ struct Inner {
     reloading: tokio::sync::Mutex<()>,
     /// Attempts that wait for an instance of authentication.
     waiting: Waiting,
+    /// Told when the versions have changed.
+    turns: tokio::sync::Notify,
 }
 
 #[derive(Default)]
@@ -117,6 +119,7 @@ impl Plugin {
             spec: Mutex::new(spec),
             reloading: tokio::sync::Mutex::new(()),
             waiting: Waiting::default(),
+            turns: tokio::sync::Notify::new(),
         })))
     }
 
@@ -159,6 +162,7 @@ impl Plugin {
         version.watch(&rollout);
         lock(&self.0.versions).roll_out(Version::new(version), rollout.percent);
         *lock(&self.0.spec) = spec;
+        self.0.turns.notify_waiters();
         tracing::info!(plugin, version = %id, percent = rollout.percent, "plugin reloaded");
         Ok(id)
     }
@@ -170,6 +174,7 @@ impl Plugin {
         versions.promote();
         let id = versions.stable().core.id;
         drop(versions);
+        self.0.turns.notify_waiters();
         tracing::info!(plugin = self.name(), version = %id, "plugin version promoted");
         id
     }
@@ -182,9 +187,24 @@ impl Plugin {
         let id = versions.stable().core.id;
         drop(versions);
         rolled.then(|| {
+            self.0.turns.notify_waiters();
             tracing::info!(plugin = self.name(), version = %id, "plugin version rolled back");
             id
         })
+    }
+
+    /// Waits until no new instance gets this version any more: a reload, a promotion or a way back has passed it
+    /// by. Instances of it can still be called; whoever keeps one for long replaces it then.
+    pub async fn replaced(&self, version: VersionId) {
+        loop {
+            // Before the look, so that a turn in between is not missed.
+            let mut turn = std::pin::pin!(self.0.turns.notified());
+            turn.as_mut().enable();
+            if !self.0.deals(version) {
+                return;
+            }
+            turn.await;
+        }
     }
 
     /// Name of the plugin.
@@ -307,9 +327,17 @@ impl Inner {
         Arc::clone(&versions.stable().core)
     }
 
+    /// Whether new instances may get this version.
+    fn deals(&self, version: VersionId) -> bool {
+        let mut versions = lock(&self.versions);
+        self.settle(&mut versions);
+        versions.deals(version)
+    }
+
     /// Goes back to the version before where the new one has failed.
     fn settle(&self, versions: &mut Versions) {
         if let Some(failed) = versions.settle() {
+            self.turns.notify_waiters();
             let plugin = &self.core.commons.name;
             let back = versions.stable().core.id;
             tracing::error!(

@@ -141,6 +141,13 @@ impl Versions {
         }
     }
 
+    /// Whether new instances may get this version.
+    pub(super) fn deals(&self, id: VersionId) -> bool {
+        let canary = self.canary.as_ref().map(|canary| &canary.version);
+        let mut dealt = std::iter::once(&self.stable).chain(canary);
+        dealt.any(|version| version.core.id == id)
+    }
+
     pub(super) fn roll_back(&mut self) -> bool {
         if self.canary.take().is_some() {
             return true;

@@ -200,3 +200,48 @@ async fn no_call_is_lost_while_versions_change() {
     assert!(swaps >= 2, "{swaps} swaps");
     assert_eq!(plugin.stats().kinds[0].faults_total(), 0);
 }
+
+#[tokio::test]
+async fn whoever_keeps_an_instance_hears_that_its_version_is_passed_by() {
+    let host = TestHost::new();
+    let plugin = host.load(signaling(&Behaviour::Well)).await;
+    let first = plugin.version();
+    let waits = async |version| {
+        let brief = Duration::from_millis(20);
+        let replaced = tokio::time::timeout(brief, plugin.replaced(version));
+        replaced.await.is_err()
+    };
+    assert!(waits(first).await);
+    // Both are dealt while a canary has a share.
+    let canary = reload(&plugin, &Behaviour::Deny, Rollout::canary(20)).await;
+    assert!(waits(first).await && waits(canary).await);
+    // Who waits already is woken.
+    let waiter = tokio::spawn({
+        let plugin = plugin.clone();
+        async move { plugin.replaced(first).await }
+    });
+    tokio::task::yield_now().await;
+    plugin.promote();
+    soon(waiter).await.expect("no panic");
+    assert!(waits(canary).await);
+    plugin.rollback();
+    soon(plugin.replaced(canary)).await;
+    assert!(waits(first).await);
+    // A version that fails is passed by without anybody's order.
+    let bad = reload(&plugin, &Behaviour::Trap, Rollout::default()).await;
+    let waiter = tokio::spawn({
+        let plugin = plugin.clone();
+        async move { plugin.replaced(bad).await }
+    });
+    for _ in 0..3 {
+        let fault = open(&plugin).await.call(text("x")).await;
+        assert!(matches!(fault, Err(Fault::Trapped(_))));
+    }
+    assert_eq!(plugin.version(), first, "which looks");
+    soon(waiter).await.expect("no panic");
+}
+
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    let limit = Duration::from_secs(5);
+    tokio::time::timeout(limit, what).await.expect("in time")
+}
