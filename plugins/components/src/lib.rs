@@ -18,6 +18,10 @@ components![
     "auth-jwt",
     "auth-open",
     "auth-webhook",
+    "layers-adaptive",
+    "layers-speaker",
+    "record-all",
+    "record-on-request",
     "signaling-rooms",
     "signaling-whip"
 ];

@@ -36,6 +36,14 @@ pub(super) fn summary(name: &str, config: &Config) -> String {
             format!("{} by {}, {transport}", route.path, route.plugin),
         );
     }
+    let layers = config.layers.as_ref().map(|layers| layers.policy.clone());
+    line(
+        "layers",
+        layers.unwrap_or_else(|| "by the router itself".to_owned()),
+    );
+    if let Some(recording) = &config.recording {
+        line("recording", recording.clone());
+    }
     for (name, plugin) in &config.plugins {
         if let Component::File(file) = &plugin.component {
             line("plugin", format!("{name} from {}", file.display()));

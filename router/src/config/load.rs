@@ -221,6 +221,7 @@ impl Config {
             let index = self.signaling_routes.iter().position(|r| r.plugin == name);
             index.map(|index| format!("signaling.routes[{index}].plugin"))
         };
+        let layers = self.layers.as_ref().map(|layers| &*layers.policy);
         let named = |key: &str| self.provenance.source().find(key).is_some();
         let key = if named(&component) {
             component
@@ -228,6 +229,10 @@ impl Config {
             table
         } else if self.authentication == name {
             "authentication.policy".to_owned()
+        } else if layers == Some(name) {
+            "layers.policy".to_owned()
+        } else if self.recording.as_deref() == Some(name) {
+            "recording.policy".to_owned()
         } else {
             route().unwrap_or(table)
         };

@@ -29,7 +29,8 @@ use serde::{Deserialize, Serialize};
 pub use error::{ConfigError, Key, Problem};
 pub use load::{MetricsFlag, Overrides};
 pub use plugins::{
-    Budgets, Capability, Component, KeyAlgorithm, Plugin, PluginKey, Policy, SignalingRoute,
+    Budgets, Capability, Component, KeyAlgorithm, LayerSelection, Plugin, PluginKey, Policy,
+    SignalingRoute,
 };
 pub use reference::{reference, schema};
 pub use rillway_core::limits::Limits;
@@ -56,6 +57,10 @@ pub struct Config {
     pub signaling_routes: Vec<SignalingRoute>,
     /// The policy that says who may join.
     pub authentication: String,
+    /// The policy that selects layers; `None`: the router's own choice.
+    pub layers: Option<LayerSelection>,
+    /// The policy that decides what is recorded; `None`: nothing is.
+    pub recording: Option<String>,
     /// ICE servers handed to clients, in order.
     pub ice_servers: Vec<IceServer>,
     /// How the process ends.

@@ -40,6 +40,16 @@ pub struct SignalingRoute {
     pub subprotocol: Option<String>,
 }
 
+/// What selects layers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LayerSelection {
+    /// Key of [`super::Config::plugins`].
+    pub policy: String,
+    /// Least time between two calls for one room.
+    pub every: Duration,
+}
+
 /// Where a component comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Component {

@@ -19,7 +19,9 @@ use super::{DriverChoice, LogFormat, PublicAddress};
 
 mod plugins;
 
-pub(super) use plugins::{Budgets, Plugin, PluginKey, Policy, Signaling, SignalingRoute};
+pub(super) use plugins::{
+    Budgets, Layers, Plugin, PluginKey, Policy, Recording, Signaling, SignalingRoute,
+};
 
 /// Rillway's configuration.
 ///
@@ -31,6 +33,8 @@ pub(super) struct Raw {
     pub(super) gateway: Gateway,
     pub(super) signaling: Signaling,
     pub(super) authentication: Authentication,
+    pub(super) layers: Layers,
+    pub(super) recording: Recording,
     pub(super) policy: Policy,
     /// One `[plugins.NAME]` for each policy of your own, and for built-in components that shall differ: a
     /// WebAssembly component and what it may use.

@@ -120,6 +120,33 @@ fn dev_is_open_local_and_for_people() {
     assert_eq!((dev.media.first_port, dev.media.port(1)), (40_000, 40_001));
     assert_eq!(dev.log.format, LogFormat::Human);
     assert!(dev.gateway.page);
+    let layers = dev.layers.expect("a component chooses layers");
+    assert_eq!(layers.policy, "layers-adaptive");
+    assert_eq!(layers.every, Duration::from_millis(200));
+    assert!(dev.plugins.contains_key("layers-adaptive"));
+    assert_eq!(dev.recording.as_deref(), Some("record-on-request"));
+}
+
+#[test]
+fn rooms_need_no_policy() {
+    let scratch = Scratch::new("rooms");
+    let text = format!("layers.policy = \"none\"\nrecording.policy = \"none\"\n{OPEN}");
+    let file = scratch.file("none.toml", text.as_bytes());
+    let config =
+        Config::load(&file, &Overrides::default()).expect("both may be left to the router");
+    assert_eq!((config.layers, config.recording), (None, None));
+    assert!(!config.plugins.contains_key("layers-adaptive"));
+    let text = format!(
+        "layers = {{ policy = \"mine\", every_ms = 50 }}\nrecording.policy = \"mine\"\n{OPEN}\
+         [plugins.mine]\ncomponent = \"none.toml\"\n"
+    );
+    let file = scratch.file("mine.toml", text.as_bytes());
+    let config = Config::load(&file, &Overrides::default()).expect("what it exports shows later");
+    assert_eq!(
+        config.layers.expect("named").every,
+        Duration::from_millis(50)
+    );
+    assert_eq!(config.recording.as_deref(), Some("mine"));
 }
 
 #[test]
@@ -311,6 +338,10 @@ const CONFLICTS: &[(&str, usize, usize, &str, &str)] = &[
     ("[media]\npublic_addresses = [\"1.2.3.4\", \"1.2.3.5\"]\n", 4, 32, "the same bound ones", "PUBLIC/BOUND"),
     ("[[signaling.routes]]\npath = \"/a\"\nplugin = \"signaling-room\"\nsubprotocol = \"a\"\n", 5, 10, "no policy `signaling-room`", "did you mean \"signaling-rooms\"?"),
     ("[[signaling.routes]]\npath = \"/a\"\nplugin = \"auth-jwt\"\nsubprotocol = \"a\"\n", 5, 10, "a policy for authentication", "\"signaling-rooms\""),
+    ("[layers]\npolicy = \"layers-adaptiv\"\n", 4, 10, "no policy `layers-adaptiv`", "did you mean \"layers-adaptive\"?"),
+    ("[layers]\npolicy = \"auth-jwt\"\n", 4, 10, "a policy for authentication", "\"layers-adaptive\""),
+    ("[recording]\npolicy = \"layers-adaptive\"\n", 4, 10, "a policy for layer-selection", "\"record-on-request\""),
+    ("[plugins.none]\ncomponent = \"Cargo.toml\"\n", 3, 1, "no plugin can be called `none`", "another name"),
     ("[plugins.mine]\n", 3, 1, "no built-in component `mine`", "component ="),
     ("[plugins.mine]\ncomponent = \"builtin:jwt\"\n", 4, 13, "no built-in component `jwt`", "auth-jwt"),
     ("[plugins.mine]\ncomponent = \"no/such.wasm\"\n", 4, 13, "cannot use the component", "rillway plugin build"),
@@ -583,13 +614,12 @@ fn mutilated_files_never_panic() {
         let mut text = original.clone();
         for _ in 0..=random(3) {
             let chars = text.char_indices().map(|(at, _)| at).collect::<Vec<_>>();
-            let (at, end) = (chars[random(chars.len())], chars[random(chars.len())]);
+            let (from, to) = (random(chars.len()), random(chars.len()));
+            let (first, last) = (from.min(to), from.max(to).min(from.min(to) + 40));
+            let at = chars[from];
             match random(3) {
                 0 => text.insert_str(at, pieces[random(pieces.len())]),
-                1 => text.replace_range(
-                    at.min(end)..at.max(end).min(at.min(end) + 40).max(at.min(end)),
-                    "",
-                ),
+                1 => text.replace_range(chars[first]..chars[last], ""),
                 _ => text.truncate(at.max(1)),
             }
         }

@@ -57,6 +57,8 @@ pub(super) fn validate(raw: &Raw, provenance: Provenance) -> Result<Config, Conf
         plugins: policies.plugins,
         signaling_routes: policies.routes,
         authentication,
+        layers: policies.layers,
+        recording: policies.recording,
         ice_servers,
         shutdown: Shutdown {
             notice: millis(raw.shutdown.notice_ms),

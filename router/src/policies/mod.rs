@@ -1,8 +1,9 @@
 //! The policies that the configuration names, as WebAssembly components on policy threads: what it says of
-//! them becomes the plugin host's words, and their handles stand behind the session's seams.
+//! them becomes the plugin host's words, and their handles stand behind the seams of sessions and rooms.
 
 mod files;
 mod report;
+mod rules;
 mod seams;
 mod spec;
 mod threads;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use rillway_policy::{Host, HostConfig, HostError, Kind, Plugin};
 
 use crate::config::{Config, ConfigError};
+use crate::rules::{LayerRule, RuleSet};
 use crate::session::{Authenticator, SignalingFactory};
 
 pub(crate) use files::watch;
@@ -104,6 +106,29 @@ impl Policies {
             Some(policy) => Ok(Rc::new(seams::Signaling::new(policy))),
             None => Err(wrong_kind(config, name, Kind::Signaling)),
         }
+    }
+
+    /// What decides about rooms.
+    ///
+    /// # Errors
+    /// A policy that the configuration names decides something else.
+    pub(crate) fn rules(&self, config: &Config) -> Result<RuleSet, PoliciesError> {
+        let mut set = RuleSet::default();
+        if let Some(layers) = &config.layers {
+            let plugin = self.plugins.get(&layers.policy);
+            let policy = plugin.and_then(Plugin::layer_selection);
+            let wrong = || wrong_kind(config, &layers.policy, Kind::LayerSelection);
+            set.layers = Some(LayerRule {
+                factory: Rc::new(rules::Layers(policy.ok_or_else(wrong)?)),
+                every: layers.every,
+            });
+        }
+        if let Some(name) = &config.recording {
+            let policy = self.plugins.get(name).and_then(Plugin::recording);
+            let wrong = || wrong_kind(config, name, Kind::Recording);
+            set.recording = Some(Rc::new(rules::Recording(policy.ok_or_else(wrong)?)));
+        }
+        Ok(set)
     }
 
     /// Every plugin.

@@ -106,10 +106,16 @@ impl Task {
         }
     }
 
-    /// Shows an instance the newest view again and again, until it fails.
+    /// Shows an instance the newest view again and again, until it fails or is to be replaced.
     async fn serve(&mut self, mut instance: Box<dyn LayerInstance>) -> RuleFault {
+        let mut retired = instance.retired();
         loop {
-            let view = self.inbox.take().await;
+            // A view that nobody took is its successor's.
+            let view = tokio::select! {
+                biased;
+                () = &mut retired => return RuleFault::Retired,
+                view = self.inbox.take() => view,
+            };
             let subscriptions = |view: &RoomView| -> usize {
                 view.subscribers.iter().map(|s| s.subscriptions.len()).sum()
             };

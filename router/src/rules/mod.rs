@@ -30,7 +30,6 @@ use orders::Orders;
 use recording::RecordingRoom;
 
 pub(crate) use recording::{NO_POLICY, Outcome};
-#[cfg_attr(not(test), allow(unused_imports))]
 pub(crate) use seams::{
     LayerFactory, LayerInstance, Opening, RecordingFactory, RecordingInstance, RuleFault,
 };

@@ -175,6 +175,14 @@ impl State {
         self.queue.borrow_mut().clear();
         self.behind.set(false);
     }
+
+    /// Forgets the events that wait: the next instance begins with the picture, which has them all. It
+    /// answers the requests.
+    fn hand_over(&self) {
+        let mut queue = self.queue.borrow_mut();
+        queue.retain(|item| matches!(item, Item::Asked(..)));
+        self.behind.set(false);
+    }
 }
 
 /// Why an instance is needed no more.
@@ -210,8 +218,10 @@ impl Task {
                 Ok(instance) => self.serve(instance).await,
                 Err(fault) => End::Fault(fault),
             };
-            state.serving.set(false);
-            state.clear();
+            if !matches!(end, End::Fault(RuleFault::Retired)) {
+                state.serving.set(false);
+                state.clear();
+            }
             let wait = match end {
                 End::Closed => return,
                 End::Behind => {
@@ -242,7 +252,7 @@ impl Task {
 
     async fn serve(&mut self, mut instance: Box<dyn RecordingInstance>) -> End {
         let state = self.state.clone();
-        state.clear();
+        state.hand_over();
         state.serving.set(true);
         let begin = state.picture.borrow().events();
         for event in begin {
@@ -250,7 +260,17 @@ impl Task {
                 return End::Fault(fault);
             }
         }
-        while let Some(item) = state.next().await {
+        let mut retired = instance.retired();
+        loop {
+            // What nobody took is its successor's.
+            let item = tokio::select! {
+                biased;
+                () = &mut retired => return End::Fault(RuleFault::Retired),
+                item = state.next() => item,
+            };
+            let Some(item) = item else {
+                break;
+            };
             if state.behind.get() {
                 return End::Behind;
             }

@@ -18,10 +18,11 @@ pub(crate) enum RuleFault {
     /// It trapped, took too long, or exceeded a bound.
     #[error("{0}")]
     Failed(String),
-    /// Too many faults: nobody is let in before this time has passed.
-    #[cfg_attr(not(test), allow(dead_code))]
-    #[error("suspended after faults, for another {} ms", .retry_after.as_millis())]
+    /// Too many faults, or too much to do: nobody is let in before this time has passed.
+    #[error("{reason}")]
     Suspended {
+        /// Why, for people.
+        reason: String,
         /// The least to wait.
         retry_after: Duration,
     },
@@ -40,6 +41,9 @@ pub(crate) trait LayerInstance {
     /// # Errors
     /// [`RuleFault`].
     fn choose(&mut self, view: View) -> LocalBoxFuture<'_, Result<Vec<Choice>, RuleFault>>;
+
+    /// Ends when another version shall take its place.
+    fn retired(&self) -> LocalBoxFuture<'static, ()>;
 }
 
 /// An instance on its way.
@@ -61,6 +65,9 @@ pub(crate) trait RecordingInstance {
     /// # Errors
     /// [`RuleFault`].
     fn decide(&mut self, event: Event) -> LocalBoxFuture<'_, Result<Vec<Order>, RuleFault>>;
+
+    /// Ends when another version shall take its place.
+    fn retired(&self) -> LocalBoxFuture<'static, ()>;
 }
 
 /// Makes an instance for each room.
@@ -99,7 +106,7 @@ impl Pace {
     pub(super) fn failed(&mut self, fault: &RuleFault) -> Duration {
         match fault {
             RuleFault::Retired => Duration::ZERO,
-            RuleFault::Suspended { retry_after } => (*retry_after).max(self.first),
+            RuleFault::Suspended { retry_after, .. } => (*retry_after).max(self.first),
             RuleFault::Failed(_) => {
                 let wait = self.first * 2_u32.pow(self.faults.min(10));
                 self.faults += 1;
@@ -127,6 +134,7 @@ mod tests {
         assert_eq!(pace.failed(&fault), RETRY_FIRST);
         assert_eq!(pace.failed(&RuleFault::Retired), Duration::ZERO);
         let suspended = |ms| RuleFault::Suspended {
+            reason: "its breaker is open".to_owned(),
             retry_after: Duration::from_millis(ms),
         };
         assert_eq!(pace.failed(&suspended(1)), RETRY_FIRST);

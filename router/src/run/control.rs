@@ -74,7 +74,7 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     let orders = drain::Orders::new(orders, signals).map_err(start)?;
     let Deciders {
         policies: _policies,
-        authenticator,
+        deciding,
         served,
     } = deciders(&config, &registry).await.map_err(refused)?;
     workers.iter().for_each(log_worker);
@@ -87,7 +87,7 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     }
     let (phase, phase_seen) = watch::channel(Phase::Serving);
     let alive = Arc::new(AtomicUsize::new(workers.len()));
-    let control = control(&config, &workers, authenticator, &phase_seen, recorders);
+    let control = control(&config, &workers, deciding, &phase_seen, recorders);
     let control = Rc::new(control);
     let all_ended = Rc::new(Notify::new());
     let watch = |id| WorkerWatch {
@@ -133,18 +133,18 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
 fn control(
     config: &Config,
     workers: &[Worker],
-    authenticator: Box<dyn Authenticator>,
+    deciding: Deciding,
     phase: &watch::Receiver<Phase>,
     (recorder, rules): (GatewayRecorder, RulesRecorder),
 ) -> Control {
     let queues: Vec<_> = workers.iter().map(|w| w.requests.clone()).collect();
-    let rules = Rules::new(RuleSet::default(), queues.clone(), rules);
+    let rules = Rules::new(deciding.rules, queues.clone(), rules);
     Control {
         directory: Box::new(MemoryDirectory::new(workers.iter().map(|w| w.id))),
         workers: queues,
         clients: Clients::default(),
         rules: Rc::new(rules),
-        authenticator,
+        authenticator: deciding.authenticator,
         facts: settings::join_facts(config),
         phase: phase.clone(),
         join_timeout: session::JOIN_TIMEOUT,
@@ -177,14 +177,23 @@ struct Served {
 struct Deciders {
     /// Kept for their host.
     policies: Policies,
-    authenticator: Box<dyn Authenticator>,
+    deciding: Deciding,
     served: Vec<Served>,
+}
+
+/// Who decides about clients and rooms.
+struct Deciding {
+    authenticator: Box<dyn Authenticator>,
+    rules: RuleSet,
 }
 
 async fn deciders(config: &Config, registry: &Registry) -> Result<Deciders, PoliciesError> {
     let policies = Policies::load(config).await?;
     let deciders = Deciders {
-        authenticator: policies.authenticator(config)?,
+        deciding: Deciding {
+            authenticator: policies.authenticator(config)?,
+            rules: policies.rules(config)?,
+        },
         served: signaling(config, &policies)?,
         policies,
     };

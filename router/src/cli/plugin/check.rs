@@ -163,8 +163,12 @@ fn toml(subject: &Subjected) -> String {
                      # what its clients ask for; without it: plain HTTP\n"
                 );
             }
-            // Nothing names these but their table.
-            Kind::LayerSelection | Kind::Recording => {}
+            Kind::LayerSelection => {
+                let _ = write!(text, "[layers]\npolicy = \"{name}\"\n");
+            }
+            Kind::Recording => {
+                let _ = write!(text, "[recording]\npolicy = \"{name}\"\n");
+            }
         }
     }
     text

@@ -65,10 +65,10 @@ fn name(text: &str) -> Result<String, &'static str> {
         && text
             .bytes()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if fits {
-        Ok(text.to_owned())
-    } else {
-        Err("1 to 64 of a-z, 0-9 and `-`, beginning with a letter")
+    match text {
+        "none" => Err("in a configuration this means that there is no policy"),
+        _ if fits => Ok(text.to_owned()),
+        _ => Err("1 to 64 of a-z, 0-9 and `-`, beginning with a letter"),
     }
 }
 
@@ -281,7 +281,16 @@ mod tests {
     #[test]
     fn names_are_what_tables_and_metrics_may_be_called() {
         assert!(name("my-auth-2").is_ok());
-        for bad in ["", "My", "2fast", "a_b", "a b", "-a", &"a".repeat(65)] {
+        for bad in [
+            "",
+            "none",
+            "My",
+            "2fast",
+            "a_b",
+            "a b",
+            "-a",
+            &"a".repeat(65),
+        ] {
             assert!(name(bad).is_err(), "{bad}");
         }
     }

@@ -15,8 +15,8 @@ pub(in super::super) struct Policy {
     /// Threads that run policies.
     #[schemars(range(min = 1, max = 64), extend("x-unit" = "threads"))]
     pub(in super::super) threads: u16,
-    /// Instances of all plugins at once: one for each client, one for each room that a policy decides about. What is
-    /// over it is told to try later. Memory: what the plugins use; only address space is reserved.
+    /// Instances of all plugins at once: one for each client, and for each room one that selects layers and one that
+    /// decides what is recorded. What is over it is told to try later; a room does without. Memory: what the plugins use; only address space is reserved.
     #[schemars(range(min = 16, max = 100_000), extend("x-unit" = "instances"))]
     pub(in super::super) instances_max: u32,
     /// Largest component that is loaded. Those made of interpreted languages have 10 to 20 MB.
@@ -73,6 +73,48 @@ pub(in super::super) struct SignalingRoute {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", length(min = 1, max = 64), extend("x-example" = "rillway.rooms.v1"))]
     pub(in super::super) subprotocol: Option<String>,
+}
+
+/// Which layer of each video each viewer gets, where publishers send several.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in super::super) struct Layers {
+    /// The policy: a `[plugins.NAME]`, or a built-in component: `"layers-adaptive"`, or `"layers-speaker"` for large
+    /// rooms. `"none"`: the router's own choice, the smallest layer that fills the size it is shown at; it also
+    /// decides while a policy fails. Whatever a policy chooses, nobody is sent more than their network carries.
+    #[schemars(length(min = 1, max = 64))]
+    pub(in super::super) policy: String,
+    /// Least time between two calls for one room. It is called only when something has changed.
+    #[schemars(range(min = 50, max = 5_000), extend("x-unit" = "milliseconds"))]
+    pub(in super::super) every_ms: u32,
+}
+
+impl Default for Layers {
+    fn default() -> Self {
+        Layers {
+            policy: "layers-adaptive".to_owned(),
+            every_ms: 200,
+        }
+    }
+}
+
+/// What is recorded. This version has no recorder: a policy's orders are checked and answered, and nothing is
+/// written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in super::super) struct Recording {
+    /// The policy: a `[plugins.NAME]`, or a built-in component: `"record-on-request"`, for participants whose grant
+    /// allows it, or `"record-all"`. `"none"`: nothing is recorded, and clients that ask for it are told so.
+    #[schemars(length(min = 1, max = 64))]
+    pub(in super::super) policy: String,
+}
+
+impl Default for Recording {
+    fn default() -> Self {
+        Recording {
+            policy: "record-on-request".to_owned(),
+        }
+    }
 }
 
 /// A policy: a WebAssembly component and what it may use. One `[plugins.NAME]` each. Built-in components need
@@ -133,23 +175,26 @@ pub(in super::super) struct PluginKey {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in super::super) struct Budgets {
-    /// Time of one call. Default: authentication 50, signaling 20.
+    /// Time of one call. Default: authentication and recording 50, signaling 20, layer selection 5 and one more for
+    /// each 500 subscriptions of the room.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32", range(min = 1, max = 60_000), extend("x-unit" = "milliseconds", "x-example" = 2_000))]
     pub(in super::super) call_ms_max: Option<u32>,
-    /// Linear memory of one instance. Default: 33,554,432.
+    /// Linear memory of one instance. Default: 33,554,432; for layer selection half of that.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32", range(min = 65_536, max = 1_073_741_824), extend("x-unit" = "bytes", "x-example" = 67_108_864))]
     pub(in super::super) memory_bytes_max: Option<u32>,
-    /// Instances at once. Default: 10,000; for authentication 4 per thread.
+    /// Instances at once. Default: 4,000; for authentication 16.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32", range(min = 1, max = 1_000_000), extend("x-unit" = "instances", "x-example" = 1_000))]
     pub(in super::super) instances_max: Option<u32>,
-    /// Calls of all instances together. Default: 20,000.
+    /// Calls of all instances together. Default: signaling 50,000, layer selection 20,000, recording 5,000,
+    /// authentication 1,000.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32", range(min = 1, max = 10_000_000), extend("x-unit" = "calls per second", "x-example" = 5_000))]
     pub(in super::super) calls_per_second_max: Option<u32>,
-    /// Bytes into and out of all instances together. Default: 67,108,864.
+    /// Bytes into and out of all instances together. Default: signaling and layer selection 67,108,864, others
+    /// 16,777,216.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32", range(min = 1_024, max = 4_294_967_295_u32), extend("x-unit" = "bytes per second", "x-example" = 16_777_216))]
     pub(in super::super) bytes_per_second_max: Option<u32>,

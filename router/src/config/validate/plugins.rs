@@ -9,15 +9,20 @@ use rillway_policy::{Network, Origin};
 use super::super::check::nearest;
 use super::super::raw;
 use super::super::{
-    Budgets, Capability, Component, KeyAlgorithm, Plugin, PluginKey, Policy, Secret, SignalingRoute,
+    Budgets, Capability, Component, KeyAlgorithm, LayerSelection, Plugin, PluginKey, Policy,
+    Secret, SignalingRoute,
 };
 use super::{Checks, Readers, read_secret, read_text};
 
 /// Components that are part of the program, by the interface they export.
-pub(in super::super) const BUILT_IN: [(&str, &str); 5] = [
+pub(in super::super) const BUILT_IN: [(&str, &str); 9] = [
     ("auth-jwt", "authentication"),
     ("auth-open", "authentication"),
     ("auth-webhook", "authentication"),
+    ("layers-adaptive", "layer-selection"),
+    ("layers-speaker", "layer-selection"),
+    ("record-all", "recording"),
+    ("record-on-request", "recording"),
     ("signaling-rooms", "signaling"),
     ("signaling-whip", "signaling"),
 ];
@@ -51,40 +56,34 @@ pub(super) struct Policies {
     pub(super) host: Policy,
     pub(super) plugins: BTreeMap<String, Plugin>,
     pub(super) routes: Vec<SignalingRoute>,
+    pub(super) layers: Option<LayerSelection>,
+    pub(super) recording: Option<String>,
 }
+
+/// In place of a policy's name.
+const NONE: &str = "none";
 
 impl Checks<'_> {
     pub(super) fn policies(&mut self) -> Policies {
         let raw = self.raw;
         let routes = self.routes();
-        let mut used: Vec<(String, String, &str)> = Vec::new();
-        for (index, route) in routes.iter().enumerate() {
-            let key = format!("signaling.routes[{index}].plugin");
-            used.push((key, route.plugin.clone(), "signaling"));
-        }
-        let mut wanted = |key: &str, name: &str, interface| {
-            if !name.is_empty() {
-                used.push((key.to_owned(), name.to_owned(), interface));
-            }
-        };
-        let authentication = raw.authentication.policy.as_deref().unwrap_or_default();
-        wanted("authentication.policy", authentication, "authentication");
+        self.nothing_is_called_none();
         let mut plugins: BTreeMap<_, _> = raw
             .plugins
             .iter()
             .filter_map(|(name, table)| Some((name.clone(), self.plugin(name, table)?)))
             .collect();
-        for (key, name, interface) in used {
-            if raw.plugins.contains_key(&name) {
-                self.exports(&key, &name, plugins.get(&name), interface);
-            } else if built_in(&name).is_some() {
+        for (key, name, interface) in wanted(raw, &routes) {
+            if raw.plugins.contains_key(name) {
+                self.exports(&key, name, plugins.get(name), interface);
+            } else if built_in(name).is_some() {
                 let plugin = plugins
-                    .entry(name.clone())
-                    .or_insert_with(|| built_in_plugin(&name));
+                    .entry(name.to_owned())
+                    .or_insert_with(|| built_in_plugin(name));
                 let plugin = plugin.clone();
-                self.exports(&key, &name, Some(&plugin), interface);
+                self.exports(&key, name, Some(&plugin), interface);
             } else {
-                self.no_such_plugin(&key, &name, interface);
+                self.no_such_plugin(&key, name, interface);
             }
         }
         let cache = &raw.policy.cache_folder;
@@ -99,7 +98,20 @@ impl Checks<'_> {
                 watch_files: raw.policy.watch_files,
             },
             plugins,
+            layers: named(&raw.layers.policy).map(|policy| LayerSelection {
+                policy: policy.to_owned(),
+                every: Duration::from_millis(raw.layers.every_ms.into()),
+            }),
+            recording: named(&raw.recording.policy).map(str::to_owned),
             routes,
+        }
+    }
+
+    fn nothing_is_called_none(&mut self) {
+        if self.raw.plugins.contains_key(NONE) {
+            let title = format!("no plugin can be called `{NONE}`: that means that there is none");
+            let key = format!("plugins.{NONE}");
+            self.report(title, &[(&key, "this one")], "give it another name");
         }
     }
 
@@ -278,6 +290,11 @@ impl Checks<'_> {
             .keys()
             .map(String::as_str)
             .chain(fitting.map(|(name, _)| *name))
+            .chain(
+                ["layer-selection", "recording"]
+                    .contains(&interface)
+                    .then_some(NONE),
+            )
             .collect();
         let title = format!("there is no policy `{name}`");
         let mut help = match nearest(name, known.iter().copied()) {
@@ -291,6 +308,42 @@ impl Checks<'_> {
         );
         self.report(title, &[(key, "this one")], &help);
     }
+}
+
+/// The name of a policy; `None`: there shall be none.
+fn named(policy: &str) -> Option<&str> {
+    (policy != NONE).then_some(policy)
+}
+
+/// Every policy that a key names: the key, the name, and the interface that it must export.
+fn wanted<'a>(
+    raw: &'a raw::Raw,
+    routes: &'a [SignalingRoute],
+) -> Vec<(String, &'a str, &'static str)> {
+    let routes = routes.iter().enumerate().map(|(index, route)| {
+        let key = format!("signaling.routes[{index}].plugin");
+        (key, Some(route.plugin.as_str()), "signaling")
+    });
+    // A missing one is reported elsewhere.
+    let authentication = raw.authentication.policy.as_deref();
+    let single = [
+        ("authentication.policy", authentication, "authentication"),
+        (
+            "layers.policy",
+            named(&raw.layers.policy),
+            "layer-selection",
+        ),
+        (
+            "recording.policy",
+            named(&raw.recording.policy),
+            "recording",
+        ),
+    ];
+    let single = single.map(|(key, name, interface)| (key.to_owned(), name, interface));
+    routes
+        .chain(single)
+        .filter_map(|(key, name, interface)| Some((key, name?, interface)))
+        .collect()
 }
 
 fn default_routes() -> Vec<SignalingRoute> {

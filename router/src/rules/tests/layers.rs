@@ -16,6 +16,8 @@ struct Script {
     seen: RefCell<Vec<u64>>,
     opened: Cell<u32>,
     dropped: Cell<u32>,
+    /// Retires the instance that there is.
+    reload: Rc<Notify>,
 }
 
 struct Factory(Rc<Script>);
@@ -50,6 +52,11 @@ impl LayerFactory for Factory {
 impl LayerInstance for Instance {
     fn policy(&self) -> Arc<str> {
         "scripted 1.0".into()
+    }
+
+    fn retired(&self) -> LocalBoxFuture<'static, ()> {
+        let reload = self.0.reload.clone();
+        Box::pin(async move { reload.notified().await })
     }
 
     fn choose(&mut self, view: View) -> LocalBoxFuture<'_, Result<Vec<Choice>, RuleFault>> {
@@ -220,7 +227,11 @@ fn a_suspended_policy_is_asked_again_when_its_breaker_says() {
     local(async {
         let (mut stage, script) = stage(vec![], 8);
         let retry_after = RETRY * 5;
-        let suspended = RuleFault::Suspended { retry_after };
+        let reason = "its breaker is open".to_owned();
+        let suspended = RuleFault::Suspended {
+            reason,
+            retry_after,
+        };
         script.openings.borrow_mut().push_back(suspended);
         stage.open();
         stage.order().await;
@@ -244,6 +255,30 @@ fn another_version_takes_over_at_once_and_sees_the_room() {
         assert_eq!(script.opened.get(), 2);
         stage.tell(view(2));
         assert_eq!(chosen(stage.order().await), (2, 0));
+        assert!(stage.metric(r#"rillway_rule_faults_total{kind="layers"} 0"#));
+    });
+}
+
+#[test]
+fn a_room_in_which_nothing_happens_changes_versions_too() {
+    local(async {
+        let (mut stage, script) = stage(vec![], 8);
+        stage.open();
+        stage.order().await;
+        stage.tell(view(1));
+        assert_eq!(chosen(stage.order().await), (1, 0));
+        script.reload.notify_one();
+        assert_eq!(stage.order().await, RoomOrderKind::ShowAgain);
+        settle().await;
+        assert_eq!((script.opened.get(), script.dropped.get()), (2, 1));
+        stage.tell(view(2));
+        assert_eq!(chosen(stage.order().await), (2, 0));
+        // A view that the old one did not take is seen by the new one.
+        stage.tell(view(3));
+        script.reload.notify_one();
+        assert_eq!(stage.order().await, RoomOrderKind::ShowAgain);
+        assert_eq!(chosen(stage.order().await), (3, 0));
+        assert_eq!(*script.seen.borrow(), [1_000, 2_000, 3_000]);
         assert!(stage.metric(r#"rillway_rule_faults_total{kind="layers"} 0"#));
     });
 }

@@ -9,6 +9,8 @@ struct Script {
     opened: Cell<u32>,
     /// Calls wait for this.
     gate: RefCell<Option<Rc<Notify>>>,
+    /// Retires the instance that there is.
+    reload: Rc<Notify>,
 }
 
 struct Factory(Rc<Script>);
@@ -31,6 +33,11 @@ impl RecordingFactory for Factory {
 }
 
 impl RecordingInstance for Instance {
+    fn retired(&self) -> LocalBoxFuture<'static, ()> {
+        let reload = self.0.reload.clone();
+        Box::pin(async move { reload.notified().await })
+    }
+
     fn decide(&mut self, event: Event) -> LocalBoxFuture<'_, Result<Vec<Order>, RuleFault>> {
         let script = self.0.clone();
         Box::pin(async move {
@@ -53,6 +60,7 @@ fn stage(
         seen: RefCell::default(),
         opened: Cell::new(0),
         gate: RefCell::default(),
+        reload: Rc::default(),
     });
     let set = RuleSet {
         recording: Some(Rc::new(Factory(script.clone()))),
@@ -259,6 +267,28 @@ fn a_new_instance_after_a_fault_is_told_the_present_state() {
         settle().await;
         assert_eq!(words(&script), "open:room +i1 track:7m speak:1 +i3");
         assert!(stage.metric(r#"rillway_rule_faults_total{kind="recording"} 1"#));
+    });
+}
+
+#[test]
+fn another_version_is_told_the_present_state_and_answers_what_waits() {
+    local(async {
+        let (mut stage, script) = stage(|_| Ok(Vec::new()));
+        stage.open();
+        stage.order().await;
+        stage.tell(published(7));
+        settle().await;
+        assert_eq!(words(&script), "open:room track:7");
+        // All at once, so that nobody has taken the request when the version changes.
+        stage.tell(RoomEventKind::Muted(id::TrackId(7), true));
+        let asked = stage
+            .rules
+            .request_recording("room", ParticipantId(1), false);
+        script.reload.notify_one();
+        assert_eq!(asked.expect("a policy").await, Ok(Ok(())));
+        assert_eq!(words(&script), "open:room track:7m asked:false:1");
+        assert_eq!(script.opened.get(), 2);
+        assert!(stage.metric(r#"rillway_rule_faults_total{kind="recording"} 0"#));
     });
 }
 

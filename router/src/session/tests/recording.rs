@@ -23,6 +23,10 @@ impl RecordingFactory for Policy {
 }
 
 impl RecordingInstance for Policy {
+    fn retired(&self) -> LocalBoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
+
     fn decide(&mut self, event: Happening) -> LocalBoxFuture<'_, Result<Vec<Order>, RuleFault>> {
         Box::pin(async move {
             if matches!(event, Happening::Requested(_)) {
