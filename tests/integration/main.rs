@@ -6,6 +6,8 @@ mod limits;
 mod policies;
 mod process;
 mod router;
+mod rules;
 mod shutdown;
 mod signaling;
+mod site;
 mod whip;

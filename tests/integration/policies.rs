@@ -1,12 +1,12 @@
 //! Policies that the configuration names, as components in a running router.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use rillway::Running;
 use rillway::config::{Config, Overrides};
-use rillway::{RunError, Running, Signals};
 use rillway_policy::Kind;
 use rillway_policy::testing::{Behaviour, component};
 use rillway_tests::whip;
@@ -15,60 +15,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::router::{Client, connect, get, join, metric, metric_becomes, soon};
+use crate::site::Site;
 
 const SECRET: &str = "a secret of more than thirty-two bytes";
-
-/// A configuration of its own in a folder of its own, which ends with it.
-struct Site(PathBuf);
-
-impl Site {
-    fn new(name: &str) -> Site {
-        let folder = std::env::temp_dir().join(format!("rillway-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).expect("a temporary folder");
-        Site(folder)
-    }
-
-    fn write(&self, file: &str, content: impl AsRef<[u8]>) {
-        std::fs::write(self.0.join(file), content).expect("written");
-    }
-
-    fn secret(&self, file: &str, content: &str) {
-        use std::os::unix::fs::PermissionsExt;
-        self.write(file, content);
-        let mode = std::fs::Permissions::from_mode(0o600);
-        std::fs::set_permissions(self.0.join(file), mode).expect("changed");
-    }
-
-    /// Free ports, and what the test says beside them.
-    fn config(&self, text: &str) -> Config {
-        let path = self.0.join("rillway.toml");
-        let base = "gateway.listen = \"127.0.0.1:0\"\nmetrics.listen = \"127.0.0.1:0\"\n\
-                    media = { workers = 1, first_port = 0, bind = [\"127.0.0.1\"] }\n";
-        std::fs::write(&path, format!("{base}{text}")).expect("written");
-        Config::load(&path, &Overrides::default())
-            .unwrap_or_else(|error| panic!("{}", error.render(false)))
-    }
-
-    fn run(&self, text: &str) -> Running {
-        rillway::run(self.config(text), Signals::Ignore).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// What the router says of a configuration that it does not run with.
-    fn refusal(&self, text: &str) -> String {
-        match rillway::run(self.config(text), Signals::Ignore) {
-            Err(RunError::Config(error)) => error.render(false),
-            Err(error) => panic!("another error: {error}"),
-            Ok(_) => panic!("it runs with {text}"),
-        }
-    }
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 fn token(secret: &str, claims: &Value) -> String {
     let key = EncodingKey::from_secret(secret.as_bytes());
@@ -299,18 +248,6 @@ async fn a_signaling_that_never_ends_does_not_stop_others() {
     metric_becomes(&running, timeout, 1.0).await;
 }
 
-/// Replaces a file as a careful tool does: there is never half of it.
-fn replace(site: &Site, file: &str, content: &[u8]) {
-    site.write("new", content);
-    std::fs::rename(site.0.join("new"), site.0.join(file)).expect("renamed");
-    // A clock that is coarse must not make the two look the same.
-    let later = SystemTime::now() + Duration::from_secs(2);
-    let opened = std::fs::File::options().write(true).open(site.0.join(file));
-    opened
-        .and_then(|file| file.set_modified(later))
-        .expect("touched");
-}
-
 #[tokio::test]
 async fn a_changed_component_takes_over_and_clients_stay() {
     let site = Site::new("swap");
@@ -328,15 +265,11 @@ async fn a_changed_component_takes_over_and_clients_stay() {
     metric_becomes(&running, generation, 1.0).await;
 
     // One that cannot be used changes nothing.
-    replace(&site, "rooms.wasm", b"no component");
+    site.replace("rooms.wasm", b"no component");
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(metric(&running, generation).await, Some(1.0));
 
-    replace(
-        &site,
-        "rooms.wasm",
-        &component(Kind::Signaling, &Behaviour::Well),
-    );
+    site.replace("rooms.wasm", &component(Kind::Signaling, &Behaviour::Well));
     metric_becomes(&running, generation, 2.0).await;
     let mut echo = connect(&running).await;
     let answer = echo.ask(json!({"type": "join", "room": "r"})).await;
