@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 mod directory;
 mod gateway;
+pub mod management;
 mod policies;
 mod rate;
 mod rules;

@@ -6,10 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use rillway::cli::operate::OperateError;
 use rillway::cli::plugin::{Plugin, PluginError};
 use rillway::cli::{Action, Arguments, EXIT_INTERNAL, EXIT_OK};
 use rillway::config::{Config, ConfigError};
-use rillway::{RunError, Signals, telemetry};
+use rillway::management::{Identity, dev, discovery};
+use rillway::{RunError, Running, Signals, telemetry};
 
 fn main() -> ExitCode {
     match act(Arguments::parse()) {
@@ -22,6 +24,8 @@ fn act(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.action()? {
         Action::Print(text) => print(&text),
         Action::Plugin(plugin) => plugin_command(&plugin),
+        Action::Node(node) => print(&node.run()?),
+        Action::Ca(ca) => print(&ca.run()?),
         Action::Dev(config) => serve(*config, true),
         Action::Serve(config) => serve(*config, false),
     }
@@ -33,9 +37,15 @@ fn plugin_command(plugin: &Plugin) -> anyhow::Result<()> {
     done.failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
-fn serve(config: Config, announce: bool) -> anyhow::Result<()> {
+fn serve(mut config: Config, announce: bool) -> anyhow::Result<()> {
     telemetry::log::install(&config.log).context("cannot write log lines")?;
+    // A file given to `dev` may have its own channel.
+    let identity = (announce && config.management.is_none())
+        .then(|| dev::equip(&mut config))
+        .transpose()?;
     let running = rillway::run(config, Signals::Handle)?;
+    // Kept until the end: the entry goes with it.
+    let _found = identity.and_then(|identity| findable(&running, &identity));
     if announce {
         let metrics = running
             .metrics_address()
@@ -47,6 +57,19 @@ fn serve(config: Config, announce: bool) -> anyhow::Result<()> {
         ))?;
     }
     Ok(running.wait()?)
+}
+
+/// Lets the command line of this machine find the router. It serves without, too.
+fn findable(running: &Running, identity: &Identity) -> Option<dev::Found> {
+    let published = match discovery::folder() {
+        Ok(folder) => dev::publish(&folder, running, identity).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    published
+        .inspect_err(|error| {
+            tracing::warn!(error, "`rillway node` and others will not find this router");
+        })
+        .ok()
 }
 
 /// Prints to standard output. A reader that wants no more (`| head`) is no fault.
@@ -75,10 +98,11 @@ fn report(error: &anyhow::Error) -> u8 {
             (config.render(coloured), ConfigError::EXIT_CODE)
         }
         (_, Some(run)) => (run.to_string(), run.exit_code()),
-        _ => (
-            format!("error: {error:#}"),
-            plugin.map_or(EXIT_INTERNAL, PluginError::exit_code),
-        ),
+        _ => {
+            let operate = error.downcast_ref().map(OperateError::exit_code);
+            let code = plugin.map(PluginError::exit_code).or(operate);
+            (format!("error: {error:#}"), code.unwrap_or(EXIT_INTERNAL))
+        }
     };
     // Where standard error cannot be written, the exit code has to do.
     let _ = writeln!(io::stderr(), "{text}");

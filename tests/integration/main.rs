@@ -3,6 +3,7 @@
 mod calls;
 mod http;
 mod limits;
+mod management;
 mod policies;
 mod process;
 mod router;

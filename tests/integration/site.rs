@@ -29,7 +29,7 @@ impl Site {
     }
 
     /// Free ports, and what the test says beside them.
-    fn config(&self, text: &str) -> Config {
+    pub(crate) fn config(&self, text: &str) -> Config {
         let path = self.0.join("rillway.toml");
         let base = "gateway.listen = \"127.0.0.1:0\"\nmetrics.listen = \"127.0.0.1:0\"\n\
                     media = { workers = 1, first_port = 0, bind = [\"127.0.0.1\"] }\n";

@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{self, Config, ConfigError, DriverChoice, LogFormat, MetricsFlag, Overrides};
 use crate::telemetry;
 
+pub mod ca;
+pub mod operate;
 pub mod plugin;
 mod summary;
 
@@ -26,8 +28,10 @@ pub const EXIT_CONFIG: u8 = ConfigError::EXIT_CODE;
 const EXIT_CODES: &str = "\
 Exit codes:
   0   ended as asked, SIGTERM and Ctrl-C included
+  1   a running router refused what was asked
   2   the arguments are wrong
   65  a plugin cannot be built, or is not fit
+  69  no running router could be asked
   70  a fault of the program or the machine
   78  the configuration cannot be used, or a port of it is in use";
 
@@ -78,7 +82,13 @@ enum Command {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
-    /// Make policies of your own
+    /// Show a running router
+    #[command(after_help = operate::HELP)]
+    Node(operate::Node),
+    /// Make certificates for the management channel
+    #[command(subcommand)]
+    Ca(ca::Ca),
+    /// Make policies of your own; show and change those of a running router
     #[command(subcommand)]
     Plugin(plugin::Plugin),
     /// Print a reference text: every key, its JSON schema, or every metric
@@ -159,6 +169,10 @@ pub enum Action {
     Serve(Box<Config>),
     /// Do something with a plugin and exit.
     Plugin(plugin::Plugin),
+    /// Ask a running router.
+    Node(operate::Node),
+    /// Make certificates and exit.
+    Ca(ca::Ca),
     /// Print a text to standard output and exit 0.
     Print(String),
 }
@@ -204,6 +218,8 @@ impl Arguments {
                     &config,
                 )))
             }
+            Command::Node(node) => Ok(Action::Node(node)),
+            Command::Ca(ca) => Ok(Action::Ca(ca)),
             Command::Plugin(plugin) => Ok(Action::Plugin(plugin)),
             Command::Reference { which } => Ok(Action::Print(match which {
                 Reference::Config => config::reference(),

@@ -16,6 +16,8 @@ impl Key {
     pub const GATEWAY_LISTEN: Key = Key("gateway.listen");
     /// `metrics.listen`
     pub const METRICS_LISTEN: Key = Key("metrics.listen");
+    /// `management.listen`
+    pub const MANAGEMENT_LISTEN: Key = Key("management.listen");
     /// `media.workers`
     pub const MEDIA_WORKERS: Key = Key("media.workers");
     /// `media.first_port`

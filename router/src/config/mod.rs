@@ -6,6 +6,7 @@
 mod check;
 mod error;
 mod load;
+mod management;
 mod plugins;
 mod provenance;
 mod raw;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{ConfigError, Key, Problem};
 pub use load::{MetricsFlag, Overrides};
+pub use management::Management;
 pub use plugins::{
     Budgets, Capability, Component, KeyAlgorithm, LayerSelection, Plugin, PluginKey, Policy,
     SignalingRoute,
@@ -41,6 +43,8 @@ pub use rillway_core::limits::Limits;
 pub struct Config {
     /// HTTP and WebSocket for clients.
     pub gateway: Gateway,
+    /// The management channel; `None` when it is off.
+    pub management: Option<Management>,
     /// Workers and their UDP sockets.
     pub media: Media,
     /// Bounds of the media core, per worker.

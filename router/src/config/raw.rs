@@ -15,6 +15,7 @@ use rillway_core::limits::Limits;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::management::RawManagement;
 use super::{DriverChoice, LogFormat, PublicAddress};
 
 mod plugins;
@@ -44,6 +45,7 @@ pub(super) struct Raw {
     pub(super) limits: RawLimits,
     pub(super) ice: Ice,
     pub(super) metrics: Metrics,
+    pub(super) management: RawManagement,
     pub(super) log: Log,
     pub(super) shutdown: Shutdown,
 }

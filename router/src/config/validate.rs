@@ -7,7 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use super::Management;
 use super::error::{ConfigError, Problem};
+use super::management;
 use super::provenance::Provenance;
 use super::raw::{self, Raw};
 use super::{Config, Gateway, IceServer, Limits, Log, Media, Metrics, Secret, Shutdown};
@@ -38,12 +40,14 @@ pub(super) fn validate(raw: &Raw, provenance: Provenance) -> Result<Config, Conf
     let ice_servers = checks.ice_servers();
     let authentication = checks.authentication();
     let policies = checks.policies();
+    let management = checks.management();
     let problems = checks.problems;
     let (Some(authentication), true) = (authentication, problems.is_empty()) else {
         return Err(provenance.error(problems));
     };
     Ok(Config {
         gateway: gateway(&raw.gateway),
+        management,
         media: media(&raw.media, workers),
         limits: Limits::from(&raw.limits),
         metrics: raw.metrics.enabled.then_some(Metrics {
@@ -105,6 +109,19 @@ struct Checks<'a> {
 }
 
 impl Checks<'_> {
+    fn management(&mut self) -> Option<Management> {
+        let folder = &self.provenance.source().folder;
+        match management::validate(&self.raw.management, folder) {
+            Ok(management) => management,
+            Err(faults) => {
+                for fault in faults {
+                    self.report(fault.title, &[(fault.key, fault.label)], &fault.help);
+                }
+                None
+            }
+        }
+    }
+
     /// Reports a problem at keys, each with what is said beside it; the first is the one to change.
     fn report(&mut self, title: String, keys: &[(&str, &str)], help: &str) {
         let point =

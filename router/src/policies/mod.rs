@@ -131,6 +131,11 @@ impl Policies {
         Ok(set)
     }
 
+    /// Handles to every plugin, by name.
+    pub(crate) fn by_name(&self) -> BTreeMap<String, Plugin> {
+        self.plugins.clone()
+    }
+
     /// Every plugin.
     pub(crate) fn plugins(&self) -> impl Iterator<Item = &Plugin> {
         self.plugins.values()

@@ -2,11 +2,12 @@
 //! of one single-threaded runtime.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc as std_mpsc;
+use std::time::Instant;
 
 use rillway_core::api::{Event, RoomEvent};
 use rillway_core::id::WorkerId;
@@ -16,6 +17,8 @@ use tokio::task::LocalSet;
 use crate::config::Config;
 use crate::directory::MemoryDirectory;
 use crate::gateway::{Accepted, Gateway, Route};
+use crate::management::server as management;
+use crate::management::source::Sources;
 use crate::policies::{self, Policies, PoliciesError};
 use crate::rules::{RuleSet, Rules};
 use crate::session::{self, Authenticator, Clients, Control, Phase, SignalingFactory};
@@ -35,6 +38,7 @@ pub(super) struct Parts {
     pub(super) signals: Signals,
     pub(super) gateway: TcpListener,
     pub(super) metrics: Option<TcpListener>,
+    pub(super) management: Option<UdpSocket>,
     pub(super) workers: Vec<Worker>,
     pub(super) registry: Registry,
     pub(super) orders: mpsc::Receiver<Order>,
@@ -65,6 +69,7 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
         signals,
         gateway: listener,
         metrics,
+        management,
         registry,
         workers,
         orders,
@@ -73,22 +78,21 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     let listener = tokio::net::TcpListener::from_std(listener).map_err(start)?;
     let orders = drain::Orders::new(orders, signals).map_err(start)?;
     let Deciders {
-        policies: _policies,
+        policies,
         deciding,
         served,
     } = deciders(&config, &registry).await.map_err(refused)?;
     workers.iter().for_each(log_worker);
     let recorder = registry.gateway();
     let recorders = (recorder.clone(), registry.rules());
-    log_listeners(&listener, metrics.as_ref());
-    if let Some(metrics) = metrics {
-        let metrics = tokio::net::TcpListener::from_std(metrics).map_err(start)?;
-        tokio::spawn(telemetry::metrics::serve(metrics, registry));
-    }
+    serve_metrics(&listener, metrics, registry).map_err(start)?;
     let (phase, phase_seen) = watch::channel(Phase::Serving);
+    // Before the policies in the order of ends: its calls hold their handles.
+    let address = listener.local_addr().map_err(start)?;
+    let sources = || sources(address, workers.len(), &phase_seen, &policies);
+    let _management = managed(management, &config, sources).map_err(start)?;
     let alive = Arc::new(AtomicUsize::new(workers.len()));
-    let control = control(&config, &workers, deciding, &phase_seen, recorders);
-    let control = Rc::new(control);
+    let control = Rc::new(control(&config, &workers, deciding, &phase_seen, recorders));
     let all_ended = Rc::new(Notify::new());
     let watch = |id| WorkerWatch {
         id,
@@ -128,6 +132,47 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
         all_ended,
     })
     .await
+}
+
+/// Says who listens where, and begins with metrics.
+fn serve_metrics(
+    gateway: &tokio::net::TcpListener,
+    listener: Option<TcpListener>,
+    registry: Registry,
+) -> io::Result<()> {
+    log_listeners(gateway, listener.as_ref());
+    if let Some(listener) = listener {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        tokio::spawn(telemetry::metrics::serve(listener, registry));
+    }
+    Ok(())
+}
+
+/// The management channel, if there is to be one.
+fn managed(
+    socket: Option<UdpSocket>,
+    config: &Config,
+    sources: impl FnOnce() -> Sources,
+) -> io::Result<Option<management::Listener>> {
+    match (socket, &config.management) {
+        (Some(socket), Some(settings)) => management::start(socket, settings, sources()).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn sources(
+    gateway: SocketAddr,
+    workers: usize,
+    phase: &watch::Receiver<Phase>,
+    policies: &Policies,
+) -> Sources {
+    Sources {
+        started: Instant::now(),
+        gateway,
+        workers,
+        phase: phase.clone(),
+        plugins: policies.by_name(),
+    }
 }
 
 fn control(

@@ -5,12 +5,13 @@ mod drain;
 mod settings;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::thread::JoinHandle;
 
 use tokio::sync::mpsc;
 
 use crate::config::{Config, ConfigError, Key};
+use crate::management::server;
 use crate::telemetry::metrics::Registry;
 use crate::worker::{self, Worker};
 
@@ -72,6 +73,7 @@ enum Order {
 pub struct Running {
     gateway: SocketAddr,
     metrics: Option<SocketAddr>,
+    management: Option<SocketAddr>,
     media: Vec<Vec<SocketAddr>>,
     orders: mpsc::Sender<Order>,
     control: Option<JoinHandle<Result<(), RunError>>>,
@@ -88,6 +90,12 @@ impl Running {
     #[must_use]
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics
+    }
+
+    /// Where the management channel listens (UDP), if it does.
+    #[must_use]
+    pub fn management_address(&self) -> Option<SocketAddr> {
+        self.management
     }
 
     /// UDP addresses bound, by worker.
@@ -160,6 +168,8 @@ pub fn run(config: Config, signals: Signals) -> Result<Running, RunError> {
         Some(metrics) => Some(listen(&config, Key::METRICS_LISTEN, metrics.listen)?),
         None => None,
     };
+    let management = management_socket(&config)?;
+    let management_address = management.as_ref().and_then(|s| s.local_addr().ok());
     let registry = Registry::new();
     let workers = start_workers(&config, &registry)?;
     let (orders, received) = mpsc::channel(4);
@@ -174,6 +184,7 @@ pub fn run(config: Config, signals: Signals) -> Result<Running, RunError> {
         signals,
         gateway,
         metrics,
+        management,
         workers,
         registry,
         orders: received,
@@ -189,6 +200,7 @@ pub fn run(config: Config, signals: Signals) -> Result<Running, RunError> {
     let mut running = Running {
         gateway: gateway_address,
         metrics: metrics_address,
+        management: management_address,
         media,
         orders,
         control: Some(control),
@@ -201,6 +213,17 @@ pub fn run(config: Config, signals: Signals) -> Result<Running, RunError> {
             .err()
             .unwrap_or(RunError::Ended("the control thread ended early"))),
     }
+}
+
+fn management_socket(config: &Config) -> Result<Option<UdpSocket>, RunError> {
+    let Some(management) = &config.management else {
+        return Ok(None);
+    };
+    let address = management.listen;
+    let bound = server::bind(address);
+    let refused =
+        |error| RunError::Config(config.bind_error(Key::MANAGEMENT_LISTEN, address, &error));
+    bound.map(Some).map_err(refused)
 }
 
 fn listen(config: &Config, key: Key, address: SocketAddr) -> Result<TcpListener, RunError> {

@@ -1,5 +1,6 @@
 //! The binary as people and service managers meet it: exit codes, reports, signals.
 
+mod management;
 mod plugin;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -199,7 +200,13 @@ struct Router {
 impl Router {
     /// Starts it, with its standard output to be read line by line.
     fn start(arguments: &[&str]) -> Self {
-        let mut child = rillway(arguments)
+        Router::start_with(arguments, |_| {})
+    }
+
+    fn start_with(arguments: &[&str], change: impl FnOnce(&mut Command)) -> Self {
+        let mut command = rillway(arguments);
+        change(&mut command);
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

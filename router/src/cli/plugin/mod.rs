@@ -6,6 +6,7 @@ pub mod check;
 pub mod component;
 pub mod new;
 pub mod run;
+pub mod running;
 mod script;
 mod stage;
 pub mod toolchain;
@@ -18,6 +19,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 pub use rillway_policy::Kind;
 
 use crate::config::ConfigError;
+
+use super::operate::OperateError;
 
 /// Exit code where a plugin cannot be built or is not what it should be, `EX_DATAERR` of sysexits.h.
 pub const EXIT_PLUGIN: u8 = 65;
@@ -56,6 +59,9 @@ pub enum Plugin {
     /// Play a script to a component and show what it answers
     #[command(after_help = run::help())]
     Run(run::Arguments),
+    /// Those of a running router
+    #[command(flatten)]
+    Running(running::Running),
 }
 
 /// Why it was not done.
@@ -92,15 +98,19 @@ pub enum PluginError {
     /// The component cannot be loaded, or a call of it failed.
     #[error("{0}")]
     Unfit(String),
+    /// A running router was not asked, or refused.
+    #[error(transparent)]
+    Running(#[from] OperateError),
 }
 
 impl PluginError {
     /// The exit code that says so.
     #[must_use]
-    pub const fn exit_code(&self) -> u8 {
+    pub fn exit_code(&self) -> u8 {
         match self {
             PluginError::Host(_) => crate::cli::EXIT_INTERNAL,
             PluginError::Config(_) => ConfigError::EXIT_CODE,
+            PluginError::Running(error) => error.exit_code(),
             _ => EXIT_PLUGIN,
         }
     }
@@ -135,6 +145,7 @@ impl Plugin {
             Plugin::Check(arguments) => arguments.run(),
             Plugin::Bench(arguments) => arguments.run(),
             Plugin::Run(arguments) => arguments.run(),
+            Plugin::Running(running) => Ok(running.run()?.into()),
         }
     }
 }

@@ -1,0 +1,236 @@
+//! Asking a running router: how it is found, one call, and its answer as a table or as JSON.
+
+use std::fmt::Display;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+use crate::config::Secret;
+use crate::management::discovery::{self, FindError};
+use crate::management::wire::StatusRequest;
+use crate::management::wire::request::Verb;
+use crate::management::wire::response::Part;
+use crate::management::{CallError, Client, ConnectError, Identity, Target};
+
+/// Exit code where the router refused what was asked.
+pub const EXIT_REFUSED: u8 = 1;
+/// Exit code where no router could be asked, `EX_UNAVAILABLE` of sysexits.h.
+pub const EXIT_UNREACHABLE: u8 = 69;
+
+pub(super) const HELP: &str = "\
+Examples:
+  rillway node                  the `rillway dev` that runs on this machine
+  rillway node --json
+  rillway node --router sfu.example.org:7443 --ca ca.pem \\
+      --certificate ada.pem --key ada.key";
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OperateError {
+    /// No router of this machine.
+    #[error("{0}; `--router` asks another one, `--process` chooses between several")]
+    Find(#[from] FindError),
+    /// The router named cannot be resolved, or a file cannot be read.
+    #[error("cannot use `{what}`: {why}")]
+    Argument {
+        /// Which.
+        what: String,
+        /// Why.
+        why: String,
+    },
+    /// The connection.
+    #[error("{0}")]
+    Connect(#[from] ConnectError),
+    /// The call.
+    #[error("{}", said(.0))]
+    Call(#[from] CallError),
+    /// This process has no runtime, or no text for the answer.
+    #[error("{0}")]
+    Local(String),
+}
+
+fn said(error: &CallError) -> String {
+    match error {
+        CallError::Said(said) if !said.help.is_empty() => {
+            format!("{}\nhelp: {}", said.message, said.help)
+        }
+        other => other.to_string(),
+    }
+}
+
+impl OperateError {
+    /// Exit code of the process.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            OperateError::Call(CallError::Said(_)) => EXIT_REFUSED,
+            OperateError::Argument { .. } => super::EXIT_USAGE,
+            OperateError::Local(_) => super::EXIT_INTERNAL,
+            _ => EXIT_UNREACHABLE,
+        }
+    }
+
+    pub(super) fn argument(what: &dyn Display, why: &dyn Display) -> OperateError {
+        OperateError::Argument {
+            what: what.to_string(),
+            why: why.to_string(),
+        }
+    }
+}
+
+/// Which router is asked, and how its answer is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Ask {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Process of the `rillway dev` that is meant, where several run
+    #[arg(long, value_name = "PID", conflicts_with = "router")]
+    process: Option<u32>,
+    /// Host and port of a router's management channel [default: the `rillway dev` of this machine]
+    #[arg(long, value_name = "HOST:PORT", requires_all = ["certificate", "key", "ca"])]
+    router: Option<String>,
+    /// Own certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "router")]
+    certificate: Option<PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE", requires = "router")]
+    key: Option<PathBuf>,
+    /// Certificate of the authority that issued the router's, PEM
+    #[arg(long, value_name = "FILE", requires = "router")]
+    ca: Option<PathBuf>,
+}
+
+impl Ask {
+    /// Makes one call, and shows its parts: JSON values as they come, or what `table` makes of each.
+    ///
+    /// # Errors
+    /// [`OperateError`].
+    pub(super) fn call(
+        &self,
+        verb: Verb,
+        table: impl Fn(&Part) -> String,
+    ) -> Result<String, OperateError> {
+        let target = self.target()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| OperateError::Local(error.to_string()))?;
+        let parts = runtime.block_on(parts(&target, verb))?;
+        let mut text = String::new();
+        for part in &parts {
+            text += &if self.json { json(part)? } else { table(part) };
+            text.push('\n');
+        }
+        Ok(text)
+    }
+
+    fn target(&self) -> Result<Target, OperateError> {
+        let files = (&self.router, &self.certificate, &self.key, &self.ca);
+        let (Some(router), Some(certificate), Some(key), Some(ca)) = files else {
+            let folder = discovery::folder().map_err(|e| OperateError::Local(e.to_string()))?;
+            return Ok(discovery::find(&folder, self.process)?.1);
+        };
+        let (name, _) = router
+            .rsplit_once(':')
+            .ok_or_else(|| OperateError::argument(router, &"it must be HOST:PORT"))?;
+        Ok(Target {
+            address: resolve(router)?,
+            name: name.trim_matches(['[', ']']).to_owned(),
+            identity: Identity {
+                certificate: read(certificate)?,
+                key: Secret::new(read(key)?),
+                authority: read(ca)?,
+            },
+        })
+    }
+}
+
+fn resolve(router: &str) -> Result<SocketAddr, OperateError> {
+    let mut addresses = router
+        .to_socket_addrs()
+        .map_err(|error| OperateError::argument(&router, &error))?;
+    let address = addresses.next();
+    address.ok_or_else(|| OperateError::argument(&router, &"it has no address"))
+}
+
+pub(super) fn read(path: &Path) -> Result<String, OperateError> {
+    std::fs::read_to_string(path).map_err(|error| OperateError::argument(&path.display(), &error))
+}
+
+async fn parts(target: &Target, verb: Verb) -> Result<Vec<Part>, OperateError> {
+    let client = Client::connect(target).await?;
+    let mut answer = client.call(verb).await?;
+    let mut parts = Vec::new();
+    while let Some(part) = answer.next().await? {
+        parts.push(part);
+    }
+    client.close().await;
+    Ok(parts)
+}
+
+fn json(part: &Part) -> Result<String, OperateError> {
+    let text = match part {
+        Part::Status(status) => pretty(status),
+        Part::Plugins(plugins) => pretty(&plugins.plugins),
+        Part::End(end) => pretty(end),
+        Part::Error(error) => pretty(error),
+    };
+    text.map_err(|error| OperateError::Local(error.to_string()))
+}
+
+fn pretty(value: &impl Serialize) -> serde_json::Result<String> {
+    serde_json::to_string_pretty(value)
+}
+
+/// A table for people.
+pub(super) fn table<const N: usize>(
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header);
+    table.add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt()
+}
+
+/// `rillway node`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Node {
+    #[command(flatten)]
+    ask: Ask,
+}
+
+impl Node {
+    /// Asks, and shows.
+    ///
+    /// # Errors
+    /// [`OperateError`].
+    pub fn run(&self) -> Result<String, OperateError> {
+        self.ask.call(Verb::Status(StatusRequest {}), |part| {
+            let Part::Status(status) = part else {
+                return String::new();
+            };
+            let rows = [
+                ["version".to_owned(), status.version.clone()],
+                ["process".to_owned(), status.pid.to_string()],
+                ["phase".to_owned(), status.phase.clone()],
+                ["up".to_owned(), format!("{} s", status.uptime_ms / 1_000)],
+                ["gateway".to_owned(), status.gateway.clone()],
+                ["workers".to_owned(), status.workers.to_string()],
+                [
+                    "you".to_owned(),
+                    format!("{} ({})", status.client, status.role),
+                ],
+            ];
+            table(["ROUTER", ""], rows)
+        })
+    }
+}

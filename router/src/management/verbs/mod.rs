@@ -1,0 +1,134 @@
+//! The verbs: what each needs, and where it is carried out.
+
+mod plugins;
+
+use super::call::{Call, Failure};
+use super::role::Role;
+use super::wire::Status;
+use super::wire::error::Code;
+use super::wire::request::Verb;
+use super::wire::response::Part;
+
+/// What is fixed about a verb.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Facts {
+    /// Its name: the field of `Request`.
+    name: &'static str,
+    /// The role it needs.
+    role: Role,
+    /// Whether `peer` may use it besides.
+    peer: bool,
+    /// Whether it changes something, and is logged with who asked.
+    changes: bool,
+}
+
+const fn sees(name: &'static str) -> Facts {
+    Facts {
+        name,
+        role: Role::Viewer,
+        peer: false,
+        changes: false,
+    }
+}
+
+const fn changes(name: &'static str, role: Role) -> Facts {
+    Facts {
+        name,
+        role,
+        peer: false,
+        changes: true,
+    }
+}
+
+/// What is fixed about a request's verb.
+fn facts(verb: &Verb) -> Facts {
+    match verb {
+        Verb::Status(_) => Facts {
+            peer: true,
+            ..sees("status")
+        },
+        Verb::Plugins(_) => sees("plugins"),
+        Verb::PluginReload(_) => changes("plugin_reload", Role::Admin),
+        Verb::PluginPromote(_) => changes("plugin_promote", Role::Admin),
+        Verb::PluginReturn(_) => changes("plugin_return", Role::Admin),
+    }
+}
+
+/// The plugin a request is about, for the log.
+fn target(verb: &Verb) -> String {
+    let name = match verb {
+        Verb::PluginReload(request) => &request.name,
+        Verb::PluginPromote(request) => &request.name,
+        Verb::PluginReturn(request) => &request.name,
+        Verb::Status(_) | Verb::Plugins(_) => "",
+    };
+    name.chars().take(64).filter(|c| !c.is_control()).collect()
+}
+
+/// Checks the role and carries the verb out. Changes are logged.
+pub(super) async fn run(call: &mut Call, verb: Verb) -> Result<(), Failure> {
+    let facts = facts(&verb);
+    let holder = call.holder.clone();
+    let admitted = holder.role.includes(facts.role) || (facts.peer && holder.role == Role::Peer);
+    if !admitted {
+        tracing::warn!(
+            client = holder.name,
+            role = %holder.role,
+            verb = facts.name,
+            "management: forbidden"
+        );
+        return Err(Failure::new(
+            Code::Forbidden,
+            format!(
+                "`{}` needs the role {}, and this certificate has {}",
+                facts.name, facts.role, holder.role
+            ),
+            "use a certificate with that role: `rillway ca issue NAME --role ROLE` makes one",
+        ));
+    }
+    if !facts.changes {
+        return dispatch(call, verb).await;
+    }
+    let target = target(&verb);
+    let result = dispatch(call, verb).await;
+    let outcome = match &result {
+        Ok(()) => "done",
+        Err(Failure::Gone) => "client gone",
+        Err(Failure::Error(error)) => error.message.as_str(),
+    };
+    tracing::info!(
+        client = holder.name,
+        role = %holder.role,
+        verb = facts.name,
+        target,
+        outcome,
+        "management"
+    );
+    result
+}
+
+async fn dispatch(call: &mut Call, verb: Verb) -> Result<(), Failure> {
+    match verb {
+        Verb::Status(_) => status(call).await,
+        Verb::Plugins(_) => plugins::list(call).await,
+        Verb::PluginReload(request) => plugins::reload(call, request).await,
+        Verb::PluginPromote(request) => plugins::promote(call, &request.name).await,
+        Verb::PluginReturn(request) => plugins::rollback(call, &request.name).await,
+    }
+}
+
+async fn status(call: &mut Call) -> Result<(), Failure> {
+    let sources = call.sources.clone();
+    let uptime_ms = sources.started.elapsed().as_millis();
+    let status = Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        phase: sources.phase().to_owned(),
+        uptime_ms: u64::try_from(uptime_ms).unwrap_or(u64::MAX),
+        gateway: sources.gateway.to_string(),
+        workers: u32::try_from(sources.workers).unwrap_or(u32::MAX),
+        role: call.holder.role.to_string(),
+        client: call.holder.name.clone(),
+    };
+    call.send(Part::Status(status)).await
+}

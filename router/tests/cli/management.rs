@@ -1,0 +1,244 @@
+//! The command line asks a running router: the `dev` of this machine, and one by its certificates.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::{EXIT_CONFIG, EXIT_USAGE, File, Router, any_ports, rillway};
+
+const EXIT_REFUSED: i32 = 1;
+const EXIT_UNREACHABLE: i32 = 69;
+
+/// A folder in which routers of this test alone are found.
+struct Machine {
+    file: File,
+}
+
+impl Machine {
+    fn new(name: &str, more: &str) -> Machine {
+        Machine {
+            file: File::new(name, &any_ports(more)),
+        }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.file.0.parent().expect("a folder").to_owned()
+    }
+
+    fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        let mut command = rillway(arguments);
+        command
+            .current_dir(self.folder())
+            .env("XDG_RUNTIME_DIR", self.folder());
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = command.output().expect("runs");
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        (
+            status.code().expect("an exit code"),
+            text(stdout),
+            text(stderr),
+        )
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let (code, stdout, stderr) = self.run(arguments);
+        assert_eq!(code, 0, "{arguments:?}: {stderr}");
+        serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}"))
+    }
+
+    /// A router that is found in the folder.
+    fn start(&self, verb: &str) -> Router {
+        let folder = self.folder();
+        let router = Router::start_with(&[verb, "--config", self.file.path()], |command| {
+            command.env("XDG_RUNTIME_DIR", &folder);
+        });
+        if verb == "dev" {
+            router.line("Metrics: ");
+        }
+        router
+    }
+}
+
+#[test]
+fn a_dev_is_found_and_its_plugins_are_changed() {
+    let machine = Machine::new("found", "");
+    let (code, _, stderr) = machine.run(&["node"]);
+    assert_eq!(code, EXIT_UNREACHABLE);
+    assert!(
+        stderr.contains("no `rillway dev` runs") && stderr.contains("--router"),
+        "{stderr}"
+    );
+
+    let router = machine.start("dev");
+    let (code, stdout, stderr) = machine.run(&["node"]);
+    assert_eq!(code, 0, "{stderr}");
+    let pid = router.child.id().to_string();
+    assert!(
+        stdout.contains("serving") && stdout.contains(&pid),
+        "{stdout}"
+    );
+    assert_eq!(machine.json(&["node", "--json"])["phase"], "serving");
+    let plugins = machine.json(&["plugin", "ls", "--json"]);
+    let names: Vec<_> = plugins
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|p| &p["name"])
+        .collect();
+    assert!(names.iter().any(|name| *name == "auth-open"), "{names:?}");
+    let (_, stdout, _) = machine.run(&["plugin", "ls"]);
+    assert!(
+        stdout.starts_with("PLUGIN") && stdout.contains("auth-open"),
+        "{stdout}"
+    );
+
+    let (code, stdout, stderr) = machine.run(&["plugin", "reload", "auth-open"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains(" 2-"), "{stdout}");
+    let (code, stdout, stderr) = machine.run(&["plugin", "rollback", "auth-open"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains(" 1-"), "{stdout}");
+    let (code, _, stderr) = machine.run(&["plugin", "promote", "auth-opn"]);
+    assert_eq!(code, EXIT_REFUSED);
+    assert!(
+        stderr.contains("auth-opn") && stderr.contains("plugin ls"),
+        "{stderr}"
+    );
+    std::fs::write(machine.folder().join("bad.wasm"), b"\0asm").expect("written");
+    let bad = ["plugin", "reload", "auth-open", "--component", "bad.wasm"];
+    let (code, _, stderr) = machine.run(&bad);
+    assert_eq!(code, EXIT_REFUSED);
+    assert!(stderr.contains("still runs"), "{stderr}");
+    let (code, _, stderr) = machine.run(&["plugin", "reload", "auth-open", "--component", "gone"]);
+    assert_eq!(code, EXIT_USAGE, "{stderr}");
+    let (code, _, stderr) = machine.run(&["node", "--process", "1"]);
+    assert_eq!(code, EXIT_UNREACHABLE);
+    assert!(stderr.contains(&pid), "{stderr}");
+
+    // What it leaves behind when it is killed is nobody's.
+    drop(router);
+    assert!(machine.folder().join("rillway").join(&pid).exists());
+    let (code, _, _) = machine.run(&["node"]);
+    assert_eq!(code, EXIT_UNREACHABLE);
+    let second = machine.start("dev");
+    assert!(
+        !machine.folder().join("rillway").join(&pid).exists(),
+        "swept"
+    );
+    let third = machine.start("dev");
+    let (code, _, stderr) = machine.run(&["node"]);
+    assert_eq!(code, EXIT_UNREACHABLE);
+    assert!(stderr.contains("2 routers"), "{stderr}");
+    let one = [
+        "node",
+        "--process",
+        &second.child.id().to_string(),
+        "--json",
+    ];
+    assert_eq!(machine.json(&one)["pid"], second.child.id());
+    drop(third);
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path)
+        .expect("written")
+        .permissions()
+        .mode()
+        & 0o777
+}
+
+#[test]
+fn certificates_of_an_authority_open_a_served_router() {
+    // A port that was free a moment ago.
+    let port = {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("binds");
+        socket.local_addr().expect("an address").port()
+    };
+    let more = format!(
+        "management = {{ listen = \"127.0.0.1:{port}\", certificate = \"router.pem\", \
+         key = \"router.key\", client_ca = \"ca.pem\" }}\n"
+    );
+    let machine = Machine::new("served", &more);
+    let folder = machine.folder();
+    let (code, _, stderr) = machine.run(&["check", machine.file.path()]);
+    assert_eq!(code, EXIT_CONFIG);
+    assert!(
+        stderr.contains("rillway ca i") && stderr.contains("router.pem"),
+        "{stderr}"
+    );
+
+    for arguments in [
+        &["ca", "init"][..],
+        &["ca", "issue", "router", "--server", "--host", "127.0.0.1"],
+        &["ca", "issue", "ada", "--role", "viewer"],
+    ] {
+        let (code, _, stderr) = machine.run(arguments);
+        assert_eq!(code, 0, "{arguments:?}: {stderr}");
+    }
+    for file in ["ca.key", "router.key", "ada.key"] {
+        assert_eq!(mode(&folder.join(file)), 0o600, "{file}");
+    }
+    let (code, _, stderr) = machine.run(&["ca", "init"]);
+    assert_eq!(code, EXIT_USAGE, "nothing is overwritten");
+    assert!(stderr.contains("ca.pem"), "{stderr}");
+    for arguments in [
+        &["ca", "issue", "ca", "--role", "viewer"][..],
+        &["ca", "issue", "../eve", "--role", "viewer"],
+        &["ca", "issue", "eve", "--role", "root"],
+        &["ca", "issue", "eve", "--server"],
+        &["ca", "issue", "eve"],
+        &["ca", "issue", "eve", "--server", "--host", "https://eve"],
+    ] {
+        let (code, _, stderr) = machine.run(arguments);
+        assert_eq!(code, EXIT_USAGE, "{arguments:?}: {stderr}");
+    }
+
+    let everybody = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(folder.join("router.key"), everybody).expect("ours");
+    let (code, _, stderr) = machine.run(&["check", machine.file.path()]);
+    assert_eq!(code, EXIT_CONFIG);
+    assert!(stderr.contains("chmod 640"), "{stderr}");
+    let owner = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(folder.join("router.key"), owner).expect("ours");
+
+    let _router = machine.start("serve");
+    let address = format!("127.0.0.1:{port}");
+    let ask = |who: &str, host: &str, more: &[&str]| {
+        let (certificate, key) = (format!("{who}.pem"), format!("{who}.key"));
+        let mut arguments = more.to_vec();
+        arguments.extend(["--router", host, "--ca", "ca.pem"]);
+        arguments.extend(["--certificate", &certificate, "--key", &key]);
+        machine.run(&arguments)
+    };
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let stdout = loop {
+        // It may still be coming up.
+        let (code, stdout, stderr) = ask("ada", &address, &["node"]);
+        if code == 0 {
+            break stdout;
+        }
+        assert!(Instant::now() < deadline, "{stderr}");
+    };
+    assert!(stdout.contains("ada (viewer)"), "{stdout}");
+    let (code, _, stderr) = ask("ada", &address, &["plugin", "reload", "auth-open"]);
+    assert_eq!(code, EXIT_REFUSED);
+    assert!(stderr.contains("needs the role admin"), "{stderr}");
+    // The router's own certificate is no operator's.
+    let (code, _, stderr) = ask("router", &address, &["node"]);
+    assert_eq!(code, EXIT_UNREACHABLE, "{stderr}");
+    let (code, _, stderr) = ask("ada", &format!("localhost:{port}"), &["node"]);
+    assert_eq!(
+        code, EXIT_UNREACHABLE,
+        "it is not certified for that name: {stderr}"
+    );
+    let (code, _, stderr) = ask("ada", "nowhere", &["node"]);
+    assert_eq!(code, EXIT_USAGE, "{stderr}");
+    let (code, _, _) = machine.run(&["node", "--router", &address]);
+    assert_eq!(code, EXIT_USAGE, "without a certificate");
+}
