@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::router::Router;
-use crate::{Stretch, calm, crowd};
+use crate::{Meanwhile, Stretch, calm, crowd};
 
 /// Time beside each plugin, seconds.
 const SECONDS: u64 = 4;
@@ -116,7 +116,7 @@ pub(crate) fn run() {
     stretches.extend(corpus.iter().map(|(name, _)| Stretch {
         title: format!("beside {name}"),
         seconds: SECONDS,
-        attack: Some((*name).to_owned()),
+        meanwhile: Meanwhile::Attack((*name).to_owned()),
     }));
     stretches.push(calm("calm again", 10));
     let memory = crowd(&router, &stretches);

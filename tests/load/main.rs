@@ -5,6 +5,7 @@
 
 mod hostile;
 mod router;
+mod swap;
 
 use std::time::{Duration, Instant};
 
@@ -44,8 +45,17 @@ struct Stretch {
     /// What happens in it, for people.
     title: String,
     seconds: u64,
-    /// Plugin that is attacked meanwhile.
-    attack: Option<String>,
+    meanwhile: Meanwhile,
+}
+
+/// What happens beside media.
+#[derive(Clone)]
+enum Meanwhile {
+    Nothing,
+    /// This plugin is attacked.
+    Attack(String),
+    /// Plugins get other versions.
+    Swap(std::rc::Rc<swap::Operator>),
 }
 
 /// A subscriber at the end, with its delays by stretch.
@@ -168,10 +178,19 @@ fn crowd(router: &Router, stretches: &[Stretch]) -> Vec<u64> {
         let mut memory = Vec::new();
         for (number, stretch) in stretches.iter().enumerate() {
             phase.send_replace(Phase::Measuring(number));
-            let attack = stretch.attack.clone();
-            let attack = attack.map(|plugin| hostile::Attack::begin(gateway, &plugin));
+            let threads = router.threads_cpu_seconds();
+            let (mut attack, mut swaps) = (None, None);
+            match &stretch.meanwhile {
+                Meanwhile::Nothing => {}
+                Meanwhile::Attack(plugin) => attack = Some(hostile::Attack::begin(gateway, plugin)),
+                Meanwhile::Swap(operator) => swaps = Some(operator.begin(gateway)),
+            }
             tokio::time::sleep(Duration::from_secs(stretch.seconds)).await;
             drop(attack);
+            if let Some(swaps) = swaps {
+                swaps.end().await;
+            }
+            router::report_threads(&threads, &router.threads_cpu_seconds());
             memory.push(router.resident_bytes());
         }
         let busy = (router.cpu_seconds() - cpu.0) / cpu.1.elapsed().as_secs_f64();
@@ -228,6 +247,10 @@ fn nothing_is_lost(publisher: &LiveClient, subscribers: &[Measured], seconds: u6
                 inbound.packets
             );
         }
+        assert_eq!(
+            subscriber.live.ended, None,
+            "subscriber {number} was dropped"
+        );
         let kinds = client.inbound.values().map(|i| i.info.kind);
         assert_eq!(kinds.filter(|k| *k == MediaKind::Audio).count(), 1);
     }
@@ -256,7 +279,7 @@ fn calm(title: &str, seconds: u64) -> Stretch {
     Stretch {
         title: title.to_owned(),
         seconds,
-        attack: None,
+        meanwhile: Meanwhile::Nothing,
     }
 }
 
@@ -270,4 +293,10 @@ fn two_hundred_subscribers_lose_nothing_by_the_mmsg_driver() {
 #[ignore = "needs a quiet machine: tests/run load"]
 fn two_hundred_subscribers_lose_nothing_by_the_ring_driver_beside_hostile_plugins() {
     hostile::run();
+}
+
+#[test]
+#[ignore = "needs a quiet machine: tests/run load"]
+fn two_hundred_subscribers_lose_nothing_while_every_plugin_is_swapped() {
+    swap::run();
 }

@@ -1,7 +1,9 @@
 //! The router under load: the binary, or this process.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -34,6 +36,9 @@ impl Router {
         std::fs::create_dir_all(&folder).expect("a writable temporary directory");
         for (name, bytes) in files {
             std::fs::write(folder.join(name), bytes).expect("written");
+            // Keys among them may be nobody else's to read.
+            let mode = std::fs::Permissions::from_mode(0o600);
+            std::fs::set_permissions(folder.join(name), mode).expect("ours");
         }
         let file = folder.join("rillway.toml");
         let text = format!(
@@ -109,18 +114,48 @@ impl Router {
     /// Time its process has used; in this process, clients included.
     pub(crate) fn cpu_seconds(&self) -> f64 {
         let path = format!("/proc/{}/stat", self.id());
-        let stat = std::fs::read_to_string(path).expect("it runs");
-        // utime and stime are the 14th and 15th field; the 2nd may hold spaces.
-        let (_, rest) = stat.rsplit_once(')').expect("a name");
-        let mut fields = rest.split_whitespace().skip(11);
-        let mut next = || {
-            fields
-                .next()
-                .and_then(|f| f.parse::<f64>().ok())
-                .expect("a number")
-        };
-        (next() + next()) / 100.0
+        cpu_seconds(&std::fs::read_to_string(path).expect("it runs"))
     }
+
+    /// Time that threads of each name have used; the numbers at the end of names are left out.
+    pub(crate) fn threads_cpu_seconds(&self) -> BTreeMap<String, f64> {
+        let mut times = BTreeMap::new();
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.id())).expect("it runs");
+        for task in tasks.flatten() {
+            let read = |file: &str| std::fs::read_to_string(task.path().join(file));
+            // A thread may have ended since the folder was read.
+            let (Ok(name), Ok(stat)) = (read("comm"), read("stat")) else {
+                continue;
+            };
+            let name = name
+                .trim()
+                .trim_end_matches(|c: char| c.is_ascii_digit() || c == '-');
+            *times.entry(name.to_owned()).or_default() += cpu_seconds(&stat);
+        }
+        times
+    }
+}
+
+/// utime and stime of proc(5)'s `stat`, at 100 ticks a second.
+fn cpu_seconds(stat: &str) -> f64 {
+    // The 14th and 15th field; the 2nd may hold spaces.
+    let (_, rest) = stat.rsplit_once(')').expect("a name");
+    let fields = rest.split_whitespace().skip(11).take(2);
+    let ticks = fields.map(|field| field.parse::<f64>().expect("a number"));
+    ticks.sum::<f64>() / 100.0
+}
+
+/// Prints what threads used between two looks.
+pub(crate) fn report_threads(before: &BTreeMap<String, f64>, after: &BTreeMap<String, f64>) {
+    let used = after.iter().map(|(name, time)| {
+        let used = time - before.get(name).copied().unwrap_or(0.0);
+        (name, used)
+    });
+    let used = used.filter(|(_, time)| *time > 0.0);
+    let parts: Vec<String> = used
+        .map(|(name, time)| format!("{name} {time:.2} s"))
+        .collect();
+    println!("processor time by thread: {}", parts.join(", "));
 }
 
 impl Drop for Router {
