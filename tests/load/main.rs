@@ -4,6 +4,7 @@
 //! share one thread, so that the router has a core to itself.
 
 mod hostile;
+mod layers;
 mod router;
 mod swap;
 
@@ -299,4 +300,10 @@ fn two_hundred_subscribers_lose_nothing_by_the_ring_driver_beside_hostile_plugin
 #[ignore = "needs a quiet machine: tests/run load"]
 fn two_hundred_subscribers_lose_nothing_while_every_plugin_is_swapped() {
     swap::run();
+}
+
+#[test]
+#[ignore = "needs a quiet machine: tests/run load"]
+fn policies_of_a_room_of_a_hundred_cost_little_beside_forwarding() {
+    layers::run();
 }

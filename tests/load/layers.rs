@@ -1,0 +1,156 @@
+//! What policies cost beside forwarding: a room of a hundred viewers whose layers change five times a second.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use rillway_core::api::{Action, EventKind, Wish};
+use rillway_core::id::TrackId;
+use rillway_tests::live::{LiveClient, member};
+use rillway_tests::media::TrackSpec;
+use tokio::task::LocalSet;
+
+use crate::router::{self, Router};
+
+const VIEWERS: u64 = 100;
+/// Time between two changes of each viewer's wish.
+const PERIOD: Duration = Duration::from_millis(200);
+const SECONDS: u64 = 20;
+const JOIN_TIME: Duration = Duration::from_secs(60);
+
+/// What viewers do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    Still,
+    Changing,
+    Gone,
+}
+
+async fn publish(
+    gateway: SocketAddr,
+    epoch: Instant,
+    track: Rc<Cell<Option<TrackId>>>,
+    mood: Rc<Cell<Mood>>,
+) {
+    let mut config = member(1, "cost", epoch);
+    config.tracks = vec![TrackSpec::audio(), TrackSpec::simulcast()];
+    let mut client = LiveClient::connect(gateway, config)
+        .await
+        .expect("the gateway listens");
+    let gone = |mood: &Cell<Mood>| mood.get() == Mood::Gone;
+    let ran = client
+        .run_until(JOIN_TIME, |c| {
+            c.client.published.get(1).is_some_and(|p| p.track.is_some())
+        })
+        .await;
+    assert!(ran.expect("sockets work"), "it is not published");
+    track.set(client.client.published[1].track);
+    let ran = client
+        .run_until(Duration::from_secs(300), |_| gone(&mood))
+        .await;
+    assert!(ran.expect("sockets work"), "the test does not end");
+}
+
+/// A viewer, which changes its wish as long as that is the mood.
+async fn view(
+    gateway: SocketAddr,
+    (epoch, number): (Instant, u64),
+    track: Rc<Cell<Option<TrackId>>>,
+    mood: Rc<Cell<Mood>>,
+    ready: Rc<Cell<u64>>,
+) -> LiveClient {
+    tokio::time::sleep(Duration::from_millis(25 * number)).await;
+    let client = LiveClient::connect(gateway, member(number + 2, "cost", epoch)).await;
+    let mut client = client.expect("the gateway listens");
+    let heard = client.run_until(JOIN_TIME, |c| c.hears(2)).await;
+    assert!(
+        heard.expect("sockets work"),
+        "viewer {number} hears nothing"
+    );
+    ready.set(ready.get() + 1);
+    let mut large = number.is_multiple_of(2);
+    while mood.get() != Mood::Gone {
+        if mood.get() == Mood::Changing {
+            large = !large;
+            let (width, height) = if large { (1_280, 720) } else { (320, 180) };
+            let track = track.get().expect("published");
+            let wish = Wish {
+                track,
+                width,
+                height,
+                fps: 0,
+                priority: 0,
+                paused: false,
+            };
+            client.client.request(Action::Wish(wish));
+        }
+        client.run_for(PERIOD).await.expect("sockets work");
+    }
+    client
+}
+
+pub(crate) fn run() {
+    // Another layer policy, if there is one to be measured: a component.
+    let component = std::env::var("RILLWAY_LAYERS").ok();
+    let policy = component.as_ref().map_or("layers-adaptive", |_| "measured");
+    let mut text = format!(
+        "authentication.policy = \"auth-open\"\n\
+         layers = {{ policy = \"{policy}\", every_ms = 200 }}\n"
+    );
+    if let Some(component) = component {
+        text += &format!("[plugins.measured]\ncomponent = \"{component}\"\n");
+    }
+    let router = Router::start("ring", &text);
+    let gateway = router.gateway();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let local = LocalSet::new();
+    local.block_on(&runtime.expect("a runtime"), async {
+        let epoch = Instant::now();
+        let track = Rc::new(Cell::new(None));
+        let mood = Rc::new(Cell::new(Mood::Still));
+        let ready = Rc::new(Cell::new(0));
+        let publisher =
+            tokio::task::spawn_local(publish(gateway, epoch, track.clone(), mood.clone()));
+        while track.get().is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let viewers: Vec<_> = (0..VIEWERS)
+            .map(|number| {
+                let of = (track.clone(), mood.clone(), ready.clone());
+                tokio::task::spawn_local(view(gateway, (epoch, number), of.0, of.1, of.2))
+            })
+            .collect();
+        while ready.get() < VIEWERS {
+            assert!(
+                epoch.elapsed() < JOIN_TIME,
+                "{} of {VIEWERS} joined",
+                ready.get()
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        for (title, next) in [("still", Mood::Still), ("changing", Mood::Changing)] {
+            mood.set(next);
+            let before = router.threads_cpu_seconds();
+            tokio::time::sleep(Duration::from_secs(SECONDS)).await;
+            println!("{VIEWERS} viewers, {title}, {SECONDS} s");
+            router::report_threads(&before, &router.threads_cpu_seconds());
+        }
+        mood.set(Mood::Gone);
+        publisher.await.expect("the publisher failed");
+        let mut switched = 0;
+        for viewer in viewers {
+            let viewer = viewer.await.expect("a viewer failed");
+            assert_eq!(viewer.ended, None, "nobody is dropped");
+            let events = viewer.client.events.iter();
+            switched += events
+                .filter(|e| matches!(e, EventKind::Layer { .. }))
+                .count();
+        }
+        println!("{switched} switches of layers that viewers were told of");
+        assert!(switched > 1_000, "{switched} switches");
+    });
+}
