@@ -1,8 +1,11 @@
 //! The ABI's values as JSON, for scripts of tests and tools (feature `json`): names are those of the Rust
 //! types in snake_case, a case with data is an object with one member, and bytes are text where they are
-//! UTF-8, else `{"base64": "…"}`.
+//! UTF-8, else `{"base64": "…"}`; a list of numbers is read as bytes too. A component has no base64 and
+//! writes and reads such a list in its place: that is for tests of the ABI itself.
 
+#[cfg(not(target_arch = "wasm32"))]
 use base64::Engine as _;
+#[cfg(not(target_arch = "wasm32"))]
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -10,15 +13,30 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[serde(untagged)]
 enum Bytes {
     Text(String),
-    Base64 { base64: String },
+    #[cfg(not(target_arch = "wasm32"))]
+    Base64 {
+        base64: String,
+    },
+    List(Vec<u8>),
+}
+
+impl Bytes {
+    #[cfg(not(target_arch = "wasm32"))]
+    fn binary(bytes: &[u8]) -> Bytes {
+        let base64 = BASE64.encode(bytes);
+        Bytes::Base64 { base64 }
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn binary(bytes: &[u8]) -> Bytes {
+        Bytes::List(bytes.to_owned())
+    }
 }
 
 pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     let form = match str::from_utf8(bytes) {
         Ok(text) => Bytes::Text(text.to_owned()),
-        Err(_) => Bytes::Base64 {
-            base64: BASE64.encode(bytes),
-        },
+        Err(_) => Bytes::binary(bytes),
     };
     form.serialize(serializer)
 }
@@ -26,7 +44,9 @@ pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S:
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
     match Bytes::deserialize(deserializer)? {
         Bytes::Text(text) => Ok(text.into_bytes()),
+        #[cfg(not(target_arch = "wasm32"))]
         Bytes::Base64 { base64 } => BASE64.decode(base64).map_err(serde::de::Error::custom),
+        Bytes::List(bytes) => Ok(bytes),
     }
 }
 
@@ -57,6 +77,7 @@ mod tests {
         assert_eq!(text, Input::Message(Frame::Text("{}".to_owned())));
         let bytes = input(&json!({"message": {"binary": {"base64": "/wA="}}}));
         assert_eq!(bytes, Input::Message(Frame::Binary(vec![0xff, 0])));
+        assert_eq!(input(&json!({"message": {"binary": [255, 0]}})), bytes);
         let data = input(&json!({"data": {"from": 3, "label": "chat", "payload": "hi"}}));
         let expected = Input::Data {
             from: ParticipantId(3),

@@ -1,8 +1,10 @@
 //! Versions of the ABI. Each has a folder that makes the SDK's values of its own and the other way round;
 //! nothing outside of this module knows which version a component was built for.
 //!
-//! To add one: freeze the present WIT under `plugin-sdk/wit/released`, point its `bindings.rs` there, copy
-//! the folder, and add the new version to the two enums and to [`Version`].
+//! To add one: copy the newest folder, give the copy the new version's WIT (its frozen copy under
+//! `plugin-sdk/wit/released` once there is one; the older folder keeps its own), and add it to the two enums
+//! and to [`Version`]. `tests/abi` keeps a component of each released version, and `tests/host/abi` shows
+//! that what it sees and says has not changed. `docs/plugins/overview.md` has all the steps of a release.
 
 mod survey;
 mod v0_1;

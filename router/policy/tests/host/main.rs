@@ -1,5 +1,6 @@
 //! The plugin host with components made in the test, well-behaved and hostile.
 
+mod abi;
 mod breaker;
 mod calls;
 mod capabilities;

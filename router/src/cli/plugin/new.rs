@@ -249,6 +249,12 @@ mod tests {
             assert!(text("README.md").contains("# my-policy\n"));
             assert!(text("Cargo.toml").contains("name = \"my-policy\"\n"));
             assert!(text("sdk/wit/worlds.wit").contains("world "));
+            // Copies of released versions, and the crate that carries them, stay here.
+            let wit = files
+                .iter()
+                .filter_map(|(name, _)| name.strip_prefix("sdk/wit").ok());
+            assert!(wit.clone().all(|name| name.components().count() == 1));
+            assert_eq!(wit.count(), rillway_policy_wit::FILES.len());
             let toml: Table = text("rillway.toml").parse().expect("TOML");
             assert_eq!(
                 toml["plugins"]["my-policy"]["component"].as_str(),

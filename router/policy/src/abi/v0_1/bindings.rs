@@ -1,7 +1,7 @@
 //! What `bindgen!` makes of the WIT of version 0.1.0.
 
 wasmtime::component::bindgen!({
-    path: "../../plugin-sdk/wit",
+    path: "../../plugin-sdk/wit/released/0.1.0",
     inline: "
         package rillway:host;
 

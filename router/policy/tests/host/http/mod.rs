@@ -2,7 +2,7 @@
 
 pub(crate) mod component;
 mod hostile;
-mod server;
+pub(crate) mod server;
 mod tls;
 mod webhook;
 
