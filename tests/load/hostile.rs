@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rillway_policy::Kind;
-use rillway_policy::testing::{Behaviour, component};
+use rillway_policy::testing::{Behaviour, bytes_spec, component};
+use rillway_policy::{Host, HostConfig, Kind};
+use rillway_tests::smith;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -21,8 +22,66 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// What the router may keep of it all: caches and what the allocator holds back.
 const KEPT_BYTES_MAX: u64 = 32 << 20;
 
+/// Where the search for a module of `wasm-smith` begins, if the environment names no seed.
+const SMITH_SEED: u64 = 1;
+/// Seeds that are tried: two of three make one that loads.
+const SMITH_SEEDS: u64 = 100;
+
+/// A plugin that does something wrong.
+struct Hostile {
+    name: &'static str,
+    component: Vec<u8>,
+    /// Further lines of its table.
+    more: String,
+}
+
 /// One that fails at its start is not among them: it is tried when it is loaded, and never serves.
-fn corpus(silent: SocketAddr) -> Vec<(&'static str, Behaviour)> {
+fn corpus(silent: SocketAddr) -> Vec<Hostile> {
+    let behaviours = behaviours(silent).into_iter();
+    let mut corpus: Vec<Hostile> = behaviours
+        .map(|(name, behaviour)| Hostile {
+            name,
+            component: component(Kind::Signaling, &behaviour),
+            more: match behaviour {
+                Behaviour::Fetch(_) => {
+                    format!("imports = [\"http\"]\nhttp_origins = [\"http://{silent}\"]\n")
+                }
+                _ => String::new(),
+            },
+        })
+        .collect();
+    corpus.push(Hostile {
+        name: "wasm-smith",
+        component: smith(),
+        more: String::new(),
+    });
+    corpus
+}
+
+/// One that nobody wrote: of the first seed whose component a plugin host loads, from the environment's on.
+fn smith() -> Vec<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let host = Host::start(HostConfig {
+        instances: 10,
+        ..HostConfig::default()
+    });
+    let host = host.expect("the host starts");
+    let first = smith::seed_of_environment().unwrap_or(SMITH_SEED);
+    let seeds = first..first.saturating_add(SMITH_SEEDS);
+    for (seed, _, component) in smith::components(&[Kind::Signaling], seeds) {
+        let spec = bytes_spec("wasm-smith", component.clone());
+        if runtime.block_on(host.load(spec)).is_ok() {
+            println!("wasm-smith: {}={seed}", smith::SEED);
+            return component;
+        }
+    }
+    panic!("no component of the {SMITH_SEEDS} seeds from {first} on is loaded");
+}
+
+fn behaviours(silent: SocketAddr) -> Vec<(&'static str, Behaviour)> {
     vec![
         ("endless-loop", Behaviour::Spin),
         ("busy", Behaviour::Busy(2_000_000)),
@@ -44,19 +103,16 @@ fn corpus(silent: SocketAddr) -> Vec<(&'static str, Behaviour)> {
     ]
 }
 
-fn configuration(corpus: &[(&str, Behaviour)], silent: SocketAddr) -> String {
+fn configuration(corpus: &[Hostile]) -> String {
     let mut text = String::from(
         "[[signaling.routes]]\npath = \"/signal/rooms\"\nplugin = \"signaling-rooms\"\n\
          subprotocol = \"rillway.rooms.v1\"\n",
     );
-    for (name, _) in corpus {
+    for Hostile { name, .. } in corpus {
         text += &format!("[[signaling.routes]]\npath = \"/{name}\"\nplugin = \"{name}\"\n");
     }
-    for (name, behaviour) in corpus {
-        text += &format!("[plugins.{name}]\ncomponent = \"{name}.wasm\"\n");
-        if matches!(behaviour, Behaviour::Fetch(_)) {
-            text += &format!("imports = [\"http\"]\nhttp_origins = [\"http://{silent}\"]\n");
-        }
+    for Hostile { name, more, .. } in corpus {
+        text += &format!("[plugins.{name}]\ncomponent = \"{name}.wasm\"\n{more}");
     }
     text
 }
@@ -106,14 +162,11 @@ pub(crate) fn run() {
     let corpus = corpus(address);
     let files: Vec<_> = corpus
         .iter()
-        .map(|(name, behaviour)| {
-            let bytes = component(Kind::Signaling, behaviour);
-            (format!("{name}.wasm"), bytes)
-        })
+        .map(|hostile| (format!("{}.wasm", hostile.name), hostile.component.clone()))
         .collect();
-    let router = Router::start_with("ring", &configuration(&corpus, address), &files);
+    let router = Router::start_with("ring", &configuration(&corpus), &files);
     let mut stretches = vec![calm("calm", 10)];
-    stretches.extend(corpus.iter().map(|(name, _)| Stretch {
+    stretches.extend(corpus.iter().map(|Hostile { name, .. }| Stretch {
         title: format!("beside {name}"),
         seconds: SECONDS,
         meanwhile: Meanwhile::Attack((*name).to_owned()),

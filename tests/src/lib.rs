@@ -15,6 +15,7 @@ pub mod media;
 pub mod payload;
 pub mod peer;
 pub mod scene;
+pub mod smith;
 pub mod whip;
 pub mod wire;
 pub mod world;

@@ -97,18 +97,39 @@ impl Assembly {
     /// The text is wrong.
     #[must_use]
     pub fn build(&self) -> Vec<u8> {
+        match self.wrap(&self.module()) {
+            Ok(component) => component,
+            Err(why) => panic!("{why}"),
+        }
+    }
+
+    /// The core module of [`Assembly::build`], which becomes a component by [`Assembly::wrap`].
+    ///
+    /// # Panics
+    /// The text is wrong.
+    #[must_use]
+    pub fn module(&self) -> Vec<u8> {
         let (resolve, world) = self.resolve();
         let text = self.text(&resolve, world);
-        let mut module = match wat::parse_str(&text) {
+        match wat::parse_str(&text) {
             Ok(module) => module,
             Err(error) => panic!("{error}\n{text}"),
-        };
+        }
+    }
+
+    /// A component of this kind and version, of another core module: it has the exports of
+    /// [`Assembly::module`], whatever they do.
+    ///
+    /// # Errors
+    /// What it lacks, or why it is no module.
+    pub fn wrap(&self, module: &[u8]) -> Result<Vec<u8>, String> {
+        let (resolve, world) = self.resolve();
+        let mut module = module.to_vec();
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
-            .expect("a world of the WIT");
+            .map_err(|error| format!("{error:#}"))?;
         let encoder = ComponentEncoder::default().validate(true);
-        let encoder = encoder.module(&module).expect("a module with metadata");
-        let mut encoder = encoder;
-        encoder.encode().expect("a module that fits its world")
+        let encoded = encoder.module(&module).and_then(|mut e| e.encode());
+        encoded.map_err(|error| format!("{error:#}"))
     }
 
     fn resolve(&self) -> (Resolve, WorldId) {

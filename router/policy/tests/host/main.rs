@@ -9,4 +9,5 @@ mod http;
 mod inline;
 mod load;
 mod reload;
+mod smith;
 mod support;
