@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::management::pki::{Authority, Subject};
+
 use super::load::parse;
 use super::raw::Raw;
 use super::source::Source;
@@ -77,6 +79,7 @@ fn commented_examples_of_the_reference_are_valid() {
     let secret = scratch.file("jwt.secret", &[b'k'; 32]);
     set_mode(&secret, 0o600);
     scratch.file("my-auth.wasm", b"");
+    certificates(&scratch);
     let lines = reference()
         .lines()
         .map(|line| {
@@ -89,6 +92,7 @@ fn commented_examples_of_the_reference_are_valid() {
     let file = scratch.file("rillway.toml", lines.join("\n").as_bytes());
     let config = Config::load(&file, &Overrides::default()).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(config.ice_servers.len(), 1);
+    assert!(config.management.is_some());
     let plugin = &config.plugins["example"];
     assert_eq!(plugin.keys["main"].material.reveal(), "k".repeat(32));
     assert_eq!(
@@ -106,6 +110,23 @@ fn commented_examples_of_the_reference_are_valid() {
         !format!("{config:?}").contains("secret\""),
         "secrets are not shown"
     );
+    assert!(!format!("{config:?}").contains("PRIVATE KEY"));
+}
+
+/// What `[management]` names in the reference.
+fn certificates(scratch: &Scratch) {
+    let authority = Authority::create("test", Duration::from_secs(3_600)).expect("an authority");
+    let subject = Subject {
+        name: "router".to_owned(),
+        role: None,
+        hosts: vec!["localhost".to_owned()],
+        valid: Duration::from_secs(3_600),
+    };
+    let issued = authority.issue(&subject).expect("a certificate");
+    scratch.file("ca.pem", authority.certificate().as_bytes());
+    scratch.file("router.pem", issued.certificate.as_bytes());
+    let key = scratch.file("router.key", issued.key.reveal().as_bytes());
+    set_mode(&key, 0o600);
 }
 
 #[test]
