@@ -72,7 +72,8 @@ const serverGone = {
     await until('the page says so', async () => /The server cannot be reached/.test(await shown(client)), {
       timeout: 10_000, describe: () => shown(client),
     });
-    check(await client.evaluate(() => document.querySelector('.tile.has-picture') !== null), 'the own picture is there meanwhile');
+    // The refusal may come before the first frame is shown.
+    await until('the own picture is there meanwhile', () => client.evaluate(() => document.querySelector('.tile.has-picture') !== null));
     await client.screenshot(path.join(context.folder, 'server-gone.png'));
     await router.launch();
     await until('joined by itself', () => isJoined(client), { timeout: 30_000, describe: () => client.snapshot() });
