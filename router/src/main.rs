@@ -4,7 +4,6 @@
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Parser;
 use rillway::cli::operate::OperateError;
 use rillway::cli::plugin::{Plugin, PluginError};
@@ -38,7 +37,8 @@ fn plugin_command(plugin: &Plugin) -> anyhow::Result<()> {
 }
 
 fn serve(mut config: Config, announce: bool) -> anyhow::Result<()> {
-    telemetry::log::install(&config.log).context("cannot write log lines")?;
+    telemetry::log::install(&config.log)
+        .map_err(|error| anyhow::anyhow!("cannot write log lines: {error}"))?;
     // A file given to `dev` may have its own channel.
     let identity = (announce && config.management.is_none())
         .then(|| dev::equip(&mut config))
@@ -77,7 +77,7 @@ fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to standard output")
+            Err(anyhow::anyhow!("cannot write to standard output: {error}"))
         }
         _ => Ok(()),
     }
@@ -101,7 +101,8 @@ fn report(error: &anyhow::Error) -> u8 {
         _ => {
             let operate = error.downcast_ref().map(OperateError::exit_code);
             let code = plugin.map(PluginError::exit_code).or(operate);
-            (format!("error: {error:#}"), code.unwrap_or(EXIT_INTERNAL))
+            // Each error says what its cause said, so causes are not appended.
+            (format!("error: {error}"), code.unwrap_or(EXIT_INTERNAL))
         }
     };
     // Where standard error cannot be written, the exit code has to do.

@@ -43,7 +43,7 @@ pub enum OperateError {
         why: String,
     },
     /// The connection.
-    #[error("{0}")]
+    #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The call.
     #[error("{}", said(.0))]

@@ -38,7 +38,7 @@ pub struct Target {
 #[non_exhaustive]
 pub enum ConnectError {
     /// The identity cannot be used.
-    #[error("{0}")]
+    #[error(transparent)]
     Identity(#[from] TlsError),
     /// No socket, or a name that is none.
     #[error("cannot connect: {0}")]
@@ -68,7 +68,7 @@ pub enum ConnectError {
 #[non_exhaustive]
 pub enum CallError {
     /// The connection.
-    #[error("{0}")]
+    #[error(transparent)]
     Connection(#[from] ConnectError),
     /// The router said no.
     #[error("{}", .0.message)]

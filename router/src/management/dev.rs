@@ -22,7 +22,7 @@ const VALID: Duration = Duration::from_secs(365 * 24 * 3_600);
 #[non_exhaustive]
 pub enum DevError {
     /// No certificates.
-    #[error("{0}")]
+    #[error(transparent)]
     Certificates(#[from] PkiError),
     /// No files.
     #[error("cannot write `{}`: {source}", .path.display())]

@@ -19,9 +19,9 @@ const NAME_BYTES_MAX: usize = 64;
 pub enum Role {
     /// Sees everything, changes nothing.
     Viewer,
-    /// And helps people in calls: removes participants, closes rooms, mutes tracks, sets log levels.
+    /// The same, as long as no verb acts on people in calls: those will be its own.
     Operator,
-    /// And changes the router: plugins, drain.
+    /// And changes the router: its plugins.
     Admin,
     /// Another router: sees that this one is there.
     Peer,
@@ -78,7 +78,7 @@ impl FromStr for Role {
 pub(crate) struct Holder {
     /// What it may do.
     pub(crate) role: Role,
-    /// Common name, for logs and for `rillway status`.
+    /// Common name, for logs and for `rillway node`.
     pub(crate) name: String,
     /// When the certificate ends.
     pub(crate) until: SystemTime,

@@ -121,7 +121,25 @@ fn a_dev_is_found_and_its_plugins_are_changed() {
     assert_eq!(code, EXIT_UNREACHABLE);
     assert!(stderr.contains(&pid), "{stderr}");
 
-    // What it leaves behind when it is killed is nobody's.
+    // What it leaves behind when it is killed is nobody's, though its parent may not have heard of its end.
+    let mut router = router;
+    router.child.kill().expect("ours");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let stat = format!("/proc/{pid}/stat");
+    while !std::fs::read_to_string(&stat)
+        .expect("not reaped")
+        .contains(") Z ")
+    {
+        assert!(Instant::now() < deadline, "it does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let (code, _, stderr) = machine.run(&["node"]);
+    assert_eq!(code, EXIT_UNREACHABLE);
+    assert_eq!(
+        stderr.matches("no `rillway dev` runs").count(),
+        1,
+        "{stderr}"
+    );
     drop(router);
     assert!(machine.folder().join("rillway").join(&pid).exists());
     let (code, _, _) = machine.run(&["node"]);
