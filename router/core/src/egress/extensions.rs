@@ -173,21 +173,14 @@ mod tests {
     use str0m::rtp::{AbsCaptureTime, VideoOrientation};
 
     use super::*;
+    use crate::api::Direction;
+    use crate::transport::extensions;
 
     /// What [`super::super::train::SLOT_BYTES`] counts on.
     const EXTENSION_BYTES: usize = 64;
 
     fn all() -> Ids {
-        let mut map = ExtensionMap::empty();
-        map.set(1, Extension::AudioLevel);
-        map.set(2, Extension::AbsoluteSendTime);
-        map.set(3, Extension::TransportSequenceNumber);
-        map.set(4, Extension::RtpMid);
-        map.set(5, Extension::PlayoutDelay);
-        map.set(6, Extension::VideoContentType);
-        map.set(7, Extension::AbsoluteCaptureTime);
-        map.set(13, Extension::VideoOrientation);
-        Ids::negotiated(&map)
+        Ids::negotiated(&extensions(Direction::Subscribe))
     }
 
     fn passed() -> Passed {

@@ -645,7 +645,7 @@ fn build(
 const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 
 /// Header extensions (RFC 8285): what belongs to a transport, and what is handed through.
-fn extensions(direction: Direction) -> ExtensionMap {
+pub(crate) fn extensions(direction: Direction) -> ExtensionMap {
     let mut map = ExtensionMap::empty();
     map.set(1, Extension::AudioLevel);
     map.set(2, Extension::AbsoluteSendTime);

@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use rillway_plugin_sdk::layers::{Subscriber, Subscription, View};
 use rillway_plugin_sdk::recording::Event;
 use rillway_plugin_sdk::signaling::Input;
-use rillway_plugin_sdk::types::{Denial, ParticipantId, TrackId};
+use rillway_plugin_sdk::types::Denial;
 use rillway_policy::testing::{Assembly, Behaviour, bytes_spec, spec};
 use rillway_policy::{Budgets, Excess, Fault, HostConfig, Kind, Plugin, PluginSpec, Refusal};
 
-use crate::support::{TestHost, attempt, eventually, sent, text};
+use crate::support::{TestHost, attempt, eventually, sent, text, view};
 
 /// The fault of a signaling component's first call.
 async fn fault_of(host: &TestHost, behaviour: &Behaviour) -> Fault {
@@ -170,33 +169,11 @@ async fn what_is_returned_has_a_bound() {
         .await;
     let policy = plugin.layer_selection().unwrap();
     let (mut fits, mut breaks) = (policy.open().await.unwrap(), policy.open().await.unwrap());
-    assert_eq!(fits.choose(view(3)).await.unwrap().len(), 3);
-    assert_eq!(breaks.choose(view(2)).await, Err(excess(Excess::Choices)));
-}
-
-fn view(subscriptions: usize) -> View {
-    let subscription = Subscription {
-        track: TrackId(1),
-        width: 0,
-        height: 0,
-        fps: 0,
-        priority: 0,
-        paused: false,
-        spatial: None,
-        temporal: None,
-    };
-    View {
-        subscribers: vec![Subscriber {
-            id: ParticipantId(1),
-            estimate_bps: None,
-            audio_bps: 0,
-            rtt_ms: 0,
-            loss_permille: 0,
-            subscriptions: vec![subscription; subscriptions],
-            attributes: Vec::new(),
-        }],
-        ..View::default()
-    }
+    assert_eq!(fits.choose(view(3, Vec::new())).await.unwrap().len(), 3);
+    assert_eq!(
+        breaks.choose(view(2, Vec::new())).await,
+        Err(excess(Excess::Choices))
+    );
 }
 
 #[tokio::test]
@@ -206,7 +183,7 @@ async fn a_layer_policy_has_more_time_for_more_subscriptions() {
     let policy = plugin.layer_selection().unwrap();
     for (subscriptions, ms) in [(0, 5), (5_000, 15)] {
         let mut layers = policy.open().await.unwrap();
-        let fault = layers.choose(view(subscriptions)).await;
+        let fault = layers.choose(view(subscriptions, Vec::new())).await;
         assert_eq!(fault, Err(Fault::Timeout(Duration::from_millis(ms))));
     }
 }

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use rillway_plugin_sdk::authentication::Attempt;
+use rillway_plugin_sdk::layers::{Subscriber, Subscription, View};
 use rillway_plugin_sdk::signaling::{Action, Command, Frame, Input};
+use rillway_plugin_sdk::types::{Attributes, ParticipantId, TrackId};
 use rillway_policy::testing::{Behaviour, spec};
 use rillway_policy::{Budgets, Host, HostConfig, Kind, Plugin, PluginSpec};
 
@@ -35,6 +37,33 @@ impl Drop for TestHost {
     fn drop(&mut self) {
         let ended = self.0.shutdown(Duration::from_secs(10));
         assert!(ended || std::thread::panicking(), "a thread did not end");
+    }
+}
+
+/// A view in which that many choices may be made.
+pub(crate) fn view(choices: usize, attributes: Attributes) -> View {
+    let subscription = Subscription {
+        track: TrackId(1),
+        width: 0,
+        height: 0,
+        fps: 0,
+        priority: 0,
+        paused: false,
+        spatial: None,
+        temporal: None,
+    };
+    View {
+        subscribers: vec![Subscriber {
+            id: ParticipantId(1),
+            estimate_bps: None,
+            audio_bps: 0,
+            rtt_ms: 0,
+            loss_permille: 0,
+            subscriptions: vec![subscription; choices],
+            attributes: Vec::new(),
+        }],
+        attributes,
+        ..View::default()
     }
 }
 

@@ -9,12 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use rillway_plugin_sdk::authentication::Attempt;
-use rillway_plugin_sdk::layers::{Subscriber, Subscription, View};
+use rillway_plugin_sdk::layers::View;
 use rillway_plugin_sdk::recording::{Container, Event, Order, Request};
 use rillway_plugin_sdk::signaling::{Action, Command, FailureCode, Frame, Input, TransportState};
-use rillway_plugin_sdk::types::{
-    Attributes, Denial, Direction, MediaKind, ParticipantId, Source, TrackId,
-};
+use rillway_plugin_sdk::types::{Attributes, Denial, Direction, MediaKind, Source};
 use rillway_policy::testing::bytes_spec;
 use rillway_policy::{Capability, Kind, Origin, PluginSpec};
 use serde::Serialize;
@@ -22,7 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::support::{TestHost, patient, sent, text};
+use crate::support::{self, TestHost, patient, sent, text};
 
 /// Version of the ABI, component, and what is recorded about it.
 const COMPONENTS: [(&str, &[u8], &str); 1] = [(
@@ -324,33 +322,6 @@ async fn authentication_sees_every_attempt_and_says_every_decision() {
     }
 }
 
-/// A view in which that many choices may be made.
-fn room_for(choices: usize, attributes: Attributes) -> View {
-    let subscription = Subscription {
-        track: TrackId(1),
-        width: 0,
-        height: 0,
-        fps: 0,
-        priority: 0,
-        paused: false,
-        spatial: None,
-        temporal: None,
-    };
-    View {
-        subscribers: vec![Subscriber {
-            id: ParticipantId(1),
-            estimate_bps: None,
-            audio_bps: 0,
-            rtt_ms: 0,
-            loss_permille: 0,
-            subscriptions: vec![subscription; choices],
-            attributes: Vec::new(),
-        }],
-        attributes,
-        ..View::default()
-    }
-}
-
 fn show() -> Attributes {
     vec![("show".to_owned(), String::new())]
 }
@@ -365,7 +336,7 @@ async fn layer_selection_sees_every_view_and_says_every_choice() {
             assert_eq!(room.choose(view.clone()).await, Ok(Vec::new()), "{version}");
             let mut seen = String::new();
             for _ in 0..CALLS_MAX {
-                let choices = room.choose(room_for(64, show())).await.unwrap();
+                let choices = room.choose(support::view(64, show())).await.unwrap();
                 if choices.is_empty() {
                     break;
                 }
@@ -374,7 +345,7 @@ async fn layer_selection_sees_every_view_and_says_every_choice() {
             assert_eq!(read::<View>(&seen), view, "{version}");
         }
         let choices = values::choices();
-        let view = room_for(choices.len(), reply(&choices));
+        let view = support::view(choices.len(), reply(&choices));
         assert_eq!(room.choose(view).await, Ok(choices), "{version}");
     }
 }
