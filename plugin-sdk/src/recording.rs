@@ -44,6 +44,54 @@ pub struct Finished {
     pub attributes: Attributes,
 }
 
+/// What is being recorded, ordered by an instance before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
+pub struct Recorded {
+    /// Which.
+    pub track: TrackId,
+    /// As wanted by [`Start`].
+    pub name: String,
+    /// As with [`Start`].
+    pub attributes: Attributes,
+}
+
+/// What kind of reason ended a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "json",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+pub enum FailureCause {
+    /// There is no room on the disk, or less than the operator wants to be left.
+    DiskFull,
+    /// The disk cannot be written to, for another reason.
+    DiskFault,
+    /// More is recorded than the disk or the recorder keeps up with.
+    Overload,
+    /// The payload is end-to-end encrypted, and the container is none for that.
+    Encrypted,
+    /// The container has no mapping for the codec.
+    Unsupported,
+    /// The router has no recorder, or is about to end.
+    Unavailable,
+    /// Anything else.
+    Other,
+}
+
+/// Recording a track ended for a reason of the router's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
+pub struct Failure {
+    /// Which.
+    pub track: TrackId,
+    /// What kind of reason.
+    pub cause: FailureCause,
+    /// For people.
+    pub message: String,
+}
+
 /// What happened in the room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(
@@ -68,10 +116,17 @@ pub enum Event {
     Speakers(Vec<ParticipantId>),
     /// The recording is asked for, or its end.
     Requested(Request),
+    /// The first frame of a track is in a file.
+    Started(TrackId),
     /// A file is complete.
     Finished(Finished),
-    /// Recording a track ended for a reason of the router's, given for people.
-    Failed(TrackId, String),
+    /// Recording a track ended for a reason of the router's.
+    Failed(Failure),
+    /// What is being recorded, ordered by an instance before this one: comes once, after the participants and
+    /// tracks that the room had before.
+    Recording(Vec<Recorded>),
+    /// As asked for by [`Order::TickEveryMs`].
+    Tick,
     /// Last event of every instance.
     RoomClosed,
 }
@@ -100,7 +155,8 @@ pub struct Start {
     pub track: TrackId,
     /// Into what.
     pub container: Container,
-    /// Wanted name, of which the router makes a safe one beneath its root; at most 128 bytes.
+    /// Wanted name, of which the router makes a safe one beneath its root; at most 128 bytes. Tracks of one
+    /// participant that are started under one name and in one container share a file.
     pub name: String,
     /// Begin a new file after this many seconds, at a keyframe; 0 = never.
     pub max_segment_s: u32,
@@ -120,6 +176,8 @@ pub enum Order {
     Start(Start),
     /// Stop recording it.
     Stop(TrackId),
+    /// Deliver [`Event::Tick`] at this period, 1,000 or more; 0 stops it.
+    TickEveryMs(u32),
 }
 
 /// Decides what is recorded; one value per room.

@@ -319,6 +319,27 @@ pub struct Command {
     pub action: Action,
 }
 
+/// Which of the inputs that come often are delivered, by [`Action::Notify`]: each costs a call of every client's
+/// instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
+pub struct Notices {
+    /// [`Input::Speakers`].
+    pub speakers: bool,
+    /// [`Input::Layer`]; when asked for anew, one for each track that is received now comes first.
+    pub layers: bool,
+}
+
+impl Default for Notices {
+    /// All.
+    fn default() -> Self {
+        Notices {
+            speakers: true,
+            layers: true,
+        }
+    }
+}
+
 /// The action of a [`Command`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(
@@ -402,6 +423,8 @@ pub enum Action {
     /// To the instance of another client of the same plugin in the same room, as [`Input::Relayed`]; at
     /// most 128 KiB.
     SendTo(ParticipantId, Frame),
+    /// Deliver these of the inputs that come often and not the others; all of them until this says otherwise.
+    Notify(Notices),
     /// Start (true) or stop the room's recording; needs the grant's `record_control`, and the recording
     /// policy decides.
     RequestRecording(bool),

@@ -128,6 +128,17 @@ impl LiveClient {
         inbound.filter(|i| i.packets > 0).count() >= tracks
     }
 
+    /// Asks to be told which layers it gets, or not.
+    ///
+    /// # Errors
+    /// [`LiveError`]
+    pub async fn ask_for_layers(&mut self, wanted: bool) -> Result<(), LiveError> {
+        let message = serde_json::json!({"type": "notify", "layers": wanted});
+        let message = Message::text(message.to_string());
+        self.socket.send(message).await.map_err(Box::new)?;
+        Ok(())
+    }
+
     /// Stops or resumes its media.
     pub fn set_running(&mut self, running: bool) {
         for published in &mut self.client.published {

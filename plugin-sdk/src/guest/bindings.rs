@@ -7,8 +7,8 @@ pub mod imports {
         inline: "
             package rillway:guest;
             world imports {
-                include rillway:policy/capabilities@0.1.0;
-                import rillway:policy/types@0.1.0;
+                include rillway:policy/capabilities@0.2.0;
+                import rillway:policy/types@0.2.0;
             }
         ",
         path: "wit",
@@ -22,7 +22,7 @@ pub mod lifecycle {
     wit_bindgen::generate!({
         inline: "
             package rillway:guest;
-            world lifecycle { export rillway:policy/lifecycle@0.1.0; }
+            world lifecycle { export rillway:policy/lifecycle@0.2.0; }
         ",
         path: "wit",
         pub_export_macro: true,
@@ -35,11 +35,11 @@ pub mod authentication {
     wit_bindgen::generate!({
         inline: "
             package rillway:guest;
-            world authentication { export rillway:policy/authentication@0.1.0; }
+            world authentication { export rillway:policy/authentication@0.2.0; }
         ",
         path: "wit",
         with: {
-            "rillway:policy/types@0.1.0": crate::guest::bindings::imports::rillway::policy::types,
+            "rillway:policy/types@0.2.0": crate::guest::bindings::imports::rillway::policy::types,
         },
         pub_export_macro: true,
         export_macro_name: "export_authentication",
@@ -51,11 +51,11 @@ pub mod signaling {
     wit_bindgen::generate!({
         inline: "
             package rillway:guest;
-            world signaling { export rillway:policy/signaling@0.1.0; }
+            world signaling { export rillway:policy/signaling@0.2.0; }
         ",
         path: "wit",
         with: {
-            "rillway:policy/types@0.1.0": crate::guest::bindings::imports::rillway::policy::types,
+            "rillway:policy/types@0.2.0": crate::guest::bindings::imports::rillway::policy::types,
         },
         pub_export_macro: true,
         export_macro_name: "export_signaling",
@@ -67,11 +67,11 @@ pub mod layer_selection {
     wit_bindgen::generate!({
         inline: "
             package rillway:guest;
-            world layer-selection { export rillway:policy/layer-selection@0.1.0; }
+            world layer-selection { export rillway:policy/layer-selection@0.2.0; }
         ",
         path: "wit",
         with: {
-            "rillway:policy/types@0.1.0": crate::guest::bindings::imports::rillway::policy::types,
+            "rillway:policy/types@0.2.0": crate::guest::bindings::imports::rillway::policy::types,
         },
         pub_export_macro: true,
         export_macro_name: "export_layer_selection",
@@ -83,11 +83,11 @@ pub mod recording {
     wit_bindgen::generate!({
         inline: "
             package rillway:guest;
-            world recording { export rillway:policy/recording@0.1.0; }
+            world recording { export rillway:policy/recording@0.2.0; }
         ",
         path: "wit",
         with: {
-            "rillway:policy/types@0.1.0": crate::guest::bindings::imports::rillway::policy::types,
+            "rillway:policy/types@0.2.0": crate::guest::bindings::imports::rillway::policy::types,
         },
         pub_export_macro: true,
         export_macro_name: "export_recording",

@@ -90,8 +90,8 @@ impl Recorder {
             Event::TrackUnpublished(id) => {
                 self.tracks.remove(id);
             }
-            Event::Failed(id, _) => {
-                if let Some(entry) = self.tracks.get_mut(id) {
+            Event::Failed(failure) => {
+                if let Some(entry) = self.tracks.get_mut(&failure.track) {
                     entry.failed(clock::monotonic_ns());
                 }
             }
@@ -102,6 +102,9 @@ impl Recorder {
             Event::TrackMuted(..)
             | Event::Speakers(_)
             | Event::Requested(_)
+            | Event::Started(_)
+            | Event::Recording(_)
+            | Event::Tick
             | Event::Finished(_) => {}
         }
     }

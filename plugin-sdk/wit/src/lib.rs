@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 /// Version of the package, as in `rillway:policy@VERSION`.
-pub const VERSION: &str = "0.1.0";
+pub const VERSION: &str = "0.2.0";
 
 /// Every file of the package: its name and text, in the order in which they are to be read.
 pub const FILES: [(&str, &str); 8] = [
@@ -24,38 +24,21 @@ pub const FILES: [(&str, &str); 8] = [
 /// A version of the package that was released: its number and its files, as in [`FILES`].
 pub type Release = (&'static str, &'static [(&'static str, &'static str)]);
 
+/// The files of a released version, from its folder.
+macro_rules! release {
+    ($version:literal: $($file:literal)+) => {
+        ($version, &[$(($file, include_str!(concat!("../released/", $version, "/", $file)))),+])
+    };
+}
+
 /// Every version that was released, the oldest first. None of them ever changes.
-pub const RELEASED: &[Release] = &[(
-    "0.1.0",
-    &[
-        ("types.wit", include_str!("../released/0.1.0/types.wit")),
-        (
-            "capabilities.wit",
-            include_str!("../released/0.1.0/capabilities.wit"),
-        ),
-        (
-            "lifecycle.wit",
-            include_str!("../released/0.1.0/lifecycle.wit"),
-        ),
-        (
-            "authentication.wit",
-            include_str!("../released/0.1.0/authentication.wit"),
-        ),
-        (
-            "signaling.wit",
-            include_str!("../released/0.1.0/signaling.wit"),
-        ),
-        (
-            "layer-selection.wit",
-            include_str!("../released/0.1.0/layer-selection.wit"),
-        ),
-        (
-            "recording.wit",
-            include_str!("../released/0.1.0/recording.wit"),
-        ),
-        ("worlds.wit", include_str!("../released/0.1.0/worlds.wit")),
-    ],
-)];
+#[rustfmt::skip]
+pub const RELEASED: &[Release] = &[
+    release!("0.1.0": "types.wit" "capabilities.wit" "lifecycle.wit" "authentication.wit" "signaling.wit"
+        "layer-selection.wit" "recording.wit" "worlds.wit"),
+    release!("0.2.0": "types.wit" "capabilities.wit" "lifecycle.wit" "authentication.wit" "signaling.wit"
+        "layer-selection.wit" "recording.wit" "worlds.wit"),
+];
 
 #[cfg(test)]
 mod tests {
@@ -65,10 +48,16 @@ mod tests {
 
     /// SHA-256 over every file of a release, in order: name, length and text. Added when it is released;
     /// there is no reason to change one.
-    const FROZEN: &[(&str, &str)] = &[(
-        "0.1.0",
-        "cadd6cc811ce537ba2a9938b3803d3759d9043abcf3ac365caef261010fafc04",
-    )];
+    const FROZEN: &[(&str, &str)] = &[
+        (
+            "0.1.0",
+            "cadd6cc811ce537ba2a9938b3803d3759d9043abcf3ac365caef261010fafc04",
+        ),
+        (
+            "0.2.0",
+            "2a4bf23dede3f873fef8389fb5014c37a1538b4905dd8380ca610b682f7c92fa",
+        ),
+    ];
 
     fn digest(files: &[(&str, &str)]) -> String {
         let mut hasher = Sha256::new();

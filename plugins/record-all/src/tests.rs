@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 use sdk::Recording as _;
-use sdk::recording::{Container, Request};
+use sdk::recording::{Container, Failure, FailureCause, Request};
 use sdk::testing::{self, Host};
 use sdk::types::{MediaKind, Participant, ParticipantId, Source, Track, TrackId};
 
@@ -60,7 +60,11 @@ fn published(id: u64, codec: &str) -> Event {
 }
 
 fn failed(id: u64) -> Event {
-    Event::Failed(TrackId(id), "the disk is full".to_owned())
+    Event::Failed(Failure {
+        track: TrackId(id),
+        cause: FailureCause::DiskFull,
+        message: "the disk is full".to_owned(),
+    })
 }
 
 fn later(seconds: u64) {
@@ -75,6 +79,7 @@ fn words(orders: &[Order]) -> Vec<String> {
             start.container, start.max_segment_s, start.name
         ),
         Order::Stop(track) => format!("stop {}", track.0),
+        Order::TickEveryMs(period) => format!("tick {period}"),
     };
     orders.iter().map(word).collect()
 }
@@ -82,7 +87,7 @@ fn words(orders: &[Order]) -> Vec<String> {
 fn starts(orders: &[Order]) -> Vec<u64> {
     let starts = orders.iter().filter_map(|order| match order {
         Order::Start(start) => Some(start.track.0),
-        Order::Stop(_) => None,
+        Order::Stop(_) | Order::TickEveryMs(_) => None,
     });
     starts.collect()
 }

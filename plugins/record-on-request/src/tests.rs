@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 use sdk::Recording as _;
+use sdk::recording::{Failure, FailureCause};
 use sdk::testing::{self, Host};
 use sdk::types::{MediaKind, ParticipantId, Source, Track};
 
@@ -48,6 +49,7 @@ fn words(orders: &[Order]) -> String {
     let word = |order: &Order| match order {
         Order::Start(start) => format!("+{}", start.track.0),
         Order::Stop(track) => format!("-{}", track.0),
+        Order::TickEveryMs(period) => format!("tick {period}"),
     };
     orders.iter().map(word).collect::<Vec<_>>().join(" ")
 }
@@ -137,7 +139,13 @@ fn it_ends_when_all_who_asked_left_if_so_configured() {
 fn what_fails_is_tried_again_while_it_is_wanted() {
     let mut world = World::new("{}");
     world.ask(true, ADA, &[]);
-    let failed = |track| Event::Failed(TrackId(track), "the disk is full".to_owned());
+    let failed = |track| {
+        Event::Failed(Failure {
+            track: TrackId(track),
+            cause: FailureCause::DiskFull,
+            message: "the disk is full".to_owned(),
+        })
+    };
     assert_eq!(world.tell(failed(1)), "");
     assert_eq!(world.tell(failed(2)), "");
     assert_eq!(world.ask(false, ADA, &["2"]), "", "it is not recorded now");
@@ -236,6 +244,7 @@ proptest! {
                     Order::Stop(track) => {
                         recorded.remove(&track.0);
                     }
+                    Order::TickEveryMs(period) => prop_assert!(period >= 1_000),
                 }
             }
             let wanted = |id: &&u64| {

@@ -54,6 +54,8 @@ pub enum Request {
     Unsubscribe(wire::Tracks),
     /// How a track is shown.
     Wish(wire::Wish),
+    /// Which notices it wants.
+    Notify(wire::Notify),
     /// Mute an own track.
     Mute(wire::Mute),
     /// Start or stop the recording of the room.
@@ -111,10 +113,10 @@ pub enum DecodeError {
 
 /// The list for error messages; a test compares it with [`REQUEST_TYPES`].
 const KNOWN_TYPES: &str = "join, leave, publish, unpublish, answer, candidate, restart, close, \
-    subscribe, unsubscribe, wish, mute, record, data, ping";
+    subscribe, unsubscribe, wish, notify, mute, record, data, ping";
 
 /// Every `type` a client may send.
-pub const REQUEST_TYPES: [&str; 15] = [
+pub const REQUEST_TYPES: [&str; 16] = [
     "join",
     "leave",
     "publish",
@@ -126,6 +128,7 @@ pub const REQUEST_TYPES: [&str; 15] = [
     "subscribe",
     "unsubscribe",
     "wish",
+    "notify",
     "mute",
     "record",
     "data",
@@ -225,6 +228,7 @@ fn read_request(kind: &str, text: &str) -> Result<Request, DecodeError> {
             Request::Unsubscribe(check_tracks("unsubscribe", members("unsubscribe", text)?)?)
         }
         "wish" => Request::Wish(members("wish", text)?),
+        "notify" => Request::Notify(members("notify", text)?),
         "mute" => Request::Mute(members("mute", text)?),
         "record" => Request::Record(members("record", text)?),
         "data" => Request::Data(check_data(members("data", text)?)?),

@@ -2,7 +2,8 @@
 
 use rillway_plugin_sdk::Signaling;
 use rillway_plugin_sdk::signaling::{
-    Action, Command, FailureCode, Frame, Input, LayerWish, MidTrack, Opened, PublishedSource,
+    Action, Command, FailureCode, Frame, Input, LayerWish, MidTrack, Notices, Opened,
+    PublishedSource,
 };
 use rillway_plugin_sdk::types::{
     Denial, Grant, IceServer, Limits, Participant, ParticipantId, Track, TrackId,
@@ -185,6 +186,11 @@ impl Rooms {
 
     fn granted(&mut self, grant: Grant) {
         if let State::Authenticating(joining) = self.state {
+            let unasked = wire::Notify {
+                speakers: None,
+                layers: None,
+            };
+            self.anonymous(Action::Notify(notices(unasked)));
             let reference = self.command(Action::Join);
             let joining = Joining {
                 reference,
@@ -292,6 +298,7 @@ impl Rooms {
             Request::Subscribe(list) => self.subscribe(id, &list.tracks),
             Request::Unsubscribe(list) => self.unsubscribe(id, &list.tracks),
             Request::Wish(wish) => self.quietly(id, Action::Wish(layer_wish(wish))),
+            Request::Notify(wanted) => self.anonymous(Action::Notify(notices(wanted))),
             Request::Mute(m) => self.confirm(id, Action::Mute(track(m.track), m.muted)),
             Request::Record(r) => self.confirm(id, Action::RequestRecording(r.start)),
             Request::Data(data) => self.data(id, data),
@@ -674,6 +681,14 @@ fn mid_tracks(tracks: &[MidTrack]) -> Vec<wire::MidTrack<'_>> {
             track: t.track.map(WireId::from),
         })
         .collect()
+}
+
+/// What a client that says nothing gets: which layer it is sent matters to few, and changes often.
+fn notices(wanted: wire::Notify) -> Notices {
+    Notices {
+        speakers: wanted.speakers.unwrap_or(true),
+        layers: wanted.layers.unwrap_or(false),
+    }
 }
 
 fn layer_wish(wish: wire::Wish) -> LayerWish {

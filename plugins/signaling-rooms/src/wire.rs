@@ -299,6 +299,15 @@ pub struct Wish {
     pub paused: Option<bool>,
 }
 
+/// `notify`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Notify {
+    /// Send `speakers`; absent = yes.
+    pub speakers: Option<bool>,
+    /// Send `layer`; absent = no.
+    pub layers: Option<bool>,
+}
+
 /// `mute`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Mute {

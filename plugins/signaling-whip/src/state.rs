@@ -2,7 +2,7 @@
 
 use rillway_plugin_sdk::Signaling;
 use rillway_plugin_sdk::signaling::{
-    Action, Command, FailureCode, HttpRequest, Input, MidTrack, Opened, PublishedSource,
+    Action, Command, FailureCode, HttpRequest, Input, MidTrack, Notices, Opened, PublishedSource,
 };
 use rillway_plugin_sdk::types::{Direction, Grant, IceServer, Source, TrackId};
 
@@ -257,6 +257,11 @@ impl Whip {
                     return self.refuse(setup.request, false, reply);
                 }
                 setup.identity = grant.identity;
+                // There is nobody to tell.
+                self.out.tell(Action::Notify(Notices {
+                    speakers: false,
+                    layers: false,
+                }));
                 self.out.ask(Action::Join);
                 State::Joining(setup)
             }

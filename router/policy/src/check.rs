@@ -145,7 +145,7 @@ pub(crate) fn orders(orders: &[Order], max: usize) -> Result<(), Excess> {
             )?;
             attributes(&start.attributes)
         }
-        Order::Stop(_) => Ok(()),
+        Order::Stop(_) | Order::TickEveryMs(_) => Ok(()),
     })
 }
 

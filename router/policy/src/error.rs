@@ -119,6 +119,19 @@ pub enum LoadError {
         /// Versions that are known.
         known: String,
     },
+    /// Interfaces of two versions in one component.
+    #[error(
+        "plugin {plugin} has interfaces of two versions of the ABI, {first} and `{found}`: build all of it \
+         against one WIT"
+    )]
+    MixedVersions {
+        /// Name of the plugin.
+        plugin: String,
+        /// Version of what came first.
+        first: &'static str,
+        /// Interface of another version.
+        found: String,
+    },
     /// A bound that the host's own configuration does not allow.
     #[error("plugins.{plugin}.{key}: {problem}")]
     Budget {

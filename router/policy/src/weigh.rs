@@ -172,7 +172,13 @@ pub(crate) fn event(event: &Event) -> usize {
         Event::Speakers(speakers) => speakers.len() * 8,
         Event::Requested(request) => RECORD + pairs(&request.attributes),
         Event::Finished(file) => RECORD + file.name.len() + pairs(&file.attributes) + 64,
-        Event::Failed(_, reason) => reason.len(),
+        Event::Failed(failure) => RECORD + failure.message.len(),
+        Event::Recording(recorded) => {
+            let tracks = recorded.iter();
+            tracks
+                .map(|r| RECORD + r.name.len() + pairs(&r.attributes))
+                .sum()
+        }
         _ => RECORD,
     }
 }
@@ -182,7 +188,7 @@ pub(crate) fn orders(orders: &[Order]) -> usize {
         .iter()
         .map(|order| match order {
             Order::Start(start) => RECORD + start.name.len() + pairs(&start.attributes),
-            Order::Stop(_) => RECORD,
+            Order::Stop(_) | Order::TickEveryMs(_) => RECORD,
         })
         .sum()
 }

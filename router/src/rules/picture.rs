@@ -43,7 +43,10 @@ impl Picture {
             Event::RoomOpened(_)
             | Event::Requested(_)
             | Event::Finished(_)
-            | Event::Failed(..)
+            | Event::Started(_)
+            | Event::Failed(_)
+            | Event::Recording(_)
+            | Event::Tick
             | Event::RoomClosed => {}
         }
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rillway_core::api::{RoomEventKind, RoomOrderKind};
 use rillway_core::id;
-use rillway_plugin_sdk::recording::{Event, Order, Request, Start};
+use rillway_plugin_sdk::recording::{Event, Failure, FailureCause, Order, Request, Start};
 use rillway_plugin_sdk::types::{ParticipantId, TrackId};
 use tokio::sync::{Notify, oneshot};
 
@@ -343,6 +343,7 @@ impl Task {
                 Order::Start(_) => self.orders.recorder.recording_order("refused"),
                 // Nothing is recorded, so nothing is to be stopped.
                 Order::Stop(_) => self.orders.recorder.recording_order("idle"),
+                Order::TickEveryMs(_) => {}
             }
         }
         Ok(unmet)
@@ -370,7 +371,11 @@ impl Task {
         }
         self.failed.retain(|_, at| recent(at));
         self.failed.insert(track, now);
-        let event = Event::Failed(track, NO_RECORDER.to_owned());
+        let event = Event::Failed(Failure {
+            track,
+            cause: FailureCause::Unavailable,
+            message: NO_RECORDER.to_owned(),
+        });
         self.state.push(Item::Event(event));
     }
 }

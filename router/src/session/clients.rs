@@ -1,12 +1,12 @@
 //! The clients that are in rooms, and the way of events to them.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 
 use rillway_core::api::{Event, EventKind};
-use rillway_core::id::{ClientId, ParticipantId, WorkerId};
-use rillway_plugin_sdk::signaling::Frame;
+use rillway_core::id::{ClientId, ParticipantId, TrackId, WorkerId};
+use rillway_plugin_sdk::signaling::{Frame, Notices};
 use tokio::sync::{Notify, mpsc};
 
 use super::connection::frame_bytes;
@@ -59,6 +59,32 @@ struct Entry {
     company: Company,
     participant: Option<ParticipantId>,
     relayed_bytes: Rc<Cell<usize>>,
+    /// Which events that come often it wants.
+    notices: Notices,
+    /// The layer last forwarded, spatial and temporal, of each track that it receives.
+    layers: BTreeMap<TrackId, (Option<u8>, Option<u8>)>,
+}
+
+impl Entry {
+    /// Whether an event is to be handed over. Keeps what it says for whoever asks later.
+    fn wants(&mut self, kind: &EventKind) -> bool {
+        match kind {
+            EventKind::Layer {
+                track,
+                spatial,
+                temporal,
+            } => {
+                self.layers.insert(*track, (*spatial, *temporal));
+                self.notices.layers
+            }
+            EventKind::TrackUnpublished(track) => {
+                self.layers.remove(track);
+                true
+            }
+            EventKind::Speakers(_) => self.notices.speakers,
+            _ => true,
+        }
+    }
 }
 
 /// Whom a client may reach through its plugin: those who share both.
@@ -102,6 +128,8 @@ impl Clients {
             company,
             participant: None,
             relayed_bytes: relayed_bytes.clone(),
+            notices: Notices::default(),
+            layers: BTreeMap::new(),
         };
         self.entries.borrow_mut().insert(client, entry);
         let mailbox = Mailbox {
@@ -116,6 +144,33 @@ impl Clients {
         let entry = self.entries.borrow_mut().remove(&client);
         if let Some(participant) = entry.and_then(|entry| entry.participant) {
             self.names.borrow_mut().remove(&participant);
+        }
+    }
+
+    /// From now on a client gets these events of those that come often. Returns what it missed: the layers
+    /// of the tracks it receives, if it wants them anew.
+    pub(super) fn notify(&self, client: ClientId, notices: Notices) -> Vec<EventKind> {
+        let mut entries = self.entries.borrow_mut();
+        let Some(entry) = entries.get_mut(&client) else {
+            return Vec::new();
+        };
+        let before = std::mem::replace(&mut entry.notices, notices);
+        if before.layers || !notices.layers {
+            return Vec::new();
+        }
+        let layers = entry.layers.iter();
+        let event = |(track, (spatial, temporal)): (&TrackId, &_)| EventKind::Layer {
+            track: *track,
+            spatial: *spatial,
+            temporal: *temporal,
+        };
+        layers.map(event).collect()
+    }
+
+    /// A client receives a track no more.
+    pub(super) fn forget_layer(&self, client: ClientId, track: TrackId) {
+        if let Some(entry) = self.entries.borrow_mut().get_mut(&client) {
+            entry.layers.remove(&track);
         }
     }
 
@@ -175,6 +230,9 @@ impl Clients {
         let Some(entry) = entries.get_mut(&event.client) else {
             return;
         };
+        if !entry.wants(&event.kind) {
+            return;
+        }
         if is_dispensable(&event.kind) && entry.mailbox.capacity() < MAILBOX_RESERVE {
             return;
         }

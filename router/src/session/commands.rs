@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rillway_core::id::{self, Reference};
 use rillway_plugin_sdk::authentication::Attempt;
-use rillway_plugin_sdk::signaling::{Action, Command, FailureCode, Frame, Input};
+use rillway_plugin_sdk::signaling::{Action, Command, FailureCode, Frame, Input, Notices};
 use rillway_plugin_sdk::types::{Denial, ParticipantId};
 
 use crate::rules::Outcome;
@@ -85,6 +85,10 @@ impl Session {
             }
             // This version knows no extension.
             Action::Extension(_) => None,
+            Action::Notify(notices) => {
+                self.notify(notices);
+                None
+            }
             Action::SendTo(to, frame) => Some(self.relay(reference, to, frame)),
             Action::RequestRecording(start) => self.request_recording(reference, start),
             about_room => self.request(reference, about_room),
@@ -97,6 +101,16 @@ impl Session {
                 .send(frame)
                 .map_err(|_| End::Abort(Close::new(close::EXCESS, "the client reads too slowly"))),
             Client::Http(_) => Err(self.fault(&PluginFault::Misused("a frame over HTTP"))),
+        }
+    }
+
+    /// Which inputs that come often the plugin wants.
+    fn notify(&mut self, notices: Notices) {
+        self.notices = notices;
+        if let Membership::Inside(member) | Membership::Joining { member, .. } = &self.membership {
+            for event in member.notify(notices) {
+                self.event(event);
+            }
         }
     }
 
@@ -194,6 +208,8 @@ impl Session {
         }
         match Member::enter(&self.control, &self.plugin, reference, grant).await {
             Ok(member) => {
+                // Nothing was received yet.
+                member.notify(self.notices);
                 self.membership = Membership::Joining { reference, member };
                 None
             }
@@ -213,6 +229,9 @@ impl Session {
         if negotiates && !self.negotiations.take(Instant::now()) {
             let message = "too many offers per second";
             return Some(failed(reference, FailureCode::LimitExceeded, message));
+        }
+        if let Action::Unsubscribe(track) = action {
+            member.forget_layer(track);
         }
         let action = translate::action(action)?;
         member

@@ -3,10 +3,10 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use rillway_core::api::{Action, Request};
-use rillway_core::id::{ClientId, ParticipantId, Reference};
-use rillway_plugin_sdk::signaling::Frame;
-use rillway_plugin_sdk::types::Grant;
+use rillway_core::api::{Action, EventKind, Request};
+use rillway_core::id::{self, ClientId, ParticipantId, Reference};
+use rillway_plugin_sdk::signaling::{Frame, Notices};
+use rillway_plugin_sdk::types::{Grant, TrackId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::directory::Lease;
@@ -149,6 +149,17 @@ impl Member {
                 mpsc::error::TrySendError::Full(_) => "the media worker is overloaded",
                 mpsc::error::TrySendError::Closed(_) => "the media worker has ended",
             })
+    }
+
+    /// Which events that come often are wanted; returns those to begin with.
+    pub(super) fn notify(&self, notices: Notices) -> Vec<EventKind> {
+        self.control.clients.notify(self.client, notices)
+    }
+
+    /// A track is received no more.
+    pub(super) fn forget_layer(&self, track: TrackId) {
+        let track = id::TrackId(track.0);
+        self.control.clients.forget_layer(self.client, track);
     }
 
     /// Asks the room's recording policy to start or stop.

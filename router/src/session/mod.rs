@@ -22,7 +22,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use futures_util::future::LocalBoxFuture;
 use rillway_core::api::{Action as CoreAction, EventKind, Request, TransportState};
 use rillway_core::id::{ClientId, Reference, WorkerId};
-use rillway_plugin_sdk::signaling::{FailureCode, Input};
+use rillway_plugin_sdk::signaling::{FailureCode, Input, Notices};
 use rillway_plugin_sdk::types::{Denial, Grant, ParticipantId};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -160,6 +160,7 @@ pub(crate) async fn run(
         phase,
         draining_told: false,
         negotiations: Bucket::new(NEGOTIATIONS_PER_SECOND, Instant::now()),
+        notices: Notices::default(),
     };
     session.run().await;
 }
@@ -236,6 +237,8 @@ struct Session {
     phase: watch::Receiver<Phase>,
     draining_told: bool,
     negotiations: Bucket,
+    /// Which inputs that come often the plugin wants.
+    notices: Notices,
 }
 
 /// Why a session stops handing inputs to its plugin.

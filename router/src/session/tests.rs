@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use rillway_core::api::{Event, ParticipantInfo};
 use rillway_core::id::ParticipantId;
 use rillway_plugin_sdk::authentication::Attempt;
-use rillway_plugin_sdk::signaling::{Action, Command, Frame, Opened};
+use rillway_plugin_sdk::signaling::{Action, Command, Frame, Notices, Opened};
 use rillway_plugin_sdk::types::{Limits, Source, TrackId};
 use tokio::task::LocalSet;
 
@@ -290,6 +290,53 @@ async fn a_client_joins_and_what_happens_in_the_room_reaches_its_plugin() {
     stage.event(client, done).await;
     let reference = requests[0].reference.0;
     assert!(stage.inputs().contains(&Input::Done { reference }));
+}
+
+fn layer(track: u64, spatial: u8) -> EventKind {
+    EventKind::Layer {
+        track: rillway_core::id::TrackId(track),
+        spatial: Some(spatial),
+        temporal: None,
+    }
+}
+
+#[tokio::test]
+async fn what_comes_often_comes_to_those_who_want_it() {
+    let wants = |speakers, layers| Action::Notify(Notices { speakers, layers });
+    let mut stage = Stage::new(&Setup::default(), move |input| match input {
+        Input::Message(Frame::Text(text)) if text == "layers" => vec![wants(false, true)],
+        Input::Granted(_) => vec![wants(true, false), Action::Join],
+        other => polite(other),
+    });
+    let client = stage.enter().await;
+    let loud = || EventKind::Speakers(vec![(ParticipantId(1), 90)]);
+    for kind in [loud(), layer(1, 0), layer(2, 0), layer(1, 2), layer(3, 1)] {
+        stage.event(client, kind).await;
+    }
+    let gone = EventKind::TrackUnpublished(rillway_core::id::TrackId(3));
+    stage.event(client, gone).await;
+    let inputs = stage.inputs();
+    assert!(
+        matches!(inputs[..], [Input::Speakers(_), Input::TrackUnpublished(_)]),
+        "{inputs:?}"
+    );
+    stage.say("layers").await;
+    let seen = |inputs: Vec<Input>| {
+        let layers = inputs.into_iter().filter_map(|input| match input {
+            Input::Layer(state) => Some((state.track.0, state.spatial)),
+            _ => None,
+        });
+        layers.collect::<Vec<_>>()
+    };
+    let expected = [(1, Some(2)), (2, Some(0))];
+    assert_eq!(seen(stage.inputs()), expected, "what it missed, once");
+    stage.event(client, loud()).await;
+    stage.event(client, layer(2, 1)).await;
+    let inputs = stage.inputs();
+    assert_eq!(inputs.len(), 1, "no speakers any more: {inputs:?}");
+    assert_eq!(seen(inputs), [(2, Some(1))]);
+    stage.say("layers").await;
+    assert_eq!(seen(stage.inputs()), [], "it had not missed anything");
 }
 
 #[tokio::test]

@@ -62,6 +62,7 @@ pub(super) fn action(action: signaling::Action) -> Option<core::Action> {
         | A::Respond(_)
         | A::SendTo(..)
         | A::RequestRecording(_)
+        | A::Notify(_)
         | A::Extension(_) => return None,
     })
 }

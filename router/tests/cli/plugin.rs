@@ -18,7 +18,7 @@ fn a_shipped_component_is_fit() {
     assert_eq!(code, 0, "{stderr}");
     let report = json(&stdout);
     assert_eq!(report["fit"], true);
-    assert_eq!(report["abi"], "0.1.0");
+    assert_eq!(report["abi"], "0.2.0");
     assert_eq!(report["exports"][0], "authentication");
     assert_eq!(report["smoke"][0]["calls"], 3);
     let (code, stdout, stderr) = output(&["plugin", "check", "signaling-rooms"]);

@@ -2,10 +2,16 @@
 
 use super::same_cases;
 use crate::guest::bindings::recording::exports::rillway::policy::recording as wit;
-use crate::recording::{Container, Event, Finished, Order, Request, Start};
+use crate::recording::{
+    Container, Event, Failure, FailureCause, Finished, Order, Recorded, Request, Start,
+};
 use crate::types::{ParticipantId, TrackId};
 
 same_cases!(wit::Container, Container: Mp4, Webm, RtpDump);
+same_cases!(
+    wit::FailureCause, FailureCause:
+    DiskFull, DiskFault, Overload, Encrypted, Unsupported, Unavailable, Other
+);
 
 impl From<wit::Request> for Request {
     fn from(request: wit::Request) -> Self {
@@ -30,6 +36,26 @@ impl From<wit::Finished> for Finished {
     }
 }
 
+impl From<wit::Failure> for Failure {
+    fn from(failure: wit::Failure) -> Self {
+        Failure {
+            track: TrackId(failure.track),
+            cause: failure.cause.into(),
+            message: failure.message,
+        }
+    }
+}
+
+impl From<wit::Recorded> for Recorded {
+    fn from(recorded: wit::Recorded) -> Self {
+        Recorded {
+            track: TrackId(recorded.track),
+            name: recorded.name,
+            attributes: recorded.attributes,
+        }
+    }
+}
+
 impl From<wit::Event> for Event {
     fn from(event: wit::Event) -> Self {
         match event {
@@ -44,7 +70,12 @@ impl From<wit::Event> for Event {
             }
             wit::Event::Requested(request) => Event::Requested(request.into()),
             wit::Event::Finished(finished) => Event::Finished(finished.into()),
-            wit::Event::Failed((track, why)) => Event::Failed(TrackId(track), why),
+            wit::Event::Started(track) => Event::Started(TrackId(track)),
+            wit::Event::Failed(failure) => Event::Failed(failure.into()),
+            wit::Event::Recording(recorded) => {
+                Event::Recording(recorded.into_iter().map(Recorded::from).collect())
+            }
+            wit::Event::Tick => Event::Tick,
             wit::Event::RoomClosed => Event::RoomClosed,
         }
     }
@@ -67,6 +98,7 @@ impl From<Order> for wit::Order {
                 attributes,
             }),
             Order::Stop(track) => wit::Order::Stop(track.0),
+            Order::TickEveryMs(period) => wit::Order::TickEveryMs(period),
         }
     }
 }

@@ -324,6 +324,10 @@ impl From<Action> for wit::Action {
                 to: to.0,
                 frame: frame.into(),
             }),
+            Action::Notify(notices) => wit::Action::Notify(wit::Notices {
+                speakers: notices.speakers,
+                layers: notices.layers,
+            }),
             Action::RequestRecording(start) => wit::Action::RequestRecording(start),
             Action::Extension(extension) => wit::Action::Extension(extension.into()),
         }

@@ -66,6 +66,12 @@ impl Policy {
         })
     }
 
+    /// Nothing more is to be done about a track.
+    fn forget(&mut self, id: TrackId) {
+        self.tracks.remove(&id);
+        self.recorded.remove(&id);
+    }
+
     /// What has to change so that what is recorded is what is wanted.
     fn orders(&mut self) -> Vec<Order> {
         let wanted = self.wanted();
@@ -90,10 +96,8 @@ impl sdk::Recording for Policy {
                 self.tracks.insert(id, (owner, source));
             }
             // The router ends the recording of a track that ends; so it does where that failed.
-            Event::TrackUnpublished(id) | Event::Failed(id, _) => {
-                self.tracks.remove(&id);
-                self.recorded.remove(&id);
-            }
+            Event::TrackUnpublished(id) => self.forget(id),
+            Event::Failed(failure) => self.forget(failure.track),
             _ => {}
         }
         self.orders()
@@ -125,7 +129,7 @@ mod tests {
     fn started(orders: &[Order]) -> Vec<u64> {
         let started = orders.iter().filter_map(|order| match order {
             Order::Start(start) => Some(start.track.0),
-            Order::Stop(_) => None,
+            Order::Stop(_) | Order::TickEveryMs(_) => None,
         });
         started.collect()
     }

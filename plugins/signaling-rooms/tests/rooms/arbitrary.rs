@@ -111,6 +111,7 @@ fn good_message() -> impl Strategy<Value = String> {
         r#"{"type":"wish","track":"1","width":320}"#,
         r#"{"type":"mute","id":10,"track":"1","muted":true}"#,
         r#"{"type":"record","id":12,"start":false}"#,
+        r#"{"type":"notify","layers":true}"#,
         r#"{"type":"data","label":"l","base64":"AA=="}"#,
         r#"{"type":"ping","id":11}"#,
     ];

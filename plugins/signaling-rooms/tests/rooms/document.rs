@@ -1,6 +1,8 @@
 //! `docs/protocol-rooms.md` and the code say the same.
 
-use rillway_plugin_sdk::signaling::{Action, FailureCode, Input, MidTrack, TransportState};
+use rillway_plugin_sdk::signaling::{
+    Action, FailureCode, Input, MidTrack, Notices, TransportState,
+};
 use rillway_plugin_sdk::types::{Direction, Layer, MediaKind, ParticipantId, TrackId};
 use serde_json::Value;
 use signaling_rooms::decode::REQUEST_TYPES;
@@ -151,7 +153,11 @@ fn the_example_is_what_happens() {
             // Authentication is between the plugin and the host: the client does not see it.
             if matches!(output.actions()[..], [Action::Authenticate { .. }]) {
                 let output = connection.host(Input::Granted(grant("standup")));
-                assert_eq!(output.actions(), [&Action::Join]);
+                let quiet = Action::Notify(Notices {
+                    speakers: true,
+                    layers: false,
+                });
+                assert_eq!(output.actions(), [&quiet, &Action::Join]);
             }
         } else if let Some(text) = line.strip_prefix("← ") {
             let expected: Value = serde_json::from_str(text).expect(text);

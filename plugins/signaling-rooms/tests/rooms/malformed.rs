@@ -288,6 +288,11 @@ fn members_of_the_other_requests() {
             &["missing field `muted`"],
         ),
         case(
+            &json!({"type": "notify", "layers": 1}),
+            None,
+            &["`layers`", "a boolean"],
+        ),
+        case(
             &json!({"type": "record", "id": 1, "start": 1}),
             Some(1),
             &["`start`", "a boolean"],

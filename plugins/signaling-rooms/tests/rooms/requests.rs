@@ -1,7 +1,8 @@
 //! Every request in a room, what it asks of the host, and what becomes of the answer.
 
 use rillway_plugin_sdk::signaling::{
-    Action, FailureCode, Input, LayerState, LayerWish, MidTrack, PublishedSource, TransportState,
+    Action, FailureCode, Input, LayerState, LayerWish, MidTrack, Notices, PublishedSource,
+    TransportState,
 };
 use rillway_plugin_sdk::types::{Direction, Limits, MediaKind, ParticipantId, Source, TrackId};
 use serde_json::{Value, json};
@@ -76,6 +77,16 @@ fn requests() -> Vec<(Value, Action, Success)> {
             Success::Nothing,
         ),
         (
+            json!({"type": "notify"}),
+            notify(true, false),
+            Success::Nothing,
+        ),
+        (
+            json!({"type": "notify", "speakers": false, "layers": true}),
+            notify(false, true),
+            Success::Nothing,
+        ),
+        (
             json!({"type": "mute", "track": "a", "muted": false}),
             Action::Mute(TrackId(0xa), false),
             Success::Ok,
@@ -101,6 +112,10 @@ fn requests() -> Vec<(Value, Action, Success)> {
             Success::Nothing,
         ),
     ]
+}
+
+fn notify(speakers: bool, layers: bool) -> Action {
+    Action::Notify(Notices { speakers, layers })
 }
 
 fn with_id(mut request: Value, id: u64) -> Value {

@@ -1,13 +1,24 @@
 //! Versions of the ABI. Each has a folder that makes the SDK's values of its own and the other way round;
 //! nothing outside of this module knows which version a component was built for.
 //!
-//! To add one: copy the newest folder, give the copy the new version's WIT (its frozen copy under
-//! `plugin-sdk/wit/released` once there is one; the older folder keeps its own), and add it to the two enums
-//! and to [`Version`]. `tests/abi` keeps a component of each released version, and `tests/host/abi` shows
+//! `same` has what all versions have in common: each version compiles those files against bindings of its own.
+//!
+//! To add one: copy the newest folder, give the copy the present WIT (the older folder gets the frozen copy
+//! under `plugin-sdk/wit/released`), put what differs into files of its own, and add it to the two enums and to
+//! [`Version`]. `tests/abi` keeps a component of each released version, and `tests/host/abi` shows
 //! that what it sees and says has not changed. `docs/plugins/overview.md` has all the steps of a release.
 
+#![allow(
+    clippy::duplicate_mod,
+    reason = "each version compiles `same` against its own bindings"
+)]
+
+#[macro_use]
+#[path = "same/actions.rs"]
+mod actions;
 mod survey;
 mod v0_1;
+mod v0_2;
 
 use rillway_plugin_sdk::authentication::Attempt;
 use rillway_plugin_sdk::layers::{Choice, View};
@@ -26,16 +37,18 @@ pub(crate) use survey::{Survey, survey};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Version {
     V0_1,
+    V0_2,
 }
 
 impl Version {
     /// Every version, the newest first.
-    const ALL: [Version; 1] = [Version::V0_1];
+    const ALL: [Version; 2] = [Version::V0_2, Version::V0_1];
 
     /// As in `rillway:policy@…`.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Version::V0_1 => v0_1::VERSION,
+            Version::V0_2 => v0_2::VERSION,
         }
     }
 
@@ -49,6 +62,7 @@ impl Version {
 /// A component with what it may import, ready to be instantiated.
 pub(crate) enum Linked {
     V0_1(v0_1::Linked),
+    V0_2(v0_2::Linked),
 }
 
 impl Linked {
@@ -63,6 +77,7 @@ impl Linked {
     ) -> wasmtime::Result<Linked> {
         match survey.version {
             Version::V0_1 => v0_1::Linked::new(component, &survey.kinds, granted).map(Linked::V0_1),
+            Version::V0_2 => v0_2::Linked::new(component, &survey.kinds, granted).map(Linked::V0_2),
         }
     }
 
@@ -77,6 +92,7 @@ impl Linked {
     ) -> wasmtime::Result<Entered> {
         match self {
             Linked::V0_1(linked) => linked.instantiate(store, kind).await.map(Entered::V0_1),
+            Linked::V0_2(linked) => linked.instantiate(store, kind).await.map(Entered::V0_2),
         }
     }
 }
@@ -84,6 +100,7 @@ impl Linked {
 /// An instance. Its methods answer with an error where it traps, is interrupted or returns what is no value.
 pub(crate) enum Entered {
     V0_1(v0_1::Entered),
+    V0_2(v0_2::Entered),
 }
 
 impl Entered {
@@ -93,6 +110,7 @@ impl Entered {
     ) -> wasmtime::Result<Result<(), String>> {
         match self {
             Entered::V0_1(entered) => entered.start(store).await,
+            Entered::V0_2(entered) => entered.start(store).await,
         }
     }
 
@@ -103,6 +121,7 @@ impl Entered {
     ) -> wasmtime::Result<Result<Grant, Denial>> {
         match self {
             Entered::V0_1(entered) => entered.authenticate(store, attempt).await,
+            Entered::V0_2(entered) => entered.authenticate(store, attempt).await,
         }
     }
 
@@ -113,6 +132,7 @@ impl Entered {
     ) -> wasmtime::Result<Vec<Command>> {
         match self {
             Entered::V0_1(entered) => entered.handle(store, input).await,
+            Entered::V0_2(entered) => entered.handle(store, input).await,
         }
     }
 
@@ -123,6 +143,7 @@ impl Entered {
     ) -> wasmtime::Result<Vec<Choice>> {
         match self {
             Entered::V0_1(entered) => entered.choose(store, view).await,
+            Entered::V0_2(entered) => entered.choose(store, view).await,
         }
     }
 
@@ -133,6 +154,7 @@ impl Entered {
     ) -> wasmtime::Result<Vec<Order>> {
         match self {
             Entered::V0_1(entered) => entered.decide(store, event).await,
+            Entered::V0_2(entered) => entered.decide(store, event).await,
         }
     }
 }

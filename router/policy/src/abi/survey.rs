@@ -59,6 +59,14 @@ fn wrong_version(plugin: &str, interface: &str) -> LoadError {
     }
 }
 
+fn mixed(plugin: &str, first: Version, interface: &str) -> LoadError {
+    LoadError::MixedVersions {
+        plugin: plugin.to_owned(),
+        first: first.name(),
+        found: interface.to_owned(),
+    }
+}
+
 fn judge_exports(plugin: &str, exports: &[String]) -> Result<(Version, Vec<Kind>), LoadError> {
     let missing = |export: &str, mend| LoadError::MissingExport {
         plugin: plugin.to_owned(),
@@ -73,8 +81,9 @@ fn judge_exports(plugin: &str, exports: &[String]) -> Result<(Version, Vec<Kind>
             continue;
         };
         let found = Version::from_name(number).ok_or_else(|| wrong_version(plugin, export))?;
-        if *version.get_or_insert(found) != found {
-            return Err(wrong_version(plugin, export));
+        let first = *version.get_or_insert(found);
+        if first != found {
+            return Err(mixed(plugin, first, export));
         }
         lifecycle |= interface == "lifecycle";
         kinds.extend(Kind::from_name(interface));
@@ -116,7 +125,10 @@ fn judge_imports(
             }));
         };
         if number != version.name() {
-            return Err(wrong_version(plugin, import));
+            return Err(match Version::from_name(number) {
+                Some(_) => mixed(plugin, version, import),
+                None => wrong_version(plugin, import),
+            });
         }
         if let Some(capability) = Capability::from_name(interface) {
             if !granted.contains(&capability) {
@@ -177,7 +189,12 @@ mod tests {
             "{problem}"
         );
         let problem = exports(&["rillway:policy/signaling@0.9.0"]).unwrap_err();
-        assert!(problem.contains("signaling@0.9.0") && problem.contains("speaks 0.1.0"));
+        assert!(problem.contains("signaling@0.9.0") && problem.contains("speaks 0.2.0 and 0.1.0"));
+        let problem = exports(&[
+            "rillway:policy/lifecycle@0.2.0",
+            "rillway:policy/signaling@0.1.0",
+        ]);
+        assert!(problem.unwrap_err().contains("two versions"));
     }
 
     #[test]
@@ -196,7 +213,8 @@ mod tests {
             ("wasi:io/streams@0.2.0", "wasm32-unknown-unknown"),
             ("env", "interfaces of rillway:policy"),
             ("rillway:policy/camera@0.1.0", "not the released one"),
-            ("rillway:policy/log@0.2.0", "speaks 0.1.0"),
+            ("rillway:policy/log@0.9.0", "speaks 0.2.0 and 0.1.0"),
+            ("rillway:policy/log@0.2.0", "two versions"),
         ] {
             let problem = imports(&[import], &granted).unwrap_err();
             assert!(

@@ -133,8 +133,8 @@ async fn another_version_of_the_abi_is_named() {
     let host = TestHost::new();
     let assembly = Assembly::new(Kind::Signaling, "(i32.const 0)").version("0.9.0");
     let said = complaint(&host, bytes_spec("test", assembly.build())).await;
-    says(&said, &["@0.9.0", "speaks 0.1.0", "rebuild it"]);
-    assert_eq!(host.load(well()).await.abi(), "0.1.0");
+    says(&said, &["@0.9.0", "speaks 0.2.0 and 0.1.0", "rebuild it"]);
+    assert_eq!(host.load(well()).await.abi(), "0.2.0");
 }
 
 #[tokio::test]

@@ -20,9 +20,9 @@ A world of one's own includes only the imports that the plugin uses:
   package example:my-plugin;
 
   world my-plugin {
-    import rillway:policy/log@0.1.0;
-    export rillway:policy/lifecycle@0.1.0;
-    export rillway:policy/authentication@0.1.0;
+    import rillway:policy/log@0.2.0;
+    export rillway:policy/lifecycle@0.2.0;
+    export rillway:policy/authentication@0.2.0;
   }";
 
 /// Languages there are bindings for. Others bring their own tools, which read the WIT.

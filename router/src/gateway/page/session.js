@@ -159,6 +159,7 @@ export class Session extends Emitter {
     this.signal.settled();
     this.channels.setLimits(joined.limits);
     this.#connectMedia(joined.iceServers ?? []);
+    this.signal.notify("notify", { layers: true });
     this.#setState("joined", "");
     this.emit("joined", { again });
     this.emit("change", undefined);

@@ -118,7 +118,7 @@ fn words(script: &Script) -> String {
         Event::Requested(Request { start, by, .. }) => {
             format!("asked:{start}:{}", by.map_or(0, |by| by.0))
         }
-        Event::Failed(id, reason) => format!("failed:{}:{}", id.0, reason.len()),
+        Event::Failed(failure) => format!("failed:{}:{}", failure.track.0, failure.message.len()),
         Event::RoomClosed => "closed".to_owned(),
         other => panic!("{other:?}"),
     });
@@ -158,7 +158,7 @@ fn a_start_is_answered_with_its_failure_but_not_in_circles() {
         // A policy that tries again and again, and orders much that cannot be.
         let (mut stage, script) = stage(|event| {
             Ok(match event {
-                Event::TrackPublished(_) | Event::Failed(..) => vec![
+                Event::TrackPublished(_) | Event::Failed(_) => vec![
                     start(7, "a"),
                     start(8, "unknown"),
                     start(7, ""),

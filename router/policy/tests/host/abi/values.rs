@@ -2,10 +2,12 @@
 
 use rillway_plugin_sdk::authentication::Attempt;
 use rillway_plugin_sdk::layers::{Choice, Subscriber, Subscription, View};
-use rillway_plugin_sdk::recording::{Container, Event, Finished, Order, Request, Start};
+use rillway_plugin_sdk::recording::{
+    Container, Event, Failure, FailureCause, Finished, Order, Recorded, Request, Start,
+};
 use rillway_plugin_sdk::signaling::{
     Action, FailureCode, Frame, HttpRequest, HttpResponse, Input, LayerState, LayerWish, MidTrack,
-    Opened, PublishedSource, RecordingState, TransportState,
+    Notices, Opened, PublishedSource, RecordingState, TransportState,
 };
 use rillway_plugin_sdk::types::{
     Attributes, Denial, Direction, Extension, Grant, IceServer, Layer, Limits, MediaKind,
@@ -37,6 +39,15 @@ pub(super) const FAILURE_CODES: [FailureCode; 7] = [
     FailureCode::WrongState,
     FailureCode::Unavailable,
     FailureCode::Internal,
+];
+pub(super) const FAILURE_CAUSES: [FailureCause; 7] = [
+    FailureCause::DiskFull,
+    FailureCause::DiskFault,
+    FailureCause::Overload,
+    FailureCause::Encrypted,
+    FailureCause::Unsupported,
+    FailureCause::Unavailable,
+    FailureCause::Other,
 ];
 pub(super) const CONTAINERS: [Container; 3] = [Container::Mp4, Container::Webm, Container::RtpDump];
 
@@ -445,10 +456,16 @@ pub(super) fn actions() -> Vec<Action> {
         Action::Mute(TrackId(ID_MAX), true),
         Action::Mute(TrackId(0), false),
         Action::Unpublish(TrackId(ID_MAX)),
+        notify(true, false),
+        notify(false, true),
         Action::RequestRecording(true),
         Action::RequestRecording(false),
     ]);
     actions
+}
+
+fn notify(speakers: bool, layers: bool) -> Action {
+    Action::Notify(Notices { speakers, layers })
 }
 
 pub(super) fn attempts() -> Vec<Attempt> {
@@ -548,9 +565,23 @@ pub(super) fn events() -> Vec<Event> {
             sha256: text("sha256"),
             attributes: pairs("finished"),
         }),
-        Event::Failed(TrackId(ID_MAX), text("failed")),
+        Event::Started(TrackId(ID_MAX)),
+        Event::Recording(vec![Recorded {
+            track: TrackId(ID_MAX),
+            name: text("name"),
+            attributes: pairs("recorded"),
+        }]),
+        Event::Recording(Vec::new()),
+        Event::Tick,
         Event::RoomClosed,
     ];
+    events.extend(FAILURE_CAUSES.into_iter().map(|cause| {
+        Event::Failed(Failure {
+            track: TrackId(ID_MAX),
+            cause,
+            message: text("failed"),
+        })
+    }));
     events.extend(participants().into_iter().map(Event::ParticipantJoined));
     events.extend(tracks().into_iter().map(Event::TrackPublished));
     events
@@ -568,5 +599,6 @@ pub(super) fn orders() -> Vec<Order> {
     };
     let mut orders: Vec<Order> = CONTAINERS.into_iter().map(start).collect();
     orders.push(Order::Stop(TrackId(ID_MAX)));
+    orders.push(Order::TickEveryMs(u32::MAX));
     orders
 }

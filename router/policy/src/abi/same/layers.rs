@@ -3,8 +3,8 @@
 use rillway_plugin_sdk::layers as sdk;
 use rillway_plugin_sdk::types::{ParticipantId, TrackId};
 
-use super::super::bindings::exports::rillway::policy::layer_selection as wit;
-use super::{all, ids};
+use super::bindings::exports::rillway::policy::layer_selection as wit;
+use super::types::{all, ids};
 
 impl From<sdk::Subscription> for wit::Subscription {
     fn from(subscription: sdk::Subscription) -> Self {

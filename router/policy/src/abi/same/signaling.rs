@@ -1,10 +1,10 @@
 //! Inputs and commands.
 
 use rillway_plugin_sdk::signaling as sdk;
-use rillway_plugin_sdk::types::{IceServer, Limits, ParticipantId, TrackId};
+use rillway_plugin_sdk::types::{IceServer, Limits, TrackId};
 
-use super::super::bindings::exports::rillway::policy::signaling as wit;
-use super::all;
+use super::bindings::exports::rillway::policy::signaling as wit;
+use super::types::all;
 
 impl From<sdk::Frame> for wit::Frame {
     fn from(frame: sdk::Frame) -> Self {
@@ -239,73 +239,24 @@ impl From<wit::Command> for sdk::Command {
     }
 }
 
-impl From<wit::Action> for sdk::Action {
-    fn from(action: wit::Action) -> Self {
-        match action {
-            wit::Action::Send(frame) => sdk::Action::Send(frame.into()),
-            wit::Action::Respond(response) => sdk::Action::Respond(sdk::HttpResponse {
-                id: response.id,
-                status: response.status,
-                headers: response.headers,
-                body: response.body,
-            }),
-            wit::Action::Close((code, reason)) => sdk::Action::Close(code, reason),
-            wit::Action::TickEveryMs(period) => sdk::Action::TickEveryMs(period),
-            wit::Action::Authenticate(ask) => sdk::Action::Authenticate {
-                scheme: ask.scheme,
-                credentials: ask.credentials,
-                room: ask.room,
-                name: ask.name,
-            },
-            wit::Action::Join => sdk::Action::Join,
-            wit::Action::Leave => sdk::Action::Leave,
-            wit::Action::AcceptOffer(offer) => sdk::Action::AcceptOffer {
-                sdp: offer.sdp,
-                sources: offer.sources.into_iter().map(published).collect(),
-            },
-            wit::Action::AcceptAnswer(answer) => sdk::Action::AcceptAnswer {
-                offer_id: answer.offer,
-                sdp: answer.sdp,
-            },
-            wit::Action::AcceptReceivingOffer(sdp) => sdk::Action::AcceptReceivingOffer { sdp },
-            wit::Action::AddCandidate((direction, line)) => {
-                sdk::Action::AddCandidate(direction.into(), line)
-            }
-            wit::Action::RestartIce => sdk::Action::RestartIce,
-            wit::Action::CloseTransport(direction) => sdk::Action::CloseTransport(direction.into()),
-            wit::Action::Subscribe(id) => sdk::Action::Subscribe(TrackId(id)),
-            wit::Action::Unsubscribe(id) => sdk::Action::Unsubscribe(TrackId(id)),
-            wit::Action::Wish(wish) => sdk::Action::Wish(wished(wish)),
-            wit::Action::Mute((id, muted)) => sdk::Action::Mute(TrackId(id), muted),
-            wit::Action::Unpublish(id) => sdk::Action::Unpublish(TrackId(id)),
-            wit::Action::SendData(data) => sdk::Action::SendData {
-                to: data.to.into_iter().map(ParticipantId).collect(),
-                label: data.label,
-                payload: data.payload,
-            },
-            wit::Action::SendTo(relay) => {
-                sdk::Action::SendTo(ParticipantId(relay.to), relay.frame.into())
-            }
-            wit::Action::RequestRecording(start) => sdk::Action::RequestRecording(start),
-            wit::Action::Extension(extension) => sdk::Action::Extension(extension.into()),
+impl From<wit::PublishedSource> for sdk::PublishedSource {
+    fn from(source: wit::PublishedSource) -> Self {
+        sdk::PublishedSource {
+            mid: source.mid,
+            source: source.source.into(),
         }
     }
 }
 
-fn published(source: wit::PublishedSource) -> sdk::PublishedSource {
-    sdk::PublishedSource {
-        mid: source.mid,
-        source: source.source.into(),
-    }
-}
-
-fn wished(wish: wit::LayerWish) -> sdk::LayerWish {
-    sdk::LayerWish {
-        track: TrackId(wish.track),
-        width: wish.width,
-        height: wish.height,
-        fps: wish.fps,
-        priority: wish.priority,
-        paused: wish.paused,
+impl From<wit::LayerWish> for sdk::LayerWish {
+    fn from(wish: wit::LayerWish) -> Self {
+        sdk::LayerWish {
+            track: TrackId(wish.track),
+            width: wish.width,
+            height: wish.height,
+            fps: wish.fps,
+            priority: wish.priority,
+            paused: wish.paused,
+        }
     }
 }

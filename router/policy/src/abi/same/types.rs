@@ -1,9 +1,4 @@
-//! Values of version 0.1.0 from and to the SDK's. What the SDK has and this version has not goes into
-//! attributes, or is left out; each function says which.
-
-mod layers;
-mod recording;
-mod signaling;
+//! Values that several interfaces share, and those of authentication, from and to the SDK's.
 
 use rillway_plugin_sdk::{authentication, types as sdk};
 
@@ -11,12 +6,12 @@ use super::bindings::exports::rillway::policy::authentication as wit_authenticat
 use super::bindings::rillway::policy::types as wit;
 
 /// A list, each value converted.
-fn all<A, B: From<A>>(values: Vec<A>) -> Vec<B> {
+pub(super) fn all<A, B: From<A>>(values: Vec<A>) -> Vec<B> {
     values.into_iter().map(B::from).collect()
 }
 
 /// The ids of a list.
-fn ids(participants: Vec<sdk::ParticipantId>) -> Vec<u64> {
+pub(super) fn ids(participants: Vec<sdk::ParticipantId>) -> Vec<u64> {
     participants.into_iter().map(|id| id.0).collect()
 }
 

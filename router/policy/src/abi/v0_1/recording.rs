@@ -3,8 +3,8 @@
 use rillway_plugin_sdk::recording as sdk;
 use rillway_plugin_sdk::types::TrackId;
 
-use super::super::bindings::exports::rillway::policy::recording as wit;
-use super::ids;
+use super::bindings::exports::rillway::policy::recording as wit;
+use super::types::ids;
 
 impl From<sdk::Request> for wit::Request {
     fn from(request: sdk::Request) -> Self {
@@ -29,22 +29,22 @@ impl From<sdk::Finished> for wit::Finished {
     }
 }
 
-impl From<sdk::Event> for wit::Event {
-    fn from(event: sdk::Event) -> Self {
-        match event {
-            sdk::Event::RoomOpened(room) => wit::Event::RoomOpened(room),
-            sdk::Event::ParticipantJoined(who) => wit::Event::ParticipantJoined(who.into()),
-            sdk::Event::ParticipantLeft(id) => wit::Event::ParticipantLeft(id.0),
-            sdk::Event::TrackPublished(track) => wit::Event::TrackPublished(track.into()),
-            sdk::Event::TrackUnpublished(id) => wit::Event::TrackUnpublished(id.0),
-            sdk::Event::TrackMuted(id, muted) => wit::Event::TrackMuted((id.0, muted)),
-            sdk::Event::Speakers(speakers) => wit::Event::Speakers(ids(speakers)),
-            sdk::Event::Requested(request) => wit::Event::Requested(request.into()),
-            sdk::Event::Finished(finished) => wit::Event::Finished(finished.into()),
-            sdk::Event::Failed(id, reason) => wit::Event::Failed((id.0, reason)),
-            sdk::Event::RoomClosed => wit::Event::RoomClosed,
-        }
-    }
+/// `None`: this version has no case for it.
+pub(super) fn event(event: sdk::Event) -> Option<wit::Event> {
+    Some(match event {
+        sdk::Event::RoomOpened(room) => wit::Event::RoomOpened(room),
+        sdk::Event::ParticipantJoined(who) => wit::Event::ParticipantJoined(who.into()),
+        sdk::Event::ParticipantLeft(id) => wit::Event::ParticipantLeft(id.0),
+        sdk::Event::TrackPublished(track) => wit::Event::TrackPublished(track.into()),
+        sdk::Event::TrackUnpublished(id) => wit::Event::TrackUnpublished(id.0),
+        sdk::Event::TrackMuted(id, muted) => wit::Event::TrackMuted((id.0, muted)),
+        sdk::Event::Speakers(speakers) => wit::Event::Speakers(ids(speakers)),
+        sdk::Event::Requested(request) => wit::Event::Requested(request.into()),
+        sdk::Event::Finished(finished) => wit::Event::Finished(finished.into()),
+        sdk::Event::Failed(failure) => wit::Event::Failed((failure.track.0, failure.message)),
+        sdk::Event::Started(_) | sdk::Event::Recording(_) | sdk::Event::Tick => return None,
+        sdk::Event::RoomClosed => wit::Event::RoomClosed,
+    })
 }
 
 impl From<wit::Container> for sdk::Container {

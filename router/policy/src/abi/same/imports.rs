@@ -1,4 +1,4 @@
-//! The capabilities of version 0.1.0, in terms of the host's own.
+//! The capabilities, in terms of the host's own.
 
 use wasmtime::component::{HasSelf, Linker};
 
