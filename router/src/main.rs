@@ -24,6 +24,7 @@ fn act(arguments: Arguments) -> anyhow::Result<()> {
         Action::Print(text) => print(&text),
         Action::Plugin(plugin) => plugin_command(&plugin),
         Action::Node(node) => print(&node.run()?),
+        Action::Worker(workers) => print(&workers.run()?),
         Action::Ca(ca) => print(&ca.run()?),
         Action::Dev(config) => serve(*config, true),
         Action::Serve(config) => serve(*config, false),

@@ -10,7 +10,7 @@ use rillway::management::wire::request::Verb;
 use rillway::management::wire::response::Part;
 use rillway::management::wire::{
     Plugin, PluginPromoteRequest, PluginReloadRequest, PluginReturnRequest, PluginsRequest,
-    StatusRequest,
+    StatusRequest, WorkersRequest,
 };
 use rillway::management::{CallError, Client, ConnectError, Identity, Role, Target};
 use rillway::{Running, Signals};
@@ -139,6 +139,10 @@ async fn each_role_has_its_verbs_and_no_other() {
     let (forbidden, missing) = (Some(Code::Forbidden), Some(Code::NotFound));
     let verbs = [
         (Verb::Status(StatusRequest {}), [None, None, None, None]),
+        (
+            Verb::Workers(WorkersRequest {}),
+            [None, None, None, forbidden],
+        ),
         (
             Verb::Plugins(PluginsRequest {}),
             [None, None, None, forbidden],

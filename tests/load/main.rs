@@ -153,7 +153,7 @@ fn crowd(router: &Router, stretches: &[Stretch]) -> Vec<u64> {
         .build()
         .expect("a runtime");
     let local = LocalSet::new();
-    let (publisher, subscribers, busy, memory) = local.block_on(&runtime, async {
+    let (publisher, subscribers, busy, (memory, inside)) = local.block_on(&runtime, async {
         let epoch = Instant::now();
         let (phase, of_phase) = watch::channel(Phase::Joining);
         let (ready, mut of_ready) = watch::channel(0);
@@ -176,10 +176,11 @@ fn crowd(router: &Router, stretches: &[Stretch]) -> Vec<u64> {
         // The waves of the last handshakes are over.
         tokio::time::sleep(Duration::from_secs(1)).await;
         let cpu = (router.cpu_seconds(), Instant::now());
-        let mut memory = Vec::new();
+        let (mut memory, mut inside) = (Vec::new(), Vec::new());
         for (number, stretch) in stretches.iter().enumerate() {
             phase.send_replace(Phase::Measuring(number));
             let threads = router.threads_cpu_seconds();
+            let waits = tokio::task::spawn_local(router.waits_of_stretch(stretch.seconds));
             let (mut attack, mut swaps) = (None, None);
             match &stretch.meanwhile {
                 Meanwhile::Nothing => {}
@@ -193,6 +194,7 @@ fn crowd(router: &Router, stretches: &[Stretch]) -> Vec<u64> {
             }
             router::report_threads(&threads, &router.threads_cpu_seconds());
             memory.push(router.resident_bytes());
+            inside.push(waits.await.expect("the router answers"));
         }
         let busy = (router.cpu_seconds() - cpu.0) / cpu.1.elapsed().as_secs_f64();
         phase.send_replace(Phase::Ended);
@@ -201,7 +203,7 @@ fn crowd(router: &Router, stretches: &[Stretch]) -> Vec<u64> {
             done.push(subscriber.await.expect("a subscriber failed"));
         }
         let publisher = publisher.await.expect("the publisher failed");
-        (publisher, done, busy, memory)
+        (publisher, done, busy, (memory, inside))
     });
     println!("router: {:.0} % of a core", busy * 100.0);
     let seconds = stretches.iter().map(|stretch| stretch.seconds).sum();
@@ -214,6 +216,7 @@ fn crowd(router: &Router, stretches: &[Stretch]) -> Vec<u64> {
     for (number, (stretch, memory)) in stretches.iter().zip(&memory).enumerate() {
         report(stretch, &of_stretch(number), *memory);
     }
+    router::report_waits(stretches.iter().map(|stretch| &*stretch.title).zip(&inside));
     memory
 }
 

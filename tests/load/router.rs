@@ -6,8 +6,13 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rillway::config::{Config, Overrides};
+use rillway::management::wire::WorkersRequest;
+use rillway::management::wire::request::Verb;
+use rillway::management::wire::response::Part;
+use rillway::management::{Client, discovery};
 use rillway::{Running, Signals};
 
 /// A router on loopback with one worker.
@@ -88,6 +93,26 @@ impl Router {
         (Process::Here(running), gateway)
     }
 
+    /// How long packets stayed in the router in a stretch that begins now, but for its first second: the
+    /// router looks at itself once a second. `None`: it is not to be found by itself, as in this process.
+    pub(crate) fn waits_of_stretch(
+        &self,
+        seconds: u64,
+    ) -> impl Future<Output = Option<Waits>> + use<> {
+        let process = match &self.process {
+            Process::Binary(child) => Some(child.id()),
+            Process::Here(_) => None,
+        };
+        async move {
+            let process = process?;
+            tokio::time::sleep(Duration::from_millis(1_100)).await;
+            let before = waits(process).await?;
+            let rest = Duration::from_secs(seconds).saturating_sub(Duration::from_millis(1_200));
+            tokio::time::sleep(rest).await;
+            Some(waits(process).await?.since(&before))
+        }
+    }
+
     pub(crate) fn gateway(&self) -> SocketAddr {
         self.gateway
     }
@@ -165,5 +190,81 @@ impl Drop for Router {
             let _ = child.wait();
         }
         let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Packets by the microseconds they stayed in the router.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Waits(BTreeMap<u64, u64>);
+
+impl Waits {
+    fn since(mut self, before: &Waits) -> Waits {
+        for (micros, count) in &before.0 {
+            if let Some(now) = self.0.get_mut(micros) {
+                *now -= count;
+            }
+        }
+        self
+    }
+
+    fn count(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    /// Microseconds; 0 where there is nothing.
+    fn quantile(&self, share: f64) -> u64 {
+        let rank = (self.count() as f64 * share).ceil() as u64;
+        let mut seen = 0;
+        let reached = self.0.iter().find(|(_, count)| {
+            seen += **count;
+            seen >= rank && rank > 0
+        });
+        reached.map_or(0, |(micros, _)| *micros)
+    }
+}
+
+/// What the router says of its workers, added up.
+async fn waits(process: u32) -> Option<Waits> {
+    let folder = discovery::folder().expect("a folder for what runs here");
+    let (_, target) = discovery::find(&folder, Some(process)).ok()?;
+    let client = Client::connect(&target)
+        .await
+        .unwrap_or_else(|e| panic!("{e}"));
+    let answer = client.call(Verb::Workers(WorkersRequest {})).await;
+    let mut answer = answer.unwrap_or_else(|e| panic!("{e}"));
+    let mut waits = Waits::default();
+    while let Some(part) = answer.next().await.unwrap_or_else(|e| panic!("{e}")) {
+        let Part::Workers(workers) = part else {
+            continue;
+        };
+        let latencies = workers
+            .workers
+            .into_iter()
+            .filter_map(|worker| worker.forwarding);
+        for bucket in latencies.flat_map(|latency| latency.buckets) {
+            *waits.0.entry(bucket.up_to_us).or_default() += bucket.count;
+        }
+    }
+    client.close().await;
+    Some(waits)
+}
+
+/// Prints what was measured, each beside the first.
+pub(crate) fn report_waits<'a>(stretches: impl Iterator<Item = (&'a str, &'a Option<Waits>)>) {
+    let mut calm = None;
+    for (title, waits) in stretches {
+        let Some(waits) = waits else {
+            return;
+        };
+        let p99 = waits.quantile(0.99);
+        let calm = *calm.get_or_insert(p99);
+        println!(
+            "{title:<24} {:>8} packets measured; in the router, µs: p50 {}, p90 {}, p99 {p99} ({:+.0} %), p99.9 {}",
+            waits.count(),
+            waits.quantile(0.5),
+            waits.quantile(0.9),
+            (p99 as f64 / calm as f64 - 1.0) * 100.0,
+            waits.quantile(0.999),
+        );
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::bookkeeping::control::Controls;
 use crate::bookkeeping::outbox::Outbox;
 use crate::driver::{DriverStats, Receiver, SendError, SendRun, SocketId};
 
@@ -9,7 +10,7 @@ use crate::driver::{DriverStats, Receiver, SendError, SendRun, SocketId};
 pub(crate) struct Arrival<'a> {
     pub(crate) source: Option<SocketAddr>,
     pub(crate) payload: &'a mut [u8],
-    pub(crate) segment_bytes: Option<usize>,
+    pub(crate) controls: Controls,
     pub(crate) truncated: bool,
 }
 
@@ -29,7 +30,8 @@ pub(crate) fn deliver(
         return 0;
     };
     let bytes = arrival.payload.len();
-    let segment_bytes = arrival.segment_bytes.unwrap_or(bytes).max(1);
+    let segment_bytes = arrival.controls.segment_bytes.unwrap_or(bytes).max(1);
+    receiver.message(arrival.controls.arrived);
     let mut count = 0;
     if bytes == 0 {
         receiver.datagram(socket, source, arrival.payload);

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// Index of a bound socket within one driver, in the order the addresses were given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -10,6 +11,13 @@ pub struct SocketId(pub u16);
 
 /// Where received datagrams go. Called once per datagram: a GRO train arrives already split.
 pub trait Receiver {
+    /// The datagrams that follow, up to the next of these calls, came in one message (GRO joins several).
+    /// `arrived`: when the kernel got it from the network, by the wall clock, since 1970; `None` where it
+    /// does not say.
+    fn message(&mut self, arrived: Option<Duration>) {
+        let _ = arrived;
+    }
+
     /// One datagram. `data` is valid for the call only and may be changed in place.
     fn datagram(&mut self, socket: SocketId, source: SocketAddr, data: &mut [u8]);
 }

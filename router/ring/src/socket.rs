@@ -75,6 +75,8 @@ fn bind(
     if config.joins_datagrams() {
         let _ = option(&socket, SOL_UDP, UDP_GRO, 1);
     }
+    // Where it is refused, nobody knows how long datagrams waited for us; nothing else changes.
+    let _ = option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1);
     let segmentation = option(&socket, SOL_UDP, UDP_SEGMENT, 0).is_ok();
     Ok(UdpSocket {
         socket,

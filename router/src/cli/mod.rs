@@ -85,6 +85,9 @@ enum Command {
     /// Show a running router
     #[command(after_help = operate::HELP)]
     Node(operate::Node),
+    /// Show the media workers of a running router
+    #[command(after_help = operate::WORKERS_HELP)]
+    Worker(operate::Workers),
     /// Make certificates for the management channel
     #[command(subcommand)]
     Ca(ca::Ca),
@@ -171,6 +174,8 @@ pub enum Action {
     Plugin(plugin::Plugin),
     /// Ask a running router.
     Node(operate::Node),
+    /// Print the media workers of a running router.
+    Worker(operate::Workers),
     /// Make certificates and exit.
     Ca(ca::Ca),
     /// Print a text to standard output and exit 0.
@@ -219,6 +224,7 @@ impl Arguments {
                 )))
             }
             Command::Node(node) => Ok(Action::Node(node)),
+            Command::Worker(workers) => Ok(Action::Worker(workers)),
             Command::Ca(ca) => Ok(Action::Ca(ca)),
             Command::Plugin(plugin) => Ok(Action::Plugin(plugin)),
             Command::Reference { which } => Ok(Action::Print(match which {

@@ -4,15 +4,15 @@ use std::fmt::Display;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use crate::config::Secret;
 use crate::management::discovery::{self, FindError};
-use crate::management::wire::StatusRequest;
 use crate::management::wire::request::Verb;
 use crate::management::wire::response::Part;
+use crate::management::wire::{Latency, StatusRequest, WorkersRequest};
 use crate::management::{CallError, Client, ConnectError, Identity, Target};
 
 /// Exit code where the router refused what was asked.
@@ -26,6 +26,11 @@ Examples:
   rillway node --json
   rillway node --router sfu.example.org:7443 --ca ca.pem \\
       --certificate ada.pem --key ada.key";
+
+pub(super) const WORKERS_HELP: &str = "\
+Examples:
+  rillway worker ls             of the `rillway dev` that runs on this machine
+  rillway worker ls --json      with the whole distribution of the latency";
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -176,6 +181,7 @@ async fn parts(target: &Target, verb: Verb) -> Result<Vec<Part>, OperateError> {
 fn json(part: &Part) -> Result<String, OperateError> {
     let text = match part {
         Part::Status(status) => pretty(status),
+        Part::Workers(workers) => pretty(&workers.workers),
         Part::Plugins(plugins) => pretty(&plugins.plugins),
         Part::End(end) => pretty(end),
         Part::Error(error) => pretty(error),
@@ -232,5 +238,69 @@ impl Node {
             ];
             table(["ROUTER", ""], rows)
         })
+    }
+}
+
+/// `rillway worker`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Workers {
+    #[command(subcommand)]
+    what: WorkersVerb,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+enum WorkersVerb {
+    /// List the media workers: how busy, what is in them, how long packets stay
+    Ls(Ask),
+}
+
+impl Workers {
+    /// Asks, and shows.
+    ///
+    /// # Errors
+    /// [`OperateError`].
+    pub fn run(&self) -> Result<String, OperateError> {
+        let WorkersVerb::Ls(ask) = &self.what;
+        ask.call(Verb::Workers(WorkersRequest {}), |part| {
+            let Part::Workers(workers) = part else {
+                return String::new();
+            };
+            let header = [
+                "WORKER",
+                "DRIVER",
+                "BUSY",
+                "ROOMS",
+                "PARTICIPANTS",
+                "TRACKS",
+                "FORWARDED",
+                "P50",
+                "P99",
+                "P99.9",
+            ];
+            let rows = workers.workers.iter().map(|worker| {
+                let latency = worker.forwarding.clone().unwrap_or_default();
+                [
+                    worker.id.to_string(),
+                    worker.driver.clone(),
+                    format!("{:.1} %", worker.busy * 100.0),
+                    worker.rooms.to_string(),
+                    worker.participants.to_string(),
+                    worker.tracks.to_string(),
+                    worker.packets_forwarded.to_string(),
+                    micros(&latency, latency.p50_us),
+                    micros(&latency, latency.p99_us),
+                    micros(&latency, latency.p999_us),
+                ]
+            });
+            table(header, rows)
+        })
+    }
+}
+
+/// A quantile of a distribution.
+fn micros(of: &Latency, value: u64) -> String {
+    match of.count {
+        0 => "-".to_owned(),
+        _ => format!("{value} µs"),
     }
 }

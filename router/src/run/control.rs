@@ -89,7 +89,7 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     let (phase, phase_seen) = watch::channel(Phase::Serving);
     // Before the policies in the order of ends: its calls hold their handles.
     let address = listener.local_addr().map_err(start)?;
-    let sources = || sources(address, workers.len(), &phase_seen, &policies);
+    let sources = || sources(address, &workers, &phase_seen, &policies);
     let _management = managed(management, &config, sources).map_err(start)?;
     let alive = Arc::new(AtomicUsize::new(workers.len()));
     let control = Rc::new(control(&config, &workers, deciding, &phase_seen, recorders));
@@ -162,14 +162,14 @@ fn managed(
 
 fn sources(
     gateway: SocketAddr,
-    workers: usize,
+    workers: &[Worker],
     phase: &watch::Receiver<Phase>,
     policies: &Policies,
 ) -> Sources {
     Sources {
         started: Instant::now(),
         gateway,
-        workers,
+        workers: workers.iter().map(Into::into).collect(),
         phase: phase.clone(),
         plugins: policies.by_name(),
     }

@@ -260,11 +260,7 @@ fn start_workers(config: &Config, registry: &Registry) -> Result<Vec<Worker>, Ru
     let mut starting = Vec::new();
     let mut failed = None;
     for settings in settings::workers(config)? {
-        let recorder = registry.worker(
-            u16::from(settings.id.0),
-            &worker::TURN_MICROS,
-            &worker::BATCH_DATAGRAMS,
-        );
+        let recorder = registry.worker(u16::from(settings.id.0), &worker::BOUNDS);
         match worker::start(settings, recorder) {
             Ok(worker) => starting.push(worker),
             Err(error) => failed = Some(start_error(error)),

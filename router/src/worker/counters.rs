@@ -16,6 +16,11 @@ pub(crate) const TURN_MICROS: [u64; 12] = [
     10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000,
 ];
 
+/// Upper bounds of the buckets of forwarding latency, microseconds; the last bucket is open.
+pub(crate) const LATENCY_MICROS: [u64; 14] = [
+    25, 50, 100, 150, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000,
+];
+
 /// Upper bounds of the batch-size buckets, datagrams; the last bucket is open.
 pub(crate) const BATCH_DATAGRAMS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
@@ -29,7 +34,7 @@ pub(crate) struct Buckets<const N: usize> {
 
 impl<const N: usize> Buckets<N> {
     /// Nothing counted yet.
-    const fn new(bounds: &'static [u64]) -> Self {
+    pub(super) const fn new(bounds: &'static [u64]) -> Self {
         assert!(bounds.len() + 1 == N, "one bucket more than bounds");
         Buckets {
             bounds,
@@ -39,14 +44,28 @@ impl<const N: usize> Buckets<N> {
     }
 
     /// Counts one value.
-    fn add(&mut self, value: u64) {
+    pub(super) fn add(&mut self, value: u64) {
         self.sum = self.sum.wrapping_add(value);
         let index = self.bounds.partition_point(|&bound| bound < value);
         if let Some(count) = self.counts.get_mut(index) {
             *count += 1;
         }
     }
+
+    fn shape(&self) -> telemetry::Buckets<'_> {
+        telemetry::Buckets {
+            counts: &self.counts,
+            sum: self.sum,
+        }
+    }
 }
+
+/// What the buckets of a worker's histograms end at.
+pub(crate) const BOUNDS: telemetry::Bounds<'static> = telemetry::Bounds {
+    turn_micros: &TURN_MICROS,
+    turn_datagrams: &BATCH_DATAGRAMS,
+    latency_micros: &LATENCY_MICROS,
+};
 
 /// Counters of the turn loop since start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +114,8 @@ impl TurnStats {
 pub(crate) struct WorkerStats {
     /// The turn loop.
     pub(crate) turn: TurnStats,
+    /// Forwarding latency, microseconds.
+    pub(crate) latency: Buckets<15>,
     /// The driver.
     pub(crate) driver: DriverStats,
     /// The shard.
@@ -125,20 +146,12 @@ impl WorkerStats {
             send_dropped_full: self.transmit.dropped_full,
             send_dropped_unsendable: self.transmit.dropped_invalid,
         };
-        let (turns, batches) = (&self.turn.turn_micros, &self.turn.batch);
-        recorder.record(
-            &looping,
-            telemetry::Buckets {
-                counts: &turns.counts,
-                sum: turns.sum,
-            },
-            telemetry::Buckets {
-                counts: &batches.counts,
-                sum: batches.sum,
-            },
-            &self.driver,
-            &self.shard,
-        );
+        let shapes = telemetry::Shapes {
+            turn_micros: self.turn.turn_micros.shape(),
+            turn_datagrams: self.turn.batch.shape(),
+            latency_micros: self.latency.shape(),
+        };
+        recorder.record(&looping, &shapes, &self.driver, &self.shard);
     }
 }
 

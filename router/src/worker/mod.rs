@@ -7,6 +7,7 @@
 mod backlog;
 mod counters;
 pub(crate) mod interfaces;
+pub(crate) mod latency;
 mod rooms;
 mod transmit;
 mod turn;
@@ -29,7 +30,8 @@ use tokio::sync::mpsc;
 
 use crate::telemetry::metrics::WorkerRecorder;
 
-pub(crate) use counters::{BATCH_DATAGRAMS, TURN_MICROS};
+pub(crate) use counters::BOUNDS;
+pub(crate) use latency::Window;
 pub(crate) use turn::ToWorker;
 
 /// Requests waiting for a worker at most. A request is refused at once when a worker is that far
@@ -74,6 +76,8 @@ pub(crate) struct Worker {
     pub(crate) events: mpsc::Receiver<Event>,
     /// From it, about its rooms.
     pub(crate) rooms: mpsc::Receiver<RoomEvent>,
+    /// What it shows of itself.
+    pub(crate) window: Window,
     /// Its thread.
     pub(crate) thread: JoinHandle<()>,
 }
@@ -121,6 +125,7 @@ pub(crate) struct Starting {
     requests: mpsc::Sender<ToWorker>,
     events: mpsc::Receiver<Event>,
     rooms: mpsc::Receiver<RoomEvent>,
+    window: Window,
     thread: JoinHandle<()>,
 }
 
@@ -151,6 +156,7 @@ pub(crate) fn start(settings: Settings, recorder: WorkerRecorder) -> Result<Star
     let (requests, requests_receiver) = mpsc::channel(REQUESTS_MAX);
     let (events_sender, events) = mpsc::channel(EVENTS_MAX);
     let (rooms_sender, rooms) = mpsc::channel(ROOM_EVENTS_MAX);
+    let window = Window::new();
     let start = ThreadStart {
         settings,
         seed,
@@ -158,6 +164,7 @@ pub(crate) fn start(settings: Settings, recorder: WorkerRecorder) -> Result<Star
         requests: requests_receiver,
         events: events_sender,
         rooms: rooms_sender,
+        window: window.clone(),
         recorder,
     };
     let thread = std::thread::Builder::new()
@@ -170,6 +177,7 @@ pub(crate) fn start(settings: Settings, recorder: WorkerRecorder) -> Result<Star
         requests,
         events,
         rooms,
+        window,
         thread,
     })
 }
@@ -190,6 +198,7 @@ impl Starting {
             requests: self.requests,
             events: self.events,
             rooms: self.rooms,
+            window: self.window,
             thread: self.thread,
         })
     }
@@ -202,6 +211,7 @@ struct ThreadStart {
     requests: mpsc::Receiver<ToWorker>,
     events: mpsc::Sender<Event>,
     rooms: mpsc::Sender<RoomEvent>,
+    window: Window,
     recorder: WorkerRecorder,
 }
 
@@ -315,6 +325,7 @@ async fn open_and_run(start: ThreadStart, chosen: Chosen) -> io::Result<()> {
         requests: start.requests,
         backlog: backlog::Backlog::new(start.events),
         rooms: rooms::Rooms::new(start.rooms),
+        window: start.window,
         recorder: start.recorder,
     })
     .await

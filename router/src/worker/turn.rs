@@ -22,6 +22,7 @@ use crate::telemetry::metrics::WorkerRecorder;
 
 use super::backlog::Backlog;
 use super::counters::{TurnStats, WorkerStats};
+use super::latency::{Latency, Window};
 use super::rooms::Rooms;
 use super::transmit::RunBuffer;
 
@@ -29,6 +30,8 @@ use super::transmit::RunBuffer;
 const BUDGET_MIN: usize = 16;
 /// Datagrams one turn receives at most: at 1–3 µs each that is below a millisecond of ingress.
 const BUDGET_MAX: usize = 256;
+/// Packets of one turn whose latency is measured: a budget and the train it ends in.
+const LATENCIES_MAX: usize = BUDGET_MAX + 64;
 /// A turn longer than this halves the next one's budget; one shorter than half of it doubles it.
 /// Two milliseconds are a tenth of an audio frame.
 const TURN_TARGET: Duration = Duration::from_millis(2);
@@ -59,6 +62,7 @@ pub(crate) struct Turns<D: UdpDriver> {
     pub(crate) requests: mpsc::Receiver<ToWorker>,
     pub(crate) backlog: Backlog,
     pub(crate) rooms: Rooms,
+    pub(crate) window: Window,
     pub(crate) recorder: WorkerRecorder,
 }
 
@@ -72,6 +76,7 @@ pub(crate) async fn run<D: UdpDriver>(turns: Turns<D>) -> io::Result<()> {
         turns,
         runs: RunBuffer::new(),
         stats: TurnStats::new(),
+        latency: Latency::new(LATENCIES_MAX),
         sleep: Box::pin(tokio::time::sleep(REPORT_PERIOD)),
         sleep_until: now + REPORT_PERIOD,
         pending: None,
@@ -98,6 +103,7 @@ struct Loop<D: UdpDriver> {
     turns: Turns<D>,
     runs: RunBuffer,
     stats: TurnStats,
+    latency: Latency,
     sleep: Pin<Box<Sleep>>,
     sleep_until: Instant,
     /// A request taken while waiting.
@@ -179,6 +185,7 @@ impl<D: UdpDriver> Loop<D> {
     fn turn(&mut self, now: Instant) -> io::Result<usize> {
         let mut feed = Feed {
             shard: &mut self.turns.shard,
+            latency: &mut self.latency,
             now,
         };
         let datagrams = self.turns.driver.receive(self.budget, &mut feed)?;
@@ -191,6 +198,7 @@ impl<D: UdpDriver> Loop<D> {
         let mut sender = self.runs.sender(&mut self.turns.driver);
         self.turns.shard.flush(now, &mut sender);
         sender.finish()?;
+        self.latency.sent();
         self.events(now);
         Ok(datagrams)
     }
@@ -280,6 +288,7 @@ impl<D: UdpDriver> Loop<D> {
         };
         let stats = WorkerStats {
             turn: self.stats,
+            latency: self.latency.coarse(),
             driver: self.turns.driver.stats(),
             shard: *self.turns.shard.stats(),
             transmit: self.runs.stats(),
@@ -293,6 +302,7 @@ impl<D: UdpDriver> Loop<D> {
             requests_waiting: self.turns.requests.len(),
         };
         stats.record(&mut self.turns.recorder);
+        self.turns.window.show(&stats, &self.latency);
     }
 }
 
@@ -309,13 +319,22 @@ fn next_budget(budget: usize, took: Duration) -> usize {
 /// Hands datagrams of the driver to the shard.
 struct Feed<'a> {
     shard: &'a mut Shard,
+    latency: &'a mut Latency,
     now: Instant,
 }
 
 impl Receiver for Feed<'_> {
+    fn message(&mut self, arrived: Option<Duration>) {
+        self.latency.message(arrived);
+    }
+
     fn datagram(&mut self, socket: rillway_ring::SocketId, source: SocketAddr, data: &mut [u8]) {
+        let forwarded = self.shard.stats().rtp_forwarded;
         self.shard
             .handle_datagram(self.now, rillway_core::id::SocketId(socket.0), source, data);
+        if self.shard.stats().rtp_forwarded != forwarded {
+            self.latency.forwarded();
+        }
     }
 }
 

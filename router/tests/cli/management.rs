@@ -84,6 +84,23 @@ fn a_dev_is_found_and_its_plugins_are_changed() {
         "{stdout}"
     );
     assert_eq!(machine.json(&["node", "--json"])["phase"], "serving");
+    let workers = machine.json(&["worker", "ls", "--json"]);
+    assert_eq!(workers[0]["id"], 0, "{workers}");
+    assert_eq!(
+        workers[0]["forwarding"]["count"], 0,
+        "nobody sends: {workers}"
+    );
+    let (_, stdout, _) = machine.run(&["worker", "ls"]);
+    let mut lines = stdout.lines();
+    let header = lines.next().unwrap_or_default();
+    assert!(
+        header.starts_with("WORKER") && header.contains("P99.9"),
+        "{stdout}"
+    );
+    assert!(
+        lines.next().is_some_and(|line| line.starts_with("0 ")),
+        "{stdout}"
+    );
     let plugins = machine.json(&["plugin", "ls", "--json"]);
     let names: Vec<_> = plugins
         .as_array()

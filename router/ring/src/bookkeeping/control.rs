@@ -1,7 +1,9 @@
-//! Control messages: the segment size of a GSO run going out and of a GRO train coming in.
+//! Control messages: the segment size of a GSO run going out and of a GRO train coming in, and when that came.
 //!
 //! Read and written in the kernel's own layout (`struct cmsghdr`: a `size_t` length that includes the
 //! header, level, type; data and next header aligned to `size_t`), so no libc macro is needed.
+
+use std::time::Duration;
 
 use super::address::field;
 
@@ -12,8 +14,13 @@ pub(crate) const UDP_SEGMENT: i32 = 103;
 /// `UDP_GRO`: the payload is joined from datagrams of this size.
 pub(crate) const UDP_GRO: i32 = 104;
 
-/// Room for incoming control messages: `UDP_GRO` needs 24, the rest is slack for options that an
-/// operator's kernel may add.
+/// `SOL_SOCKET` as a control message level.
+const SOL_SOCKET: i32 = libc::SOL_SOCKET;
+/// `SCM_TIMESTAMPNS`: when the message arrived.
+pub(crate) const SCM_TIMESTAMPNS: i32 = libc::SCM_TIMESTAMPNS;
+
+/// Room for incoming control messages: `UDP_GRO` needs 24 and `SCM_TIMESTAMPNS` 32; the rest is slack for
+/// options that an operator's kernel may add.
 pub(crate) const RECEIVE_CONTROL_BYTES: usize = 64;
 /// `CMSG_SPACE(2)`: one `UDP_SEGMENT` message.
 pub(crate) const SEGMENT_CONTROL_BYTES: usize = HEADER_BYTES + WORD;
@@ -48,20 +55,59 @@ impl SegmentControl {
     }
 }
 
-/// Segment size of a GRO train; `None` where the payload is one datagram. Malformed lists end the
-/// search: they can only come from a kernel that this code does not know.
-pub(crate) fn gro_segment(mut control: &[u8]) -> Option<usize> {
-    while let Some(length) = field(control, 0).map(usize::from_ne_bytes) {
-        let level = i32::from_ne_bytes(field(control, WORD)?);
-        let kind = i32::from_ne_bytes(field(control, WORD + 4)?);
-        if length < HEADER_BYTES || length > control.len() {
-            return None;
+/// What the kernel says of a received message beside its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Controls {
+    /// Segment size of a GRO train; `None` where the payload is one datagram.
+    pub(crate) segment_bytes: Option<usize>,
+    /// When the kernel got it from the network, by the wall clock, since 1970. Of a train: its first
+    /// datagram.
+    pub(crate) arrived: Option<Duration>,
+}
+
+/// Reads a list of control messages. Malformed lists end the search: they can only come from a kernel that
+/// this code does not know.
+pub(crate) fn read(mut control: &[u8]) -> Controls {
+    let mut found = Controls::default();
+    while let Some((message, rest)) = next(control) {
+        match (message.level, message.kind) {
+            (SOL_UDP, UDP_GRO) => {
+                let segment = field(message.data, 0).map(i32::from_ne_bytes);
+                let segment = segment.and_then(|segment| usize::try_from(segment).ok());
+                found.segment_bytes = segment.filter(|&bytes| bytes > 0);
+            }
+            (SOL_SOCKET, SCM_TIMESTAMPNS) => found.arrived = timespec(message.data),
+            _ => {}
         }
-        if level == SOL_UDP && kind == UDP_GRO && length >= HEADER_BYTES + 4 {
-            let segment = i32::from_ne_bytes(field(control, HEADER_BYTES)?);
-            return usize::try_from(segment).ok().filter(|&bytes| bytes > 0);
-        }
-        control = control.get(length.checked_next_multiple_of(WORD)?..)?;
+        control = rest;
     }
-    None
+    found
+}
+
+struct Message<'a> {
+    level: i32,
+    kind: i32,
+    data: &'a [u8],
+}
+
+/// The first message of a list, and what follows it.
+fn next(control: &[u8]) -> Option<(Message<'_>, &[u8])> {
+    let length = field(control, 0).map(usize::from_ne_bytes)?;
+    let message = Message {
+        level: i32::from_ne_bytes(field(control, WORD)?),
+        kind: i32::from_ne_bytes(field(control, WORD + 4)?),
+        data: control.get(HEADER_BYTES..length)?,
+    };
+    let rest = length.checked_next_multiple_of(WORD);
+    Some((
+        message,
+        rest.and_then(|at| control.get(at..)).unwrap_or(&[]),
+    ))
+}
+
+/// A `struct timespec`: two words of the machine.
+fn timespec(data: &[u8]) -> Option<Duration> {
+    let seconds = u64::try_from(isize::from_ne_bytes(field(data, 0)?)).ok()?;
+    let nanoseconds = u32::try_from(isize::from_ne_bytes(field(data, WORD)?)).ok()?;
+    (nanoseconds < 1_000_000_000).then(|| Duration::new(seconds, nanoseconds))
 }

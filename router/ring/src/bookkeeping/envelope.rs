@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use super::address::{self, ADDRESS_BYTES, field};
-use super::control::{self, RECEIVE_CONTROL_BYTES};
+use super::control::{self, Controls, RECEIVE_CONTROL_BYTES};
 
 const HEADER_BYTES: usize = 16;
 const NAME_END: usize = HEADER_BYTES + ADDRESS_BYTES;
@@ -20,8 +20,8 @@ pub(crate) struct Envelope {
     pub(crate) source: Option<SocketAddr>,
     /// Where in the buffer the payload lies.
     pub(crate) payload: Range<usize>,
-    /// Length of each datagram but the last, if GRO joined several.
-    pub(crate) segment_bytes: Option<usize>,
+    /// What the kernel says of it.
+    pub(crate) controls: Controls,
     /// The buffer was too short: the payload is not whole.
     pub(crate) truncated: bool,
 }
@@ -39,7 +39,7 @@ pub(crate) fn open(filled: &[u8]) -> Option<Envelope> {
     Some(Envelope {
         source: address::decode(name),
         payload: OVERHEAD_BYTES..OVERHEAD_BYTES + payload_bytes.min(room),
-        segment_bytes: control::gro_segment(controls),
+        controls: control::read(controls),
         truncated: payload_bytes > room || flags & libc::MSG_TRUNC as u32 != 0,
     })
 }

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::address::{self, ADDRESS_BYTES, RawAddress};
 use super::control::{
-    self, RECEIVE_CONTROL_BYTES, SEGMENT_CONTROL_BYTES, SOL_UDP, SegmentControl, UDP_GRO,
-    UDP_SEGMENT,
+    self, RECEIVE_CONTROL_BYTES, SCM_TIMESTAMPNS, SEGMENT_CONTROL_BYTES, SOL_UDP, SegmentControl,
+    UDP_GRO, UDP_SEGMENT,
 };
 use super::envelope::{self, OVERHEAD_BYTES};
 use super::outbox::{MESSAGE_BYTES_MAX, Outbox, SEGMENTS_MAX};
@@ -36,6 +37,10 @@ fn run(segment_bytes: usize, payload: &[u8]) -> SendRun<'_> {
         segment_bytes,
         payload,
     }
+}
+
+fn gro_segment(control: &[u8]) -> Option<usize> {
+    control::read(control).segment_bytes
 }
 
 /// One control message in the kernel's layout.
@@ -77,40 +82,58 @@ fn a_segment_message_has_the_kernels_layout() {
 }
 
 #[test]
+fn the_time_of_arrival_is_found_beside_the_gro_size() {
+    let words = |seconds: i64, nanoseconds: i64| {
+        [seconds.to_ne_bytes(), nanoseconds.to_ne_bytes()].concat()
+    };
+    let stamp = |data: &[u8]| message(libc::SOL_SOCKET, SCM_TIMESTAMPNS, data);
+    let gro = message(SOL_UDP, UDP_GRO, &1200i32.to_ne_bytes());
+    let both = [stamp(&words(1_790_000_000, 999_999_999)), gro].concat();
+    assert!(
+        both.len() <= RECEIVE_CONTROL_BYTES,
+        "there is room for both"
+    );
+    let found = control::read(&both);
+    assert_eq!(found.segment_bytes, Some(1200));
+    let arrived = Duration::new(1_790_000_000, 999_999_999);
+    assert_eq!(found.arrived, Some(arrived));
+    for broken in [
+        words(-1, 0),
+        words(0, 1_000_000_000),
+        words(0, -1),
+        vec![0; 15],
+    ] {
+        assert_eq!(control::read(&stamp(&broken)).arrived, None);
+    }
+}
+
+#[test]
 fn the_gro_size_is_found_among_others() {
     let gro = message(SOL_UDP, UDP_GRO, &1200i32.to_ne_bytes());
     let other = message(libc::SOL_SOCKET, libc::SO_TIMESTAMP, &[0; 17]);
-    assert_eq!(control::gro_segment(&gro), Some(1200));
+    assert_eq!(gro_segment(&gro), Some(1200));
     assert_eq!(
-        control::gro_segment(&[other.clone(), gro.clone()].concat()),
+        gro_segment(&[other.clone(), gro.clone()].concat()),
         Some(1200)
     );
     assert_eq!(
-        control::gro_segment(&[gro.clone(), other.clone()].concat()),
+        gro_segment(&[gro.clone(), other.clone()].concat()),
         Some(1200)
     );
-    assert_eq!(control::gro_segment(&other), None);
-    assert_eq!(control::gro_segment(&[]), None);
-    assert_eq!(control::gro_segment(&gro[..19]), None, "cut short");
+    assert_eq!(gro_segment(&other), None);
+    assert_eq!(gro_segment(&[]), None);
+    assert_eq!(gro_segment(&gro[..19]), None, "cut short");
     // The kernel passes the length without the padding of the last message.
-    assert_eq!(control::gro_segment(&gro[..20]), Some(1200));
+    assert_eq!(gro_segment(&gro[..20]), Some(1200));
     for value in [0i32, -1] {
         let broken = message(SOL_UDP, UDP_GRO, &value.to_ne_bytes());
-        assert_eq!(control::gro_segment(&broken), None);
+        assert_eq!(gro_segment(&broken), None);
     }
     let mut endless = message(libc::SOL_SOCKET, 1, &[]);
     endless[0] = 0;
-    assert_eq!(
-        control::gro_segment(&endless),
-        None,
-        "a zero length ends the walk"
-    );
+    assert_eq!(gro_segment(&endless), None, "a zero length ends the walk");
     endless[..8].fill(0xff);
-    assert_eq!(
-        control::gro_segment(&endless),
-        None,
-        "so does an overflowing one"
-    );
+    assert_eq!(gro_segment(&endless), None, "so does an overflowing one");
 }
 
 /// A filled receive buffer as the kernel writes it.
@@ -140,11 +163,14 @@ fn an_envelope_is_opened() {
     let open = envelope::open(&buffer).unwrap();
     assert_eq!(open.source, Some(destination()));
     assert_eq!(&buffer[open.payload.clone()], b"aabbc");
-    assert_eq!((open.segment_bytes, open.truncated), (Some(2), false));
+    assert_eq!(
+        (open.controls.segment_bytes, open.truncated),
+        (Some(2), false)
+    );
     // A stale control message behind the stated length is not read.
     let mut stale = buffer.clone();
     stale[4..8].fill(0);
-    assert_eq!(envelope::open(&stale).unwrap().segment_bytes, None);
+    assert_eq!(envelope::open(&stale).unwrap().controls.segment_bytes, None);
     // Truncated: by flag, and by a stated length above what was written.
     let flagged = filled(destination(), &[], b"x", libc::MSG_TRUNC as u32);
     assert!(envelope::open(&flagged).unwrap().truncated);
@@ -254,7 +280,7 @@ proptest! {
         if let Some(open) = envelope::open(&bytes) {
             prop_assert!(bytes.get(open.payload).is_some());
         }
-        let _ = control::gro_segment(&bytes);
+        let _ = gro_segment(&bytes);
         let _ = address::decode(&bytes);
     }
 
@@ -270,7 +296,7 @@ proptest! {
         let open = envelope::open(&buffer).unwrap();
         prop_assert_eq!(open.source, Some(source));
         prop_assert_eq!(&buffer[open.payload], &payload[..]);
-        prop_assert_eq!(open.segment_bytes, segment.map(|size| size as usize));
+        prop_assert_eq!(open.controls.segment_bytes, segment.map(|size| size as usize));
         prop_assert!(!open.truncated);
     }
 

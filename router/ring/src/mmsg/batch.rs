@@ -113,7 +113,7 @@ impl ReceiveBatch {
                 .names
                 .get(index)?
                 .filled(header.msg_hdr.msg_namelen as usize),
-            segment_bytes: control::gro_segment(self.controls.get(index)?.0.get(..control_bytes)?),
+            controls: control::read(self.controls.get(index)?.0.get(..control_bytes)?),
             truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             payload: self.payloads.get_mut(start..start + bytes)?,
         })

@@ -466,7 +466,7 @@ impl RingCore {
             let mut arrival = Arrival {
                 source: envelope.source,
                 payload: &mut lease[envelope.payload],
-                segment_bytes: envelope.segment_bytes,
+                controls: envelope.controls,
                 truncated: envelope.truncated,
             };
             delivered += arrival::deliver(next.socket, &mut arrival, &mut self.stats, receiver);

@@ -15,6 +15,7 @@ use std::task::{Context, Poll};
 pub use network::{SimDatagram, SimEndpoint, SimNetwork, SimVerdict};
 
 use crate::arrival::{self, Arrival};
+use crate::bookkeeping::control::Controls;
 use crate::bookkeeping::outbox::Outbox;
 use crate::config::DriverConfig;
 use crate::driver::{DriverStats, Receiver, SendError, SendRun, SocketId, UdpDriver};
@@ -91,7 +92,10 @@ impl SimDriver {
             source: Some(message.source),
             truncated: message.payload.len() > self.receive_buffer_bytes,
             payload: &mut message.payload,
-            segment_bytes: message.segment_bytes,
+            controls: Controls {
+                segment_bytes: message.segment_bytes,
+                arrived: None,
+            },
         };
         arrival::deliver(
             SocketId(index as u16),

@@ -46,6 +46,7 @@ on_every_driver! {
     receiving::an_empty_datagram,
     receiving::several_sockets,
     receiving::trains_come_in_one_batch,
+    receiving::the_time_of_arrival,
     receiving::trains_into_short_buffers,
     receiving::data_changed_in_place,
     waking::a_parked_thread,

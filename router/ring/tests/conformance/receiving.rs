@@ -1,6 +1,7 @@
 //! Buffers, budgets, sockets of the receive side.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rillway_ring::{Driver, DriverConfig, DriverKind, Receiver, SocketId, UdpDriver};
 
@@ -21,7 +22,7 @@ pub(crate) async fn buffers_exhausted_and_armed_again(net: Net) {
         }
         sender.flush().unwrap();
         // Let the kernel fill what it has before anybody looks.
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
         collect(&mut receiver, &mut inbox, 64 * (round + 1)).await;
     }
     for (index, payload) in inbox.payloads().iter().enumerate() {
@@ -176,6 +177,48 @@ pub(crate) async fn trains_come_in_one_batch(net: Net) {
         (1, 40),
         "GRO is on, and its trains are split again"
     );
+}
+
+/// Times of arrival, by message.
+#[derive(Default)]
+struct Postmarks(Vec<Option<Duration>>);
+
+impl Receiver for Postmarks {
+    fn message(&mut self, arrived: Option<Duration>) {
+        self.0.push(arrived);
+    }
+
+    fn datagram(&mut self, _: SocketId, _: SocketAddr, _: &mut [u8]) {}
+}
+
+/// Of when the kernel got it, however late the driver is asked.
+pub(crate) async fn the_time_of_arrival(net: Net) {
+    let unix = || {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970")
+    };
+    let (mut sender, mut receiver) = (net.driver(), net.driver());
+    let before = unix();
+    send_now(&mut sender, address(&receiver), 100, &[1; 100]);
+    ready(&mut receiver).await;
+    let there = unix();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let mut marks = Postmarks::default();
+    assert_eq!(receiver.receive(10, &mut marks).unwrap(), 1);
+    let [mark] = marks.0[..] else {
+        panic!("one message, not {:?}", marks.0);
+    };
+    match net.kind {
+        DriverKind::Sim => assert_eq!(mark, None, "nobody's clock"),
+        DriverKind::Ring | DriverKind::Mmsg => {
+            let mark = mark.expect("Linux says it");
+            assert!(
+                before <= mark && mark <= there,
+                "{before:?} {mark:?} {there:?}"
+            );
+        }
+    }
 }
 
 /// Short buffers take no trains: the kernel must not join what would not fit.

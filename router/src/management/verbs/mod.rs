@@ -1,6 +1,7 @@
 //! The verbs: what each needs, and where it is carried out.
 
 mod plugins;
+mod workers;
 
 use super::call::{Call, Failure};
 use super::role::Role;
@@ -47,6 +48,7 @@ fn facts(verb: &Verb) -> Facts {
             peer: true,
             ..sees("status")
         },
+        Verb::Workers(_) => sees("workers"),
         Verb::Plugins(_) => sees("plugins"),
         Verb::PluginReload(_) => changes("plugin_reload", Role::Admin),
         Verb::PluginPromote(_) => changes("plugin_promote", Role::Admin),
@@ -60,7 +62,7 @@ fn target(verb: &Verb) -> String {
         Verb::PluginReload(request) => &request.name,
         Verb::PluginPromote(request) => &request.name,
         Verb::PluginReturn(request) => &request.name,
-        Verb::Status(_) | Verb::Plugins(_) => "",
+        Verb::Status(_) | Verb::Workers(_) | Verb::Plugins(_) => "",
     };
     name.chars().take(64).filter(|c| !c.is_control()).collect()
 }
@@ -110,6 +112,7 @@ pub(super) async fn run(call: &mut Call, verb: Verb) -> Result<(), Failure> {
 async fn dispatch(call: &mut Call, verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Status(_) => status(call).await,
+        Verb::Workers(_) => workers::list(call).await,
         Verb::Plugins(_) => plugins::list(call).await,
         Verb::PluginReload(request) => plugins::reload(call, request).await,
         Verb::PluginPromote(request) => plugins::promote(call, &request.name).await,
@@ -126,7 +129,7 @@ async fn status(call: &mut Call) -> Result<(), Failure> {
         phase: sources.phase().to_owned(),
         uptime_ms: u64::try_from(uptime_ms).unwrap_or(u64::MAX),
         gateway: sources.gateway.to_string(),
-        workers: u32::try_from(sources.workers).unwrap_or(u32::MAX),
+        workers: u32::try_from(sources.workers.len()).unwrap_or(u32::MAX),
         role: call.holder.role.to_string(),
         client: call.holder.name.clone(),
     };

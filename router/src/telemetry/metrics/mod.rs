@@ -23,4 +23,4 @@ pub use registry::Registry;
 pub use rules::RulesRecorder;
 pub use server::serve;
 pub use table::reference;
-pub use worker::{Buckets, LoopStats, WorkerRecorder};
+pub use worker::{Bounds, Buckets, LoopStats, Shapes, WorkerRecorder};

@@ -11,7 +11,7 @@ use super::gateway::GatewayRecorder;
 use super::plugin::PluginRecorder;
 use super::rules::RulesRecorder;
 use super::table::{self, Kind, Metric};
-use super::worker::WorkerRecorder;
+use super::worker::{Bounds, WorkerRecorder};
 
 /// All series of one router. Cheap to clone; clones are the same.
 #[derive(Clone)]
@@ -80,13 +80,8 @@ impl Registry {
     /// Recorder of a worker, all its series at 0. A worker that takes the place of a dead one goes on
     /// with its series.
     #[must_use]
-    pub fn worker(
-        &self,
-        worker: u16,
-        turn_micros: &[u64],
-        turn_datagrams: &[u64],
-    ) -> WorkerRecorder {
-        WorkerRecorder::new(self, worker, turn_micros, turn_datagrams)
+    pub fn worker(&self, worker: u16, bounds: &Bounds<'_>) -> WorkerRecorder {
+        WorkerRecorder::new(self, worker, bounds)
     }
 
     /// Recorder of a plugin, all its series at 0 but those of its own metrics.

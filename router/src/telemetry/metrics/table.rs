@@ -197,6 +197,8 @@ metrics! {
     TURN_TIME Histogram "rillway_worker_turn_seconds" "seconds" [WORKER];
     /// Datagrams received in one turn, of the turns that received any.
     TURN_DATAGRAMS Histogram "rillway_worker_turn_datagrams" "datagrams" [WORKER];
+    /// Time from the kernel's receive queue to its send queue, of packets forwarded to anybody.
+    FORWARDING_LATENCY Histogram "rillway_worker_forwarding_latency_seconds" "seconds" [WORKER];
     /// Requests of the control thread that the worker handled.
     REQUESTS Counter "rillway_worker_requests_total" "requests" [WORKER];
     /// Requests waiting for the worker now.

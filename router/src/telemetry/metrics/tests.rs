@@ -26,7 +26,12 @@ const NOTHING: Buckets<'static> = Buckets {
 };
 
 fn worker(registry: &Registry, index: u16) -> WorkerRecorder {
-    registry.worker(index, &TURN_MICROS, &BATCHES)
+    let bounds = Bounds {
+        turn_micros: &TURN_MICROS,
+        turn_datagrams: &BATCHES,
+        latency_micros: &TURN_MICROS,
+    };
+    registry.worker(index, &bounds)
 }
 
 /// A router of two workers.
@@ -235,8 +240,11 @@ fn promtool_finds_nothing_to_say() {
     };
     recorder.record(
         &looping,
-        buckets,
-        buckets,
+        &Shapes {
+            turn_micros: buckets,
+            turn_datagrams: buckets,
+            latency_micros: buckets,
+        },
         &DriverStats::default(),
         &ShardStats::default(),
     );
@@ -271,6 +279,14 @@ fn promtool_finds_nothing_to_say() {
 const WORKER_SERIES: &[(&str, f64)] = &[
     ("rillway_rooms{worker=\"1\"}", 3.0),
     ("rillway_rooms{worker=\"0\"}", 0.0),
+    (
+        "rillway_worker_forwarding_latency_seconds_bucket{worker=\"1\",le=\"0.0001\"}",
+        3.0,
+    ),
+    (
+        "rillway_worker_forwarding_latency_seconds_sum{worker=\"1\"}",
+        120e-6,
+    ),
     ("rillway_rtp_forwarded_packets_total{worker=\"1\"}", 70.0),
     ("rillway_transports{worker=\"1\",state=\"connected\"}", 3.0),
     (
@@ -431,7 +447,16 @@ fn a_worker_s_numbers_arrive() {
         counts: &[1, 0, 2],
         sum: 77,
     };
-    recorder.record(&looping, turns, batches, &driver, &shard);
+    let latency = Buckets {
+        counts: &[0, 3, 0, 0],
+        sum: 120,
+    };
+    let shapes = Shapes {
+        turn_micros: turns,
+        turn_datagrams: batches,
+        latency_micros: latency,
+    };
+    recorder.record(&looping, &shapes, &driver, &shard);
     for (series, wanted) in WORKER_SERIES {
         assert!((value(&registry, series) - wanted).abs() < 1e-9, "{series}");
     }
@@ -452,8 +477,11 @@ fn counters_follow_and_go_on_when_a_worker_starts_anew() {
         };
         recorder.record(
             &LoopStats::default(),
-            turns,
-            NOTHING,
+            &Shapes {
+                turn_micros: turns,
+                turn_datagrams: NOTHING,
+                latency_micros: NOTHING,
+            },
             &DriverStats::default(),
             &shard(packets),
         );

@@ -40,6 +40,28 @@ pub struct Buckets<'a> {
     pub sum: u64,
 }
 
+/// What a worker's histograms show, all of it since it started.
+#[derive(Debug, Clone, Copy)]
+pub struct Shapes<'a> {
+    /// Time of turns, microseconds.
+    pub turn_micros: Buckets<'a>,
+    /// Datagrams received in a turn.
+    pub turn_datagrams: Buckets<'a>,
+    /// Forwarding latency, microseconds.
+    pub latency_micros: Buckets<'a>,
+}
+
+/// Upper bounds of their buckets, but for the last of each, which is open.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds<'a> {
+    /// Time of turns, microseconds.
+    pub turn_micros: &'a [u64],
+    /// Datagrams received in a turn.
+    pub turn_datagrams: &'a [u64],
+    /// Forwarding latency, microseconds.
+    pub latency_micros: &'a [u64],
+}
+
 /// A metric, its labels after `worker`, and where its number is.
 type Read<S> = (&'static Metric, &'static [&'static str], fn(&S) -> u64);
 
@@ -108,6 +130,9 @@ const SHARD_GAUGES: &[Read<ShardStats>] = &[
     (&table::TRANSPORTS, &["disconnected"], |s| s.transports[3]),
 ];
 
+/// Seconds.
+const MICROS: f64 = 1e-6;
+
 /// A counter, and how far the worker's own one was when it was last read.
 struct Follower {
     counter: Counter,
@@ -169,27 +194,22 @@ pub struct WorkerRecorder {
     waiting: Gauge,
     turns: Shape,
     batches: Shape,
+    latency: Shape,
     connects: Shape,
 }
 
 impl WorkerRecorder {
-    pub(super) fn new(
-        registry: &Registry,
-        worker: u16,
-        turn_micros: &[u64],
-        turn_datagrams: &[u64],
-    ) -> Self {
+    pub(super) fn new(registry: &Registry, worker: u16, bounds: &Bounds<'_>) -> Self {
         let worker = worker.to_string();
         let dropped = DropCause::ALL.map(|(_, cause)| Follower {
             counter: registry.counter(&table::DROPPED, &[&worker, cause]),
             seen: 0,
         });
-        let seconds = turn_micros
-            .iter()
-            .map(|micros| *micros as f64 / 1e6)
-            .collect();
-        let datagrams = turn_datagrams.iter().map(|n| *n as f64).collect();
-        let distribution = |metric, bounds| registry.distribution(metric, &[&worker], bounds);
+        let shape = |metric, bounds: &[u64], unit: f64| {
+            let values = bounds.iter().map(|bound| *bound as f64 / unit).collect();
+            let series = registry.distribution(metric, &[&worker], values);
+            Shape::new(series, bounds.len() + 1)
+        };
         WorkerRecorder {
             looping: followers(registry, &worker, LOOP),
             driver: followers(registry, &worker, DRIVER),
@@ -198,15 +218,10 @@ impl WorkerRecorder {
             shard_gauges: gauges(registry, &worker, SHARD_GAUGES),
             busy: registry.gauge(&table::BUSY_RATIO, &[&worker]),
             waiting: registry.gauge(&table::REQUESTS_WAITING, &[&worker]),
-            turns: Shape::new(
-                distribution(&table::TURN_TIME, seconds),
-                turn_micros.len() + 1,
-            ),
-            batches: Shape::new(
-                distribution(&table::TURN_DATAGRAMS, datagrams),
-                turn_datagrams.len() + 1,
-            ),
-            connects: Shape::new(distribution(&table::CONNECT_TIME, Vec::new()), 1),
+            turns: shape(&table::TURN_TIME, bounds.turn_micros, 1e6),
+            batches: shape(&table::TURN_DATAGRAMS, bounds.turn_datagrams, 1.0),
+            latency: shape(&table::FORWARDING_LATENCY, bounds.latency_micros, 1e6),
+            connects: shape(&table::CONNECT_TIME, &[], 1e6),
             registry: registry.clone(),
             worker,
         }
@@ -219,13 +234,11 @@ impl WorkerRecorder {
             .set(1.0);
     }
 
-    /// Takes the worker's numbers, all of them since it started: its loop's with turns by microseconds
-    /// and by datagrams received, the driver's, the shard's.
+    /// Takes the worker's numbers, all of them since it started: its loop's, the driver's, the shard's.
     pub fn record(
         &mut self,
         looping: &LoopStats,
-        turns: Buckets<'_>,
-        batches: Buckets<'_>,
+        shapes: &Shapes<'_>,
         driver: &DriverStats,
         shard: &ShardStats,
     ) {
@@ -240,13 +253,14 @@ impl WorkerRecorder {
         }
         self.busy.set(looping.busy_ratio);
         self.waiting.set(looping.requests_waiting as f64);
-        self.turns.follow(turns, 1e-6);
-        self.batches.follow(batches, 1.0);
+        self.turns.follow(shapes.turn_micros, MICROS);
+        self.batches.follow(shapes.turn_datagrams, 1.0);
+        self.latency.follow(shapes.latency_micros, MICROS);
         let connects = Buckets {
             counts: &[shard.connects],
             sum: shard.connect_micros_sum,
         };
-        self.connects.follow(connects, 1e-6);
+        self.connects.follow(connects, MICROS);
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::task::LocalSet;
 
 use super::*;
 use crate::telemetry::metrics::Registry;
-use crate::worker::{BATCH_DATAGRAMS, TURN_MICROS};
+use crate::worker::{BOUNDS, Window};
 
 /// What the test and its driver share.
 #[derive(Default)]
@@ -110,7 +110,8 @@ fn stage(line: Line) -> Stage {
         requests: received,
         backlog: Backlog::new(sender),
         rooms: Rooms::new(rooms_sender),
-        recorder: registry.worker(0, &TURN_MICROS, &BATCH_DATAGRAMS),
+        window: Window::new(),
+        recorder: registry.worker(0, &BOUNDS),
     };
     let local = LocalSet::new();
     let worker = local.spawn_local(run(turns));
