@@ -115,10 +115,27 @@ pub struct TransportView {
 pub struct NetworkView {
     /// Bits per second that it can carry; `None`: not measured.
     pub estimate_bps: Option<u32>,
+    /// What made the estimate.
+    pub bounds: EstimateBounds,
+    /// How much longer packets take than the fastest of the last seconds, milliseconds: the queue on the way.
+    pub queue_ms: u16,
     /// Round trip, milliseconds; 0: not measured.
     pub rtt_ms: u16,
     /// Packets lost of a thousand, over the last second.
     pub loss_permille: u16,
+}
+
+/// The bounds of an estimate, bits per second: the lowest of the first, second and fourth is in force.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EstimateBounds {
+    /// By the delays of packets; `None`: the client sends no transport-wide feedback.
+    pub delay_bps: Option<u32>,
+    /// By their loss; `None`: it bounds nothing.
+    pub loss_bps: Option<u32>,
+    /// What the last burst that asked the network has shown; `None`: none was answered.
+    pub probe_bps: Option<u32>,
+    /// What the client says itself (REMB); `None`: nothing, or too long ago.
+    pub remb_bps: Option<u32>,
 }
 
 /// A track.

@@ -25,6 +25,16 @@ pub struct ShardStats {
     pub rtp_retransmitted: u64,
     /// RTP packets not sent: sealed before, or too old to know that.
     pub rtp_refused: u64,
+    /// RTP packets not sent: they waited too long for room on the way to their subscriber.
+    pub pacer_dropped: u64,
+    /// RTP packets of padding, sent to find out what a subscriber's network carries.
+    pub padding_sent: u64,
+    /// Bursts begun to find that out.
+    pub probes_sent: u64,
+    /// Transport-wide feedback messages received from subscribers.
+    pub feedback_received: u64,
+    /// Of such, those that were malformed.
+    pub feedback_malformed: u64,
     /// Keyframe requests sent to publishers.
     pub keyframe_requests_sent: u64,
     /// Keyframe requests received from subscribers.

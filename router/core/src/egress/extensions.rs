@@ -35,6 +35,14 @@ impl Ids {
         }
     }
 
+    /// The same without numbers for transport-wide feedback.
+    pub(crate) fn unnumbered(self) -> Self {
+        Ids {
+            transport_sequence: 0,
+            ..self
+        }
+    }
+
     /// Whether packets of the section are numbered for transport-wide feedback.
     pub(crate) fn numbers_packets(self) -> bool {
         self.transport_sequence != 0

@@ -9,11 +9,15 @@
 //! whole runs.
 //!
 //! Nothing here allocates, locks or hashes for each packet. Receivers' reports and requests come in through
-//! [`rtcp`]; what they miss is sent again from the layer's one [`history`].
+//! [`rtcp`]; what they miss is sent again from the layer's one [`history`]. From when packets arrive
+//! [`congestion`] tells what the path carries, and where that is little the [`pacer`] spreads bursts.
 
 pub(crate) mod clock;
+pub(crate) mod congestion;
+mod departing;
 pub(crate) mod extensions;
 pub(crate) mod history;
+mod pacer;
 pub(crate) mod rtcp;
 pub(crate) mod sender;
 pub(crate) mod sent;
@@ -41,6 +45,8 @@ pub(crate) struct Departure {
     pub(crate) stream: u16,
     /// A retransmission.
     pub(crate) again: bool,
+    /// It may wait until the path has room. Sound never does.
+    pub(crate) waits: bool,
     /// Extended sequence number in the stream.
     pub(crate) sequence: u64,
     pub(crate) origin: Origin,

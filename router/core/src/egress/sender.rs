@@ -4,11 +4,13 @@ use std::time::{Duration, Instant};
 
 use super::Departure;
 use super::clock::{self, Clock};
+use super::congestion::{Bounds, Congestion};
 use super::history::Packet;
+use super::pacer::Pacer;
 use super::rtcp::{Compound, Echo, Reception};
 use super::sent::Wanted;
 use super::srtp::{Keys, RTCP_OVERHEAD_BYTES, RtcpOpener, RtcpSealer, RtpSealer};
-use super::stream::{Negotiated, Stamp, Stream};
+use super::stream::{Negotiated, Stream};
 use super::train::{Route, Train};
 use crate::limits::DATAGRAMS_PER_TURN;
 use crate::shard::Transmit;
@@ -27,11 +29,17 @@ const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(100);
 /// first one may still be on its way.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
+/// A timer is not set to less than this from now.
+const SOON: Duration = Duration::from_millis(1);
+
+/// Between two looks for a way to a client that cannot be reached.
+const STRANDED: Duration = Duration::from_secs(1);
+
 /// Reference times to be echoed with the next report; a receiver has one or two senders.
 const ECHOES: usize = 8;
 
-struct Crypto {
-    rtp: RtpSealer,
+pub(super) struct Crypto {
+    pub(super) rtp: RtpSealer,
     rtcp: RtcpSealer,
     opener: RtcpOpener,
 }
@@ -46,15 +54,22 @@ struct Reference {
 /// The sending half of a transport.
 pub(crate) struct Sender {
     /// Present once DTLS is complete.
-    crypto: Option<Box<Crypto>>,
-    streams: Vec<Stream>,
+    pub(super) crypto: Option<Box<Crypto>>,
+    pub(super) streams: Vec<Stream>,
     /// To be written at the end of the turn.
-    queue: Vec<Departure>,
-    transport_sequence: u16,
+    pub(super) queue: Vec<Departure>,
+    pub(super) transport_sequence: u16,
+    /// What the path carries; made when somebody can tell.
+    pub(super) congestion: Option<Box<Congestion>>,
+    pub(super) pacer: Pacer,
+    /// Streams of which packets were given up: they go on at a keyframe.
+    pub(super) broken: Vec<u16>,
+    /// There was no way to the client lately.
+    stranded: bool,
     round_trip: Option<Duration>,
     references: Vec<Reference>,
     /// When to report next; `None`: nothing is sent.
-    report_at: Option<Instant>,
+    pub(super) report_at: Option<Instant>,
     /// The entry in the shard's timers.
     pub(crate) timer: Option<Instant>,
     /// State of the generator that spreads reports (RFC 3550 §6.3.1).
@@ -79,6 +94,12 @@ pub(crate) struct Written {
     pub(crate) again: u64,
     /// Packets that were not sent: twice the same, older than can be told, too large.
     pub(crate) refused: u64,
+    /// Packets given up: they waited too long for room on the path.
+    pub(crate) dropped: u64,
+    /// Packets of padding, not counted above.
+    pub(crate) padding: u64,
+    /// Bursts begun, to ask the path for more.
+    pub(crate) probes: u64,
 }
 
 impl Sender {
@@ -89,6 +110,10 @@ impl Sender {
             streams: Vec::new(),
             queue: Vec::new(),
             transport_sequence: seed as u16,
+            congestion: None,
+            pacer: Pacer::default(),
+            broken: Vec::new(),
+            stranded: false,
             round_trip: None,
             references: Vec::new(),
             report_at: None,
@@ -164,9 +189,86 @@ impl Sender {
         room
     }
 
-    /// When its timer is to be set to.
-    pub(crate) fn report_at(&self) -> Option<Instant> {
-        self.report_at
+    /// A keyframe of another source follows on a stream, or nothing: what still waits of it is of no use.
+    /// Returns how many packets that was.
+    pub(crate) fn supersede(&mut self, stream: u16) -> u64 {
+        if self.pacer.is_empty() {
+            return 0;
+        }
+        self.give_up(stream)
+    }
+
+    /// Forgets what waits of a stream; how many packets.
+    pub(super) fn give_up(&mut self, stream: u16) -> u64 {
+        let forgotten = self.pacer.forget(stream);
+        if let Some(stream) = self.streams.get_mut(usize::from(stream)) {
+            stream.cut(forgotten);
+        }
+        forgotten
+    }
+
+    /// Takes the next stream of which packets were given up: it must go on with a keyframe.
+    pub(crate) fn take_broken(&mut self) -> Option<u16> {
+        self.broken.pop()
+    }
+
+    /// When its timer is to be set to: reports, packets that wait, or a question to the path are due then.
+    pub(crate) fn wake_at(&self, now: Instant) -> Option<Instant> {
+        let asking = self.congestion.as_ref().and_then(|c| c.wake_at());
+        // Without a way there is nothing to do but to look for one.
+        let asking = asking.map(|at| {
+            at.max(if self.stranded {
+                now + STRANDED
+            } else {
+                now + SOON
+            })
+        });
+        let all = [self.report_at, self.pacer.wake_at(now), asking];
+        all.into_iter().flatten().min()
+    }
+
+    /// When packets arrived, as the client tells (the control information of transport-wide feedback).
+    /// False: it is malformed.
+    pub(crate) fn on_arrivals(&mut self, now: Instant, control: &[u8]) -> bool {
+        let round_trip = self.round_trip;
+        // Nothing was numbered: whatever it tells, it is not of ours.
+        let congestion = self.congestion.as_mut();
+        congestion.is_none_or(|c| c.on_arrivals(now, control, round_trip))
+    }
+
+    /// What the client says it can get, bits per second.
+    pub(crate) fn on_capacity(&mut self, now: Instant, bps: u64) {
+        self.congestion(now).on_capacity(now, bps);
+    }
+
+    fn congestion(&mut self, now: Instant) -> &mut Congestion {
+        let made = || Box::new(Congestion::new(now));
+        self.congestion.get_or_insert_with(made)
+    }
+
+    /// Whether feedback has been missing for so long that the estimate was lowered.
+    pub(crate) fn is_slowed(&mut self, now: Instant) -> bool {
+        let round_trip = self.round_trip;
+        let congestion = self.congestion.as_mut();
+        congestion.is_some_and(|c| c.is_slowed(now, round_trip))
+    }
+
+    /// What all the client would like to receive takes, bits per second.
+    pub(crate) fn want(&mut self, bps: u64) {
+        if let Some(congestion) = &mut self.congestion {
+            congestion.want(bps);
+        }
+    }
+
+    /// What the path carries, bits per second; `None`: not known.
+    pub(crate) fn estimate_bps(&self, now: Instant) -> Option<u64> {
+        self.congestion.as_ref()?.estimate_bps(now)
+    }
+
+    /// What made the estimate.
+    pub(crate) fn bounds(&self, now: Instant) -> Bounds {
+        let congestion = self.congestion.as_ref();
+        congestion.map_or_else(Bounds::default, |c| c.bounds(now))
     }
 
     /// Opens an RTCP datagram of the client in place; `None`: it is none.
@@ -241,6 +343,7 @@ impl Sender {
         desk: &mut Desk<'_>,
     ) -> Written {
         let mut written = Written::default();
+        self.stranded = route.is_none();
         if let Some(route) = route
             && self.crypto.is_some()
         {
@@ -250,51 +353,11 @@ impl Sender {
         } else {
             // Goes on with the next packet.
             self.report_at = None;
+            written.dropped += self.pacer.clear();
         }
         self.queue.clear();
         self.queue.shrink_to(QUEUE_KEPT);
         written
-    }
-
-    fn write_queue(
-        &mut self,
-        now: Instant,
-        route: Route,
-        desk: &mut Desk<'_>,
-        written: &mut Written,
-    ) {
-        let Some(crypto) = &self.crypto else {
-            return;
-        };
-        let send_time = desk.clock.send_time(now);
-        for departure in &self.queue {
-            let stream = self.streams.get_mut(usize::from(departure.stream));
-            let packet = desk.packets.get(departure.packet as usize);
-            let (Some(stream), Some(packet)) = (stream, packet) else {
-                continue;
-            };
-            let stamp = Stamp {
-                now,
-                send_time,
-                transport_sequence: self.transport_sequence,
-            };
-            // The first packet, or the first after a pause: receivers cannot play in step before.
-            if stream.is_fresh() || self.report_at.is_none() {
-                self.report_at = Some(now);
-            }
-            let slot = desk.train.slot(route, desk.out);
-            match stream.write(departure, packet, &stamp, &crypto.rtp, slot) {
-                Some(bytes) => {
-                    if stream.numbers_packets() {
-                        self.transport_sequence = self.transport_sequence.wrapping_add(1);
-                    }
-                    desk.train.couple(bytes, route, desk.out);
-                    written.packets += 1;
-                    written.again += u64::from(departure.again);
-                }
-                None => written.refused += 1,
-            }
-        }
     }
 
     /// A sender report of every active stream, in as few datagrams as they fit into.

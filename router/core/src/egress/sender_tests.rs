@@ -68,6 +68,7 @@ struct Seen {
     timestamp: u32,
     transport_sequence: u16,
     mid: bool,
+    padded: bool,
     payload: Vec<u8>,
 }
 
@@ -106,6 +107,7 @@ impl Rig {
             packet: self.egress.admit(packet),
             stream: self.stream,
             again,
+            waits: true,
             sequence,
             origin: origin(),
         };
@@ -184,6 +186,7 @@ fn open(datagram: &[u8]) -> Seen {
         payload_type: datagram[1] & 0x7f,
         timestamp: u32::from_be_bytes(datagram[4..8].try_into().unwrap()),
         transport_sequence: u16::from_be_bytes([head[17], head[18]]),
+        padded: head[0] & 0x20 != 0,
         mid: head[19..].starts_with(&[0x41, b'v', b'1']),
         payload: payload.to_vec(),
     }
@@ -332,7 +335,7 @@ fn senders_report_when_they_begin_and_every_second_after() {
     // Silence: the sender is none any more.
     rig.now += Duration::from_secs(10);
     assert!(rig.flush().1.is_empty());
-    assert_eq!(rig.sender.report_at(), None, "and wakes nobody");
+    assert_eq!(rig.sender.wake_at(rig.now), None, "and wakes nobody");
     let datagrams = rig.send([301]);
     assert_eq!(rig.reports(&datagrams).len(), 1, "until it goes on");
 }
@@ -532,3 +535,6 @@ fn feedback_is_read_with_the_clients_key_only() {
     assert_eq!(rig.sender.mid_of(MAIN), Some("v1".into()));
     assert_eq!(rig.sender.mid_of(3), None);
 }
+
+#[path = "departing_tests.rs"]
+mod departing;

@@ -6,7 +6,7 @@ use str0m::media::Mid;
 
 use super::Departure;
 use super::clock::Clock;
-use super::extensions::{self, Ids, Own};
+use super::extensions::{self, Ids, Own, Passed};
 use super::history::Packet;
 use super::rtcp::{Reception, SenderInfo};
 use super::sent::{SentLog, Wanted};
@@ -68,6 +68,8 @@ pub(crate) struct Stream {
     sealed: Window<16>,
     packets: u32,
     octets: u32,
+    /// Packets that were numbered and never sent: what comes after them takes their numbers.
+    cut: u64,
     newest: Option<Newest>,
     repair: Option<Repair>,
 }
@@ -88,7 +90,15 @@ struct Label {
     sequence: u64,
     /// Its first number, before the payload (RFC 4588 §4).
     original: Option<u16>,
+    timestamp: u32,
+    marker: bool,
+    /// The SSRC is that of retransmissions.
+    repair: bool,
+    padding: bool,
 }
+
+/// Padding of a packet that is nothing else: its last byte counts it (RFC 3550 §5.1).
+const PADDING_BYTES: u8 = 255;
 
 /// Packets between two reports, at most: more than a stream of 100 Mbit/s has in 5 s.
 const EXPECTED_MOST: u32 = 50_000;
@@ -114,6 +124,7 @@ impl Stream {
             sealed: Window::default(),
             packets: 0,
             octets: 0,
+            cut: 0,
             newest: None,
             repair,
         }
@@ -188,7 +199,7 @@ impl Stream {
         } else {
             self.label(departure, packet, stamp)?
         };
-        let header = self.header(&label, departure, packet, stamp, slot)?;
+        let header = self.header(&label, &packet.extensions, stamp, slot)?;
         let mut at = header;
         if let Some(original) = label.original {
             slot.get_mut(at..at + 2)?
@@ -204,9 +215,51 @@ impl Stream {
         sealer.seal(slot, header, end, label.ssrc, label.sequence)
     }
 
+    /// So many packets that were numbered are never sent: the receiver shall not miss them.
+    pub(crate) fn cut(&mut self, packets: u64) {
+        self.cut += packets;
+    }
+
+    /// When something was last sent; `None`: padding cannot be sent here, for want of an SSRC that may carry
+    /// nothing else, or of numbers that tell of its arrival.
+    pub(crate) fn padding_place(&self) -> Option<Option<Instant>> {
+        let can = self.numbers_packets() && self.repair.is_some();
+        let can = can && !self.negotiated.repairs.is_empty();
+        can.then(|| self.newest.map(|newest| newest.sent))
+    }
+
+    /// Writes and seals a packet of padding, as if it were a retransmission without content; its length.
+    pub(crate) fn write_padding(
+        &mut self,
+        stamp: &Stamp,
+        sealer: &RtpSealer,
+        slot: &mut [u8],
+    ) -> Option<usize> {
+        let (_, payload_type) = *self.negotiated.repairs.first()?;
+        let repair = self.repair.as_mut()?;
+        let sequence = repair.next;
+        repair.next += 1;
+        let label = Label {
+            ssrc: repair.ssrc,
+            payload_type,
+            sequence,
+            original: None,
+            timestamp: self.newest.map_or(0, |newest| newest.timestamp),
+            marker: false,
+            repair: true,
+            padding: true,
+        };
+        let header = self.header(&label, &Passed::default(), stamp, slot)?;
+        let end = header + usize::from(PADDING_BYTES);
+        let padding = slot.get_mut(header..end)?;
+        padding.fill(0);
+        *padding.last_mut()? = PADDING_BYTES;
+        sealer.seal(slot, header, end, label.ssrc, label.sequence)
+    }
+
     /// The label of a packet sent for the first time.
     fn label(&mut self, departure: &Departure, packet: &Packet, stamp: &Stamp) -> Option<Label> {
-        let sequence = departure.sequence;
+        let sequence = departure.sequence.checked_sub(self.cut)?;
         if !self.sealed.admit(sequence) {
             return None;
         }
@@ -235,6 +288,10 @@ impl Stream {
             payload_type,
             sequence,
             original: None,
+            timestamp: newest.timestamp,
+            marker: packet.marker,
+            repair: false,
+            padding: false,
         })
     }
 
@@ -251,6 +308,10 @@ impl Stream {
             payload_type,
             sequence,
             original: Some(departure.sequence as u16),
+            timestamp: departure.timestamp(packet),
+            marker: packet.marker,
+            repair: true,
+            padding: false,
         })
     }
 
@@ -264,13 +325,12 @@ impl Stream {
     fn header(
         &self,
         label: &Label,
-        departure: &Departure,
-        packet: &Packet,
+        passed: &Passed,
         stamp: &Stamp,
         slot: &mut [u8],
     ) -> Option<usize> {
-        let bound = match (label.original, &self.repair) {
-            (Some(_), Some(repair)) => repair.bound,
+        let bound = match &self.repair {
+            Some(repair) if label.repair => repair.bound,
             _ => self.bound,
         };
         let own = Own {
@@ -279,11 +339,12 @@ impl Stream {
             transport_sequence: stamp.transport_sequence,
         };
         let (head, rest) = slot.split_first_chunk_mut::<HEADER_BYTES>()?;
-        let extensions = extensions::write(rest, self.negotiated.ids, &packet.extensions, &own)?;
-        let flags = if extensions > 0 { 0x90 } else { 0x80 };
-        let marker = u8::from(packet.marker) << 7;
+        let extensions = extensions::write(rest, self.negotiated.ids, passed, &own)?;
+        let extended = u8::from(extensions > 0) << 4;
+        let flags = 0x80 | u8::from(label.padding) << 5 | extended;
+        let marker = u8::from(label.marker) << 7;
         let [high, low] = (label.sequence as u16).to_be_bytes();
-        let [t0, t1, t2, t3] = departure.timestamp(packet).to_be_bytes();
+        let [t0, t1, t2, t3] = label.timestamp.to_be_bytes();
         let [s0, s1, s2, s3] = label.ssrc.to_be_bytes();
         let second = marker | label.payload_type;
         *head = [flags, second, high, low, t0, t1, t2, t3, s0, s1, s2, s3];

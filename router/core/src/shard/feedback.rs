@@ -8,6 +8,7 @@ use crate::egress::Departure;
 use crate::egress::rtcp::{self, Feedback};
 use crate::limits::MISSING_PER_DATAGRAM;
 use crate::stats::DropCause;
+use crate::subscription::Outlet;
 
 impl Shard {
     /// A datagram of the client of a subscribing transport that looks like RTP or RTCP. RTP is refused:
@@ -85,9 +86,52 @@ impl Shard {
                 }
             }
             Feedback::Reference { sender: from, ntp } => sender.on_reference(now, from, ntp),
-            Feedback::Capacity { bps } => self.on_estimate(now, key, bps),
-            // What to do with these is congestion control's affair.
-            Feedback::Arrivals(_) => {}
+            Feedback::Capacity { bps } => {
+                sender.on_capacity(now, bps);
+                self.follow_estimate(now, key);
+            }
+            Feedback::Arrivals(control) => {
+                if sender.on_arrivals(now, control) {
+                    self.stats.feedback_received += 1;
+                } else {
+                    self.stats.feedback_malformed += 1;
+                }
+                self.follow_estimate(now, key);
+            }
+        }
+    }
+
+    /// Has the layers of a subscriber follow what its path is now thought to carry.
+    pub(super) fn follow_estimate(&mut self, now: Instant, key: TransportKey) {
+        let transport = self.transports.get(key).filter(|t| !t.network.given);
+        let sender = transport.and_then(|transport| transport.sender.as_ref());
+        if let Some(bps) = sender.and_then(|sender| sender.estimate_bps(now)) {
+            self.on_estimate(now, key, bps);
+        }
+    }
+
+    /// Packets of these streams were given up: their subscriptions go on with a keyframe, which is asked for
+    /// when the room is looked at next.
+    pub(super) fn mend_streams(&mut self, key: TransportKey) {
+        let Some(transport) = self.transports.get_mut(key) else {
+            return;
+        };
+        let subscriber = transport.participant;
+        let Some(sender) = &mut transport.sender else {
+            return;
+        };
+        while let Some(stream) = sender.take_broken() {
+            let subscriptions = self.participants.get(subscriber);
+            let subscriptions = subscriptions.map(|p| p.subscriptions.as_slice());
+            for (_, subscription) in subscriptions.unwrap_or_default() {
+                let Some(subscription) = self.subscriptions.get_mut(*subscription) else {
+                    continue;
+                };
+                let broken = |outlet: Outlet| outlet.transport == key && outlet.stream == stream;
+                if subscription.outlet.is_some_and(broken) {
+                    subscription.suspend();
+                }
+            }
         }
     }
 
@@ -115,6 +159,7 @@ impl Shard {
             packet: self.egress.admit(packet.clone()),
             stream,
             again: true,
+            waits: true,
             sequence: wanted.sequence,
             origin,
         };

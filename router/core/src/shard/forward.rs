@@ -283,6 +283,7 @@ impl Shard {
             packet: incoming.packet,
             stream: outlet.stream,
             again: false,
+            waits: incoming.video,
             sequence: place.sequence,
             origin: Origin {
                 track: incoming.track,
@@ -296,7 +297,12 @@ impl Shard {
             return false;
         };
         let sender = transport.sender.as_mut();
-        let queued = sender.is_some_and(|sender| sender.queue(departure));
+        let queued = sender.is_some_and(|sender| {
+            if verdict == Verdict::Switch && incoming.video {
+                self.stats.pacer_dropped += sender.supersede(outlet.stream);
+            }
+            sender.queue(departure)
+        });
         if queued && !transport.sending {
             transport.sending = true;
             self.sending.push(outlet.transport);

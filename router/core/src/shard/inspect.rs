@@ -5,10 +5,12 @@ use std::time::Instant;
 use super::slab::{Key, RoomKey, Slab, TrackKey, TransportKey};
 use super::{ParticipantKey, Shard, from_public};
 use crate::api::RequestError;
+use crate::egress::congestion::Bounds;
 use crate::id::ParticipantId;
 use crate::inspect::{
-    ITEMS_PER_PAGE, Items, NetworkView, Order, Outcome, Page, ParticipantView, Query,
-    REMOVED_PER_ORDER, RoomView, SCANNED_PER_PAGE, SubscriptionView, TrackView, TransportView,
+    EstimateBounds, ITEMS_PER_PAGE, Items, NetworkView, Order, Outcome, Page, ParticipantView,
+    Query, REMOVED_PER_ORDER, RoomView, SCANNED_PER_PAGE, SubscriptionView, TrackView,
+    TransportView,
 };
 use crate::participant::Participant;
 use crate::subscription::Subscription;
@@ -76,7 +78,8 @@ impl Shard {
             Query::Participants { room } => {
                 let wanted = room_of(room);
                 let (found, next) = page(&self.participants, from, |_, participant, _| {
-                    is_wanted(wanted, participant.room).then(|| self.participant_view(participant))
+                    is_wanted(wanted, participant.room)
+                        .then(|| self.participant_view(now, participant))
                 });
                 (Items::Participants(found), next)
             }
@@ -144,36 +147,45 @@ impl Shard {
         tracks.filter_map(|(_, key): &(_, TrackKey)| self.tracks.get(*key))
     }
 
-    fn participant_view(&self, participant: &Participant) -> ParticipantView {
+    fn participant_view(&self, now: Instant, participant: &Participant) -> ParticipantView {
         ParticipantView {
             info: participant.info.clone(),
             room: self.room_name(participant.room),
             expires_at_ms: participant.grant.expires_at_ms,
-            publish: participant.publish.and_then(|key| self.transport_view(key)),
+            publish: participant
+                .publish
+                .and_then(|key| self.transport_view(now, key)),
             subscribe: participant
                 .subscribe
-                .and_then(|key| self.transport_view(key)),
+                .and_then(|key| self.transport_view(now, key)),
             tracks: count(self.tracks_of(participant).count()),
             subscriptions: count(participant.subscriptions.len()),
         }
     }
 
-    fn transport_view(&self, key: TransportKey) -> Option<TransportView> {
+    fn transport_view(&self, now: Instant, key: TransportKey) -> Option<TransportView> {
         let transport = self.transports.get(key)?;
         let path = transport.path_in_use().and_then(|(socket, remote)| {
             let local = self.config.local_addresses.get(usize::from(socket.0));
             Some((*local?, remote))
         });
-        let network = &transport.network;
-        let network = transport.sender.as_ref().map(|_| NetworkView {
-            estimate_bps: network.estimate_bps,
-            rtt_ms: network.rtt_ms,
-            loss_permille: network.loss_permille,
-        });
         Some(TransportView {
             state: transport.state,
             path,
-            network,
+            network: self.network_view(now, key),
+        })
+    }
+
+    pub(super) fn network_view(&self, now: Instant, key: TransportKey) -> Option<NetworkView> {
+        let transport = self.transports.get(key)?;
+        let known = transport.sender.as_ref()?.bounds(now);
+        let network = &transport.network;
+        Some(NetworkView {
+            estimate_bps: network.estimate_bps,
+            bounds: bounds(known),
+            queue_ms: known.queue_ms,
+            rtt_ms: network.rtt_ms,
+            loss_permille: network.loss_permille,
         })
     }
 
@@ -278,6 +290,15 @@ impl Shard {
 /// `wanted`: `None` is any room, `Some(None)` one that does not exist.
 fn is_wanted(wanted: Option<Option<RoomKey>>, room: RoomKey) -> bool {
     wanted.is_none_or(|wanted| wanted == Some(room))
+}
+
+fn bounds(known: Bounds) -> EstimateBounds {
+    EstimateBounds {
+        delay_bps: known.delay_bps,
+        loss_bps: known.loss_bps,
+        probe_bps: known.probe_bps,
+        remb_bps: known.remb_bps,
+    }
 }
 
 fn count(length: usize) -> u32 {

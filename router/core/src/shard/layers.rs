@@ -141,6 +141,7 @@ impl Shard {
         let mut demands = std::mem::take(&mut self.demands);
         demands.clear();
         let audio_bps = self.collect_demands(now, key, &mut demands);
+        self.tell_wanted(key, audio_bps, &demands);
         let budget = u64::from(estimate).saturating_sub(audio_bps.into());
         allocate(budget, &mut demands);
         for demand in &demands {
@@ -157,6 +158,22 @@ impl Shard {
             }
         }
         self.demands = demands;
+    }
+
+    /// Tells congestion control what would be sent if the network carried it: what the client wishes, since
+    /// what a policy outside wants may already be what little fits.
+    fn tell_wanted(&mut self, key: ParticipantKey, audio_bps: u32, demands: &[Demand]) {
+        let wished = demands.iter().map(|demand| {
+            let subscription = self.subscriptions.get(demand.subscription);
+            let wished = subscription.and_then(|s| built_in(&demand.views, &s.wish));
+            demand.views.bps(wished.unwrap_or(demand.wanted))
+        });
+        let wanted_bps = wished.sum::<u64>() + u64::from(audio_bps);
+        let transport = self.participants.get(key).and_then(|p| p.subscribe);
+        let transport = transport.and_then(|key| self.transports.get_mut(key));
+        if let Some(sender) = transport.and_then(|transport| transport.sender.as_mut()) {
+            sender.want(wanted_bps);
+        }
     }
 
     /// What a subscriber's network can carry, where known.
@@ -244,6 +261,14 @@ impl Shard {
             Want::Keep => subscription.is_held(),
         };
         let news = subscription.hold(held);
+        let outlet = subscription.outlet.filter(|_| news && held);
+        if let Some(outlet) = outlet
+            && let Some(transport) = self.transports.get_mut(outlet.transport)
+            && let Some(sender) = &mut transport.sender
+        {
+            // What still waits for room would come for nothing.
+            self.stats.pacer_dropped += sender.supersede(outlet.stream);
+        }
         let epochs = |layer: u8| Some(track.layers.get(usize::from(layer))?.epoch);
         let needed = subscription.needs_keyframe(epochs);
         let paused = subscription.wish.paused;

@@ -281,7 +281,7 @@ impl Shard {
         } = self;
         let written = transport.guard_sender(|sender| {
             let written = egress.flush(now, sender, route, out);
-            if let Some(at) = sender.report_at() {
+            if let Some(at) = sender.wake_at(now) {
                 timers.arm(&mut sender.timer, Timer::Reports(key), at);
             }
             written
@@ -291,6 +291,12 @@ impl Shard {
                 let written = written.unwrap_or_default();
                 stats.rtp_retransmitted += written.again;
                 stats.rtp_refused += written.refused;
+                stats.pacer_dropped += written.dropped;
+                stats.padding_sent += written.padding;
+                stats.probes_sent += written.probes;
+                if written.dropped > 0 {
+                    self.mend_streams(key);
+                }
             }
             Err(fault) => {
                 egress.abandon();

@@ -20,7 +20,7 @@ impl Shard {
         for timer in due.drain(..) {
             match timer {
                 Timer::Transport(key) => self.on_transport_timer(now, key),
-                Timer::Reports(key) => self.on_reports_timer(key),
+                Timer::Reports(key) => self.on_reports_timer(now, key),
                 Timer::Room(key) => self.on_room_timer(now, key),
                 Timer::Participant(key) => self.on_participant_timer(now, key),
                 Timer::View(key) => self.on_view_timer(now, key),
@@ -68,17 +68,22 @@ impl Shard {
         }
     }
 
-    /// Reports are written at the end of the turn.
-    fn on_reports_timer(&mut self, key: TransportKey) {
+    /// Reports, and packets that waited, are written at the end of the turn.
+    fn on_reports_timer(&mut self, now: Instant, key: TransportKey) {
         let Some(transport) = self.transports.get_mut(key) else {
             return;
         };
+        let mut slowed = false;
         if let Some(sender) = &mut transport.sender {
             sender.timer = None;
+            slowed = sender.is_slowed(now);
         }
         if !transport.sending {
             transport.sending = true;
             self.sending.push(key);
+        }
+        if slowed {
+            self.follow_estimate(now, key);
         }
     }
 

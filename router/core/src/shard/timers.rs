@@ -10,7 +10,7 @@ use super::slab::{ParticipantKey, RoomKey, TransportKey};
 pub(crate) enum Timer {
     /// A transport's next timeout.
     Transport(TransportKey),
-    /// A subscribing transport's next reports.
+    /// What a subscribing transport sends next by itself: reports, and packets that wait.
     Reports(TransportKey),
     /// A room's tick: speakers, layers, keyframe requests.
     Room(RoomKey),

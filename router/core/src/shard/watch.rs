@@ -346,15 +346,19 @@ impl Shard {
         })
     }
 
-    /// Sets the estimate of a participant's network toward it, as its congestion control would.
+    /// Sets the estimate of a participant's network toward it, in place of its congestion control from now
+    /// on.
     #[doc(hidden)]
     pub fn inject_estimate(&mut self, now: Instant, subscriber: ParticipantId, bps: u64) {
         let key = from_public::<ParticipantKey>(self.config.worker, subscriber.0);
         let transport = key
             .and_then(|key| self.participants.get(key))
             .and_then(|participant| participant.subscribe);
-        if let Some(transport) = transport {
-            self.on_estimate(now, transport, bps);
+        if let Some(key) = transport {
+            if let Some(transport) = self.transports.get_mut(key) {
+                transport.network.given = true;
+            }
+            self.on_estimate(now, key, bps);
         }
     }
 }

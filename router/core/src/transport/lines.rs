@@ -179,12 +179,18 @@ impl Transport {
             // The client may have left out the type of retransmissions.
             let accepted =
                 |(main, repair): &(u8, u8)| answered.contains(main) && answered.contains(repair);
+            // Feedback on packets of a section tells of them only if its codecs were negotiated with it
+            // (draft-holmer-rmcat-transport-wide-cc-extensions-01 §4); numbered without, they would count as
+            // lost.
+            let mut params = rtc.codec_config().params().iter();
+            let told_of = params.any(|p| answered.contains(&*p.pt()) && p.fb_transport_cc());
+            let ids = Ids::negotiated(media.remote_extmap());
             Some(Negotiated {
                 mid,
                 ssrc,
                 repair_ssrc,
                 repairs: pairs.filter(accepted).collect(),
-                ids: Ids::negotiated(media.remote_extmap()),
+                ids: if told_of { ids } else { ids.unnumbered() },
                 cname: media.cname().to_owned(),
             })
         })?;

@@ -13,6 +13,8 @@ pub(crate) struct Network {
     pub(crate) estimate_bps: Option<u32>,
     /// The estimate that was last acted on.
     acted_on: Option<u32>,
+    /// The estimate was given by somebody who knows: nothing measured takes its place.
+    pub(crate) given: bool,
     /// Round trip, milliseconds; 0: not measured.
     pub(crate) rtt_ms: u16,
     /// Packets lost of a thousand, over the last second.

@@ -3,6 +3,7 @@
 
 mod checks;
 mod end;
+mod link;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use str0m::media::{
 };
 
 pub(crate) use end::{End, Feed, TestPacket, binding_request, vp8};
+pub(crate) use link::{Link, LinkConfig, Passage};
 
 use super::{Shard, ShardConfig, Transmit};
 use crate::api::*;
@@ -128,6 +130,10 @@ pub(crate) struct Bench {
     pub(crate) filter: Option<Filter>,
     /// Loses RTP (not RTCP) on its way to clients.
     pub(crate) lose_media_to_clients: bool,
+    /// The network of one connection object, where it is more than a wire.
+    pub(crate) link: Option<Link>,
+    /// Subscribers do not know transport-wide feedback.
+    pub(crate) without_transport_feedback: bool,
     /// Loses everything from and to this address.
     pub(crate) blackhole: Option<SocketAddr>,
     /// Loses so many DTLS datagrams on their way to clients.
@@ -191,6 +197,8 @@ impl Bench {
             strays: Vec::new(),
             filter: None,
             lose_media_to_clients: false,
+            link: None,
+            without_transport_feedback: false,
             blackhole: None,
             lose_dtls_to_clients: 0,
             edit_offer: None,
@@ -328,6 +336,7 @@ impl Bench {
     /// Exchanges everything that is due now.
     pub(crate) fn settle(&mut self) {
         let now = self.now;
+        self.pass_link();
         for _ in 0..200 {
             let mut moved = false;
             for client in &mut self.clients {
@@ -339,7 +348,11 @@ impl Bench {
                     while let Some(bytes) = end.sent.pop_front() {
                         moved = true;
                         let heard = self.blackhole != Some(end.outside());
-                        if heard && self.filter.as_mut().is_none_or(|filter| filter(&bytes)) {
+                        let link = self.link.as_mut().filter(|l| l.address == end.outside());
+                        if let Some(link) = link {
+                            link.send_up(now, bytes);
+                        } else if heard && self.filter.as_mut().is_none_or(|filter| filter(&bytes))
+                        {
                             self.shard
                                 .handle_datagram(now, SocketId(0), end.outside(), &bytes);
                         }
@@ -354,7 +367,10 @@ impl Bench {
             for (socket, destination, bytes) in sink.0 {
                 assert_eq!(socket, SocketId(0));
                 moved = true;
-                if !(self.lose_media_to_clients && is_rtp(&bytes)) {
+                let link = self.link.as_mut().filter(|l| l.address == destination);
+                if let Some(link) = link {
+                    link.send_down(now, bytes);
+                } else if !(self.lose_media_to_clients && is_rtp(&bytes)) {
                     self.deliver(destination, &bytes);
                 }
             }
@@ -430,7 +446,12 @@ impl Bench {
             self.clients[client].subscribe = Some(end);
         }
         let end = self.clients[client].subscribe.as_mut().unwrap();
-        let offer = SdpOffer::from_sdp_string(sdp).unwrap();
+        let known = |line: &&str| {
+            let feedback = ["transport-wide-cc", "transport-cc"];
+            !self.without_transport_feedback || !feedback.iter().any(|f| line.contains(f))
+        };
+        let sdp: String = sdp.split_inclusive('\n').filter(known).collect();
+        let offer = SdpOffer::from_sdp_string(&sdp).unwrap();
         let answer = end.rtc.sdp_api().accept_offer(offer).unwrap();
         end.timeout = self.now;
         self.next_reference += 1;

@@ -1,4 +1,5 @@
 mod browsers;
+mod congestion;
 mod data;
 mod egress;
 mod inspect;

@@ -1,0 +1,254 @@
+use super::*;
+use crate::shard::testing::start;
+
+/// A path of one rate with a queue, a receiver that reports every 50 ms, and a sender of evenly spaced
+/// packets.
+struct Path {
+    congestion: Congestion,
+    began: Instant,
+    now: Instant,
+    number: u16,
+    free: i64,
+    rate_bps: f64,
+    /// (number, arrival), microseconds.
+    arrived: Vec<(u16, i64)>,
+    reported: u16,
+}
+
+const DELAY: i64 = 20_000;
+
+impl Path {
+    fn new(rate_bps: f64) -> Self {
+        let now = start();
+        Path {
+            congestion: Congestion::new(now),
+            began: now,
+            now,
+            number: 0,
+            free: 0,
+            rate_bps,
+            arrived: Vec::new(),
+            reported: 0,
+        }
+    }
+
+    fn micros(&self) -> i64 {
+        (self.now - self.began).as_micros() as i64
+    }
+
+    fn send(&mut self, bytes: usize) {
+        self.congestion.on_sent(self.number, bytes);
+        let bits = (bytes + IP_BYTES) as f64 * 8.0;
+        self.free = self.free.max(self.micros()) + (bits * 1e6 / self.rate_bps) as i64;
+        self.arrived.push((self.number, self.free + DELAY));
+        self.number = self.number.wrapping_add(1);
+    }
+
+    /// Sends packets of a thousand bytes at a rate, and padding where it is asked for.
+    fn run(&mut self, seconds: f64, bps: f64) {
+        let until = self.now + Duration::from_secs_f64(seconds);
+        let (mut owed, mut step) = (0.0, 0);
+        while self.now < until {
+            self.now += Duration::from_millis(1);
+            step += 1;
+            owed += bps / 8.0 / 1e3;
+            let wake_at = self.congestion.wake_at();
+            let asks = wake_at.is_some_and(|at| at <= self.now);
+            if owed >= 1_000.0 || asks {
+                let asked = self.congestion.begin_turn(self.now, self.number);
+                let mut sent = 0;
+                while owed >= 1_000.0 {
+                    owed -= 1_000.0;
+                    sent += 1_000;
+                    self.send(1_000 - IP_BYTES);
+                }
+                while asked.is_some_and(|asked| sent < asked.bytes) {
+                    sent += 300;
+                    self.send(300 - IP_BYTES);
+                }
+                self.congestion.end_turn();
+            }
+            if step % 50 == 0 {
+                self.report();
+            }
+        }
+    }
+
+    fn report(&mut self) {
+        let now = self.micros() - DELAY;
+        let (here, later) = self.arrived.iter().partition(|(_, at)| *at <= now);
+        let here: Vec<(u16, i64)> = here;
+        self.arrived = later;
+        let Some(&(base, first)) = here.first() else {
+            return;
+        };
+        let reference = first / 64_000;
+        let mut control = base.to_be_bytes().to_vec();
+        control.extend((here.len() as u16).to_be_bytes());
+        control.extend(&(reference as u32).to_be_bytes()[1..]);
+        control.push(self.reported as u8);
+        self.reported += 1;
+        // All arrived, with large deltas.
+        control.extend((0x4000 | here.len() as u16).to_be_bytes());
+        let mut before = reference * 256;
+        for (_, at) in here {
+            let delta = at / 250 - before;
+            before += delta;
+            control.extend((delta as i16).to_be_bytes());
+        }
+        let whole =
+            self.congestion
+                .on_arrivals(self.now, &control, Some(Duration::from_millis(40)));
+        assert!(whole);
+    }
+
+    fn estimate(&self) -> f64 {
+        self.congestion.estimate_bps(self.now).expect("known") as f64
+    }
+}
+
+fn near(bps: f64, expected: f64, share: f64) -> bool {
+    (bps / expected - 1.0).abs() <= share
+}
+
+#[test]
+fn nothing_is_said_before_anything_is_known() {
+    let mut path = Path::new(10e6);
+    path.run(0.9, 1e6);
+    assert_eq!(path.congestion.estimate_bps(path.now), None);
+    assert_eq!(path.congestion.pace(), None, "nothing waits");
+    // Sound alone says nothing of what pictures find.
+    let mut path = Path::new(10e6);
+    path.run(20.0, 60_000.0);
+    assert_eq!(path.congestion.estimate_bps(path.now), None);
+}
+
+#[test]
+fn a_path_with_room_is_asked_up_to_what_is_of_use() {
+    let mut path = Path::new(100e6);
+    path.congestion.want(3_000_000);
+    path.run(6.0, 1e6);
+    let estimate = path.estimate();
+    assert!((7.0e6..9.5e6).contains(&estimate), "{estimate}");
+    let sent = path.number;
+    path.run(20.0, 1e6);
+    assert_eq!(
+        u32::from(path.number - sent),
+        20 * 125,
+        "and left alone then"
+    );
+}
+
+#[test]
+fn a_path_that_is_full_is_known_within_a_tenth() {
+    for rate in [400_000.0, 1e6, 5e6] {
+        let mut path = Path::new(rate);
+        path.congestion.want(20_000_000);
+        path.run(1.5, rate * 1.3);
+        assert!(path.estimate() < rate, "found full: {}", path.estimate());
+        path.run(20.0, rate * 0.6);
+        assert!(
+            near(path.estimate(), rate, 0.1),
+            "{rate}: {}",
+            path.estimate()
+        );
+        // And follows when it changes.
+        path.rate_bps = rate * 3.0;
+        path.run(15.0, rate * 0.6);
+        assert!(
+            near(path.estimate(), rate * 3.0, 0.1),
+            "{rate}: {}",
+            path.estimate()
+        );
+        path.rate_bps = rate;
+        path.run(15.0, rate * 0.6);
+        assert!(
+            near(path.estimate(), rate, 0.1),
+            "{rate}: {}",
+            path.estimate()
+        );
+    }
+}
+
+#[test]
+fn what_is_not_used_is_neither_lost_nor_grows() {
+    let mut path = Path::new(3e6);
+    path.congestion.want(2_000_000);
+    path.run(20.0, 1.5e6);
+    let before = path.estimate();
+    assert!(near(before, 3e6, 0.1), "{before}");
+    path.congestion.want(50_000);
+    path.run(60.0, 50_000.0);
+    assert!(near(path.estimate(), 3e6, 0.12), "{}", path.estimate());
+}
+
+#[test]
+fn silence_lowers_it_and_feedback_brings_it_back() {
+    let mut path = Path::new(3e6);
+    path.congestion.want(2_000_000);
+    path.run(10.0, 1.5e6);
+    assert!(!path.congestion.is_slowed(path.now, None));
+    let before = path.estimate();
+    // The path stalls: packets leave, and nothing is heard.
+    let mut slowed = 0;
+    for _ in 0..9 {
+        path.now += Duration::from_secs(1);
+        path.congestion.begin_turn(path.now, path.number);
+        path.send(1_000);
+        path.congestion.end_turn();
+        slowed += u32::from(path.congestion.is_slowed(path.now, None));
+    }
+    assert!((3..=5).contains(&slowed), "{slowed}");
+    assert!(path.estimate() < before * 0.3);
+    path.run(10.0, 0.4e6);
+    assert!(near(path.estimate(), 3e6, 0.12), "{}", path.estimate());
+    // Who sends nothing hears nothing.
+    path.now += Duration::from_secs(60);
+    assert!(!path.congestion.is_slowed(path.now, None));
+}
+
+#[test]
+fn what_the_receiver_says_bounds_it_for_a_while_and_is_all_there_is_without_feedback() {
+    let mut path = Path::new(3e6);
+    path.congestion.on_capacity(path.now, 800_000);
+    assert_eq!(path.estimate(), 800_000.0);
+    path.now += Duration::from_secs(600);
+    assert_eq!(path.estimate(), 800_000.0, "nothing else is known");
+    assert_eq!(path.congestion.pace(), None);
+    path.congestion.want(2_000_000);
+    path.run(10.0, 1.5e6);
+    assert!(near(path.estimate(), 3e6, 0.1), "too long ago");
+    path.congestion.on_capacity(path.now, 700_000);
+    assert_eq!(path.estimate(), 700_000.0);
+    let bounds = path.congestion.bounds(path.now);
+    assert_eq!(bounds.remb_bps, Some(700_000));
+    assert!(bounds.delay_bps.is_some_and(|bps| bps > 2_000_000));
+    path.now += CAPACITY_AGE;
+    assert!(path.estimate() > 2e6);
+    assert_eq!(path.congestion.bounds(path.now).remb_bps, None);
+}
+
+#[test]
+fn no_feedback_makes_it_panic_or_say_nonsense() {
+    let mut random = fastrand::Rng::with_seed(5);
+    let mut path = Path::new(3e6);
+    path.congestion.want(2_000_000);
+    for round in 0..30_000 {
+        path.run(0.002, 1.5e6);
+        let mut control = path
+            .number
+            .wrapping_sub(random.u16(0..200))
+            .to_be_bytes()
+            .to_vec();
+        control.extend(random.u16(..).to_be_bytes());
+        control.extend((0..random.usize(0..120)).map(|_| random.u8(..)));
+        control.truncate(random.usize(0..=control.len()));
+        path.congestion.on_arrivals(path.now, &control, None);
+        if round % 100 == 0
+            && let Some(bps) = path.congestion.estimate_bps(path.now)
+        {
+            let most = rate::RATE_BPS.1 as u64;
+            assert!((1..=most).contains(&bps), "{bps}");
+        }
+    }
+}
