@@ -258,6 +258,17 @@ metrics! {
     RTP_RETRANSMITTED Counter "rillway_rtp_retransmitted_packets_total" "packets" [WORKER];
     /// RTP packets not sent because they were too late or had been sent before.
     RTP_REFUSED Counter "rillway_rtp_refused_packets_total" "packets" [WORKER];
+    /// RTP packets not sent because they waited too long for room on the way to their subscriber, or something newer took their place.
+    RTP_GIVEN_UP Counter "rillway_rtp_given_up_packets_total" "packets" [WORKER];
+    /// RTP packets of padding, sent to find out what a subscriber's network carries.
+    RTP_PADDING Counter "rillway_rtp_padding_packets_total" "packets" [WORKER];
+    /// Bursts sent to find out whether a subscriber's network carries more.
+    NETWORK_PROBES Counter "rillway_network_probes_total" "bursts" [WORKER];
+    /// Transport-wide feedback of subscribers: `read`, `malformed`.
+    TRANSPORT_FEEDBACK Counter "rillway_transport_feedback_total" "messages" [
+        WORKER,
+        Label { name: "result", values: Values::Of(&["read", "malformed"]) }
+    ];
     /// Keyframe requests: `received` from subscribers, `sent` to publishers.
     KEYFRAME_REQUESTS Counter "rillway_keyframe_requests_total" "requests" [WORKER, DIRECTION];
     /// Data messages forwarded, one per receiver.

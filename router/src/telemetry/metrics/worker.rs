@@ -100,6 +100,15 @@ const SHARD: &[Read<ShardStats>] = &[
     (&table::RTP_FORWARDED_BYTES, &[], |s| s.rtp_forwarded_bytes),
     (&table::RTP_RETRANSMITTED, &[], |s| s.rtp_retransmitted),
     (&table::RTP_REFUSED, &[], |s| s.rtp_refused),
+    (&table::RTP_GIVEN_UP, &[], |s| s.pacer_dropped),
+    (&table::RTP_PADDING, &[], |s| s.padding_sent),
+    (&table::NETWORK_PROBES, &[], |s| s.probes_sent),
+    (&table::TRANSPORT_FEEDBACK, &["read"], |s| {
+        s.feedback_received
+    }),
+    (&table::TRANSPORT_FEEDBACK, &["malformed"], |s| {
+        s.feedback_malformed
+    }),
     (&table::KEYFRAME_REQUESTS, &["received"], |s| {
         s.keyframe_requests_received
     }),
