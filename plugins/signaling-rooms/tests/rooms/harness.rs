@@ -169,9 +169,10 @@ impl Output {
         self.commands().into_iter().map(|c| &c.action).collect()
     }
 
-    /// The only command.
+    /// The only command that is answered.
     pub(crate) fn command(&self) -> &Command {
-        let commands = self.commands();
+        let mut commands = self.commands();
+        commands.retain(|c| !matches!(c.action, Action::Notify(_)));
         assert_eq!(commands.len(), 1, "one command expected: {self:?}");
         commands[0]
     }

@@ -151,6 +151,8 @@ impl Client {
                 }
                 Action::Leave => self.left = true,
                 Action::Close(..) => self.closed = true,
+                // Nobody could be told.
+                Action::Notify(notices) => assert!(!notices.speakers && !notices.layers),
                 _ => self.asked.push(command),
             }
         }

@@ -1,0 +1,4 @@
+mod faults;
+mod queue;
+mod recording;
+mod world;

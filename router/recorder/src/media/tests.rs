@@ -1,0 +1,213 @@
+//! A film against packets of any kind.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::Recording;
+use crate::api::{Codec, Container, Packet, TrackId};
+use crate::film::{Film, Step, Write};
+
+/// Steps that follow each other as files do, writes within what was written.
+#[derive(Default)]
+struct Order {
+    open: bool,
+    length: u64,
+    files: usize,
+}
+
+impl Order {
+    fn check(&mut self, steps: &[Step]) {
+        for step in steps {
+            match step {
+                Step::Begin => {
+                    assert!(!self.open, "a file within a file");
+                    (self.open, self.length, self.files) = (true, 0, self.files + 1);
+                }
+                Step::Write(write) => {
+                    assert!(self.open, "written to no file");
+                    match write {
+                        Write::Append(bytes) => self.length += bytes.len() as u64,
+                        Write::Overwrite { offset, bytes } => {
+                            assert!(offset + bytes.len() as u64 <= self.length);
+                        }
+                    }
+                }
+                Step::End(tracks) => {
+                    assert!(self.open, "the end of no file");
+                    self.open = false;
+                    assert!(tracks.is_empty() || self.length > 0);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Piece {
+    track: u64,
+    codec: Codec,
+    skip: i64,
+    ticks: u32,
+    ms: i64,
+    flags: u8,
+    payload: Vec<u8>,
+}
+
+fn piece() -> impl Strategy<Value = Piece> {
+    let codec = prop::sample::select(vec![
+        Codec::Vp8,
+        Codec::Vp9,
+        Codec::Av1,
+        Codec::H264,
+        Codec::Opus,
+        Codec::Other,
+    ]);
+    let payload = prop_oneof![
+        // A VP8 keyframe and what follows it, Opus, an H.264 keyframe in one packet, VP9; and noise.
+        Just(vec![0x10, 0x10, 0, 0, 0x9d, 0x01, 0x2a, 64, 0, 64, 0]),
+        Just(vec![0x10, 0x11, 0, 0]),
+        Just(vec![0x78, 1, 2]),
+        Just(vec![]),
+        vec(any::<u8>(), 0..30),
+    ];
+    let skip = prop_oneof![8 => Just(1), 1 => -5..20_i64, 1 => any::<i32>().prop_map(i64::from)];
+    let ticks = prop_oneof![8 => Just(3000_u32), 1 => any::<u32>()];
+    let ms = prop_oneof![8 => Just(33), 1 => -3000..10_000_i64];
+    (0..3_u64, codec, skip, ticks, ms, any::<u8>(), payload).prop_map(
+        |(track, codec, skip, ticks, ms, flags, payload)| Piece {
+            track,
+            codec,
+            skip,
+            ticks,
+            ms,
+            flags,
+            payload,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_packet_breaks_a_film(pieces in vec(piece(), 1..80), webm in any::<bool>(), segment in 0..4_u64) {
+        let container = if webm { Container::Webm } else { Container::Mp4 };
+        let segment = (segment < 3).then(|| Duration::from_millis(segment * 300));
+        let mut film = Recording::new(container, segment);
+        film.add(TrackId(0), true);
+        film.add(TrackId(1), false);
+        let start = Instant::now() + Duration::from_secs(1_000_000);
+        let (mut sequence, mut timestamp, mut captured) = (1_u64 << 40, 0_u32, 0_i64);
+        let mut order = Order::default();
+        let mut now = start;
+        for (number, piece) in pieces.iter().enumerate() {
+            sequence = sequence.wrapping_add_signed(piece.skip);
+            timestamp = timestamp.wrapping_add(piece.ticks);
+            captured += piece.ms;
+            // Mostly what the track should be.
+            let codec = match (piece.flags & 0x30, piece.track) {
+                (0, _) => piece.codec,
+                (_, 1) => Codec::Opus,
+                _ => Codec::Vp8,
+            };
+            let at = start + Duration::from_secs(100_000);
+            let packet = Packet {
+                sequence,
+                timestamp,
+                clock_rate: if piece.flags == 0 { 0 } else { 90_000 },
+                captured: if captured < 0 { at - Duration::from_millis(captured.unsigned_abs()) }
+                    else { at + Duration::from_millis(captured.unsigned_abs()) },
+                arrived: now,
+                marker: piece.flags & 1 != 0,
+                payload_type: 96,
+                codec,
+                keyframe: piece.flags & 2 != 0,
+                switched: piece.flags & 0xc == 0xc,
+                payload: Arc::from(piece.payload.as_slice()),
+            };
+            match number {
+                20 => film.add(TrackId(2), piece.flags & 1 != 0),
+                40 => { film.remove(TrackId(0)); }
+                50 => film.dropped(TrackId(1)),
+                _ => {}
+            }
+            film.packet(TrackId(piece.track), &packet);
+            let mut steps = Vec::new();
+            now += Duration::from_millis(50);
+            film.steps(now, &mut steps);
+            order.check(&steps);
+        }
+        let mut steps = Vec::new();
+        film.finish(now, &mut steps);
+        order.check(&steps);
+        prop_assert!(!order.open);
+    }
+}
+
+fn packet(sequence: u64, at: Instant, payload: &[u8]) -> Packet {
+    Packet {
+        sequence,
+        timestamp: 0,
+        clock_rate: 90_000,
+        captured: at,
+        arrived: at,
+        marker: false,
+        payload_type: 96,
+        codec: Codec::Vp8,
+        keyframe: false,
+        switched: false,
+        payload: payload.into(),
+    }
+}
+
+/// Every second packet is missing, none is ever given up by time: still only so many wait.
+#[test]
+fn holes_do_not_hoard() {
+    let now = Instant::now();
+    let mut film = Recording::new(Container::Mp4, None);
+    film.add(TrackId(1), true);
+    let payload: Arc<[u8]> = [0; 1200].into();
+    for number in 0..40_000_u64 {
+        let packet = Packet {
+            payload: payload.clone(),
+            ..packet(number * 2, now, &[])
+        };
+        film.packet(TrackId(1), &packet);
+    }
+    // All share one payload: whoever holds a packet holds a count.
+    assert!(
+        Arc::strong_count(&payload) <= 4098,
+        "{} packets wait",
+        Arc::strong_count(&payload)
+    );
+}
+
+#[test]
+fn a_keyframe_is_asked_for_each_second_until_it_comes() {
+    let start = Instant::now();
+    let mut film = Recording::new(Container::Mp4, None);
+    film.add(TrackId(1), true);
+    let mut steps = Vec::new();
+    for tick in 0..100 {
+        film.steps(start + Duration::from_millis(50 * tick), &mut steps);
+    }
+    assert_eq!(steps, vec![Step::KeyframeWanted(TrackId(1)); 5]);
+}
+
+#[test]
+fn too_many_tracks_are_refused() {
+    let mut film = Recording::new(Container::Webm, None);
+    for track in 0..33 {
+        film.add(TrackId(track), false);
+    }
+    let mut steps = Vec::new();
+    film.steps(Instant::now(), &mut steps);
+    assert!(
+        matches!(steps.as_slice(), [Step::Failed(TrackId(32), _)]),
+        "{steps:?}"
+    );
+}
