@@ -9,6 +9,7 @@ mod gateway;
 pub mod management;
 mod policies;
 mod rate;
+mod recorder;
 mod rules;
 mod run;
 mod session;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use rillway::cli::operate::OperateError;
 use rillway::cli::plugin::{Plugin, PluginError};
+use rillway::cli::recording::{Done, RecordingError};
 use rillway::cli::{Action, Arguments, EXIT_INTERNAL, EXIT_OK};
 use rillway::config::{Config, ConfigError};
 use rillway::management::{Identity, dev, discovery};
@@ -26,6 +27,8 @@ fn act(arguments: Arguments) -> anyhow::Result<()> {
         Action::Node(node) => print(&node.run()?),
         Action::Worker(workers) => print(&workers.run()?),
         Action::Ca(ca) => print(&ca.run()?),
+        Action::Recording(recording) => found(recording.run()?),
+        Action::Dump(dump) => found(dump.run()?),
         Action::Dev(config) => serve(*config, true),
         Action::Serve(config) => serve(*config, false),
     }
@@ -37,6 +40,11 @@ fn plugin_command(plugin: &Plugin) -> anyhow::Result<()> {
     done.failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
+fn found(done: Done) -> anyhow::Result<()> {
+    print(&done.text)?;
+    done.failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
 fn serve(mut config: Config, announce: bool) -> anyhow::Result<()> {
     telemetry::log::install(&config.log)
         .map_err(|error| anyhow::anyhow!("cannot write log lines: {error}"))?;
@@ -44,6 +52,8 @@ fn serve(mut config: Config, announce: bool) -> anyhow::Result<()> {
     let identity = (announce && config.management.is_none())
         .then(|| dev::equip(&mut config))
         .transpose()?;
+    let recordings = config.recording.as_ref().and(config.recorder.as_ref());
+    let recordings = recordings.map(|r| format!("Recordings: {}\n", r.directory.display()));
     let running = rillway::run(config, Signals::Handle)?;
     // Kept until the end: the entry goes with it.
     let _found = identity.and_then(|identity| findable(&running, &identity));
@@ -53,8 +63,9 @@ fn serve(mut config: Config, announce: bool) -> anyhow::Result<()> {
             .map(|m| format!("Metrics: http://{m}/metrics\n"));
         let metrics = metrics.unwrap_or_default();
         print(&format!(
-            "\nOpen {} in two windows to make a call. Ctrl-C ends the router.\n{metrics}\n",
-            running.url()
+            "\nOpen {} in two windows to make a call. Ctrl-C ends the router.\n{metrics}{}\n",
+            running.url(),
+            recordings.unwrap_or_default()
         ))?;
     }
     Ok(running.wait()?)
@@ -90,8 +101,11 @@ fn report(error: &anyhow::Error) -> u8 {
     let coloured = io::stderr().is_terminal() && !plain;
     let run = error.downcast_ref::<RunError>();
     let plugin = error.downcast_ref::<PluginError>();
-    let config = match plugin {
-        Some(PluginError::Config(config)) => Some(config),
+    let recording = error.downcast_ref::<RecordingError>();
+    let config = match (plugin, recording) {
+        (Some(PluginError::Config(config)), _) | (_, Some(RecordingError::Config(config))) => {
+            Some(config)
+        }
         _ => error.downcast_ref::<ConfigError>(),
     };
     let (text, code) = match (config, run) {
@@ -101,7 +115,8 @@ fn report(error: &anyhow::Error) -> u8 {
         (_, Some(run)) => (run.to_string(), run.exit_code()),
         _ => {
             let operate = error.downcast_ref().map(OperateError::exit_code);
-            let code = plugin.map(PluginError::exit_code).or(operate);
+            let recording = recording.map(RecordingError::exit_code);
+            let code = plugin.map(PluginError::exit_code).or(operate).or(recording);
             // Each error says what its cause said, so causes are not appended.
             (format!("error: {error}"), code.unwrap_or(EXIT_INTERNAL))
         }

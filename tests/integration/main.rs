@@ -6,6 +6,7 @@ mod limits;
 mod management;
 mod policies;
 mod process;
+mod recording;
 mod router;
 mod rules;
 mod shutdown;

@@ -311,22 +311,23 @@ fn recorder() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_recording_policy_is_heard_checked_and_told_that_there_is_no_recorder() {
+async fn a_recording_policy_is_heard_checked_and_told_that_nothing_can_be_recorded() {
     let site = site("recording", &recorder());
     let running = site.run(&format!(
         "authentication.policy = \"auth-open\"\nrecording.policy = \"mine\"\n{MINE}"
     ));
     let mut clients = pair(&running, "r", 1).await;
     let orders = |result| format!("rillway_recording_orders_total{{result=\"{result}\"}}");
-    grows_to(&running, &mut clients, &orders("no_recorder"), 2.0).await;
+    grows_to(&running, &mut clients, &orders("failed"), 2.0).await;
     grows_to(&running, &mut clients, &orders("refused"), 2.0).await;
     let (mut asker, joined) = join(&running, "r", "Ada").await;
     assert_eq!(joined["grant"]["recordControl"], true, "{joined}");
     let answer = asker.ask(json!({"type": "record", "start": true})).await;
     assert_eq!(answer["code"], "unavailable", "{answer}");
-    assert_eq!(answer["message"], "this router has no recorder", "{answer}");
+    let message = "this router has no place for recordings: its `recording.directory` is not set";
+    assert_eq!(answer["message"], message, "{answer}");
     assert_eq!(answer["fatal"], false);
-    metric_becomes(&running, &orders("no_recorder"), 3.0).await;
+    metric_becomes(&running, &orders("failed"), 3.0).await;
     metric_becomes(&running, &orders("refused"), 3.0).await;
     // Both tracks' failures, and the one that somebody asked for is too soon to be told again.
     let calls = "rillway_plugin_calls_total{plugin=\"mine\",kind=\"recording\"}";
@@ -344,13 +345,14 @@ async fn by_default_nothing_is_recorded_before_somebody_asks_who_may() {
     // Both tracks are there, and the policy knows: three have joined, and two tracks were published.
     let calls = "rillway_plugin_calls_total{plugin=\"record-on-request\",kind=\"recording\"}";
     grows_to(&running, &mut clients, calls, 6.0).await;
-    let orders = "rillway_recording_orders_total{result=\"no_recorder\"}";
-    assert_eq!(metric(&running, orders).await, Some(0.0));
+    let orders = |result| format!("rillway_recording_orders_total{{result=\"{result}\"}}");
+    assert_eq!(metric(&running, &orders("started")).await, Some(0.0));
     let answer = asker.ask(json!({"type": "record", "start": true})).await;
-    assert_eq!(answer["message"], "this router has no recorder", "{answer}");
-    metric_becomes(&running, orders, 2.0).await;
+    assert_eq!(answer["type"], "ok", "{answer}");
+    metric_becomes(&running, &orders("started"), 2.0).await;
     let answer = asker.ask(json!({"type": "record", "start": false})).await;
     assert_eq!(answer["type"], "ok", "{answer}");
+    metric_becomes(&running, &orders("stopped"), 2.0).await;
     // Layers are a component's business too.
     let calls = "rillway_plugin_calls_total{plugin=\"layers-adaptive\",kind=\"layer-selection\"}";
     grows_to(&running, &mut clients, calls, 1.0).await;
@@ -368,7 +370,7 @@ async fn without_a_recording_policy_whoever_asks_is_told_so() {
     let (mut asker, _) = join(&running, "r", "Ada").await;
     let answer = asker.ask(json!({"type": "record", "start": true})).await;
     assert_eq!(answer["code"], "unavailable", "{answer}");
-    let message = "this router has no recording policy";
+    let message = "this router records nothing: its `recording.policy` is \"none\"";
     assert_eq!(answer["message"], message, "{answer}");
 }
 

@@ -38,6 +38,16 @@ impl Site {
             .unwrap_or_else(|error| panic!("{}", error.render(false)))
     }
 
+    /// What is wrong with a text, before anything runs.
+    pub(crate) fn invalid(&self, text: &str) -> String {
+        let path = self.0.join("rillway.toml");
+        std::fs::write(&path, text).expect("written");
+        match Config::load(&path, &Overrides::default()) {
+            Err(error) => error.render(false),
+            Ok(_) => panic!("it is valid: {text}"),
+        }
+    }
+
     pub(crate) fn run(&self, text: &str) -> Running {
         rillway::run(self.config(text), Signals::Ignore).unwrap_or_else(|error| panic!("{error}"))
     }

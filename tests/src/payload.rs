@@ -104,6 +104,27 @@ pub fn write_body(out: &mut Vec<u8>, body: &Body, bytes: usize) {
     out.extend_from_slice(&sum.to_be_bytes());
 }
 
+/// The next body among other bytes (those of a recording), from `at` on, which is moved behind it. Bytes that
+/// only begin like one are none.
+pub fn next_body(bytes: &[u8], at: &mut usize) -> Option<Body> {
+    let magic = MAGIC.to_be_bytes();
+    loop {
+        let rest = bytes.get(*at..)?;
+        *at += rest
+            .windows(magic.len())
+            .position(|window| window == magic)?;
+        let begin = *at;
+        *at += 1;
+        let length = bytes.get(begin + 50..begin + 54)?;
+        let length = u32::from_be_bytes(length.try_into().ok()?) as usize;
+        let whole = bytes.get(begin..begin.checked_add(length)?);
+        if let Some(Ok(body)) = whole.map(read_body) {
+            *at = begin + length;
+            return Some(body);
+        }
+    }
+}
+
 /// Reads a body and checks every byte of it.
 ///
 /// # Errors

@@ -144,7 +144,7 @@ pub fn incoming(text: &str) -> Result<Incoming, WireError> {
         },
         "error" => return error(&value),
         "draining" => return Ok(Incoming::Draining(number(&value, "deadlineMs")?)),
-        "left" | "pong" => return Ok(Incoming::Other(kind.to_owned())),
+        "left" | "pong" | "recording" => return Ok(Incoming::Other(kind.to_owned())),
         other => return Err(WireError::Unknown("type", other.to_owned())),
     };
     Ok(Incoming::Event(event))

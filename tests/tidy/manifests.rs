@@ -136,7 +136,13 @@ fn plugins_stand_on_the_sdk_and_pure_data_only() {
 fn arrows_point_one_way() {
     let top = ["rillway", "rillway-tests", "rillway-benches"];
     let mut found = Vec::new();
-    for lower in ["rillway-core", "rillway-ring", "rillway-policy"] {
+    let lower = [
+        "rillway-core",
+        "rillway-ring",
+        "rillway-policy",
+        "rillway-recorder",
+    ];
+    for lower in lower {
         found.extend(only(lower, &top));
     }
     found.extend(only("wasmtime", &["rillway-policy"]));

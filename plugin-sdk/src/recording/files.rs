@@ -14,9 +14,9 @@ const SEGMENT_S: std::ops::RangeInclusive<u32> = 10..=604_800;
 /// ```toml
 /// [plugins.NAME.config.files]
 /// kinds = ["audio", "video"]   # what is recorded
-/// container = "auto"           # or "mp4", "webm", "rtp-dump"; auto: what the codec has a mapping to
+/// container = "auto"           # or "mp4", "webm", "rtp-dump"; auto: mp4 wherever the codec allows
 /// segment_s = 0                # begin a new file after so many seconds, 10 to 604800; 0: never
-/// name = "{room}-{time}-{participant}-{source}-{track}"    # see `NamePattern`
+/// name = "{room}-{time}-{participant}-{media}"    # see `NamePattern`
 /// dump_encrypted = false       # end-to-end-encrypted tracks: true: as RTP dumps; false: not at all
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
@@ -115,13 +115,11 @@ impl Files {
     }
 }
 
-/// What a codec has a mapping to. VP8 has one to WebM only, and of telephony's there is none to either; one
-/// that is not negotiated yet is most likely one that MP4 has.
+/// What the router can put a codec into: MP4 for all that browsers send, and one that is not negotiated yet is
+/// most likely one of these; the packets of telephony's as they are.
 fn of_codec(codec: &str) -> Container {
     let is = |names: &[&str]| names.iter().any(|name| codec.eq_ignore_ascii_case(name));
-    if is(&["VP8"]) {
-        Container::Webm
-    } else if is(&["H264", "H265", "VP9", "AV1", "opus", ""]) {
+    if is(&["VP8", "VP9", "AV1", "H264", "opus", ""]) {
         Container::Mp4
     } else {
         Container::RtpDump

@@ -9,16 +9,21 @@ const NAME_BYTES_LEAST: usize = 8;
 /// 31 December 9999, the last day that [`write_time`] can write, Unix milliseconds.
 const LAST_MS: u64 = 253_402_300_799_999;
 
-/// A pattern of file names, as a policy's configuration has it: text with parts in braces, of which
-/// `{track}` and `{time}` have to be there, as no two files may want the same name.
+/// A pattern of file names, as a policy's configuration has it: text with parts in braces. `{time}` has to be
+/// there, and one of `{media}`, `{source}` and `{track}`.
+///
+/// Tracks of one participant that are recorded at a time under one name share a file. So with `{media}` a camera
+/// and its microphone are in one file, a screen and its sound in another; with `{source}` or `{track}` each track
+/// has a file of its own.
 ///
 /// | part | what it becomes |
 /// |---|---|
 /// | `{room}`, `{participant}` | the room's name, the publisher's identity; what is no ASCII letter, digit, `-` or `_` becomes `_`, and what is too long is cut |
+/// | `{media}` | `camera` (with the microphone), `screen` (with its sound), or `other-` and the track's number |
 /// | `{track}` | the track's number |
 /// | `{source}` | `camera`, `microphone`, `screen`, `screen-audio`, `other` |
 /// | `{kind}` | `audio`, `video` |
-/// | `{time}` | when the recording began, UTC: `20260131T235959123Z` |
+/// | `{time}` | when the recording of the first of these tracks began, UTC: `20260131T235959123Z` |
 ///
 /// Names have 1 to 128 bytes, all of them letters, digits, `-`, `_` or `.`, and begin with neither `-` nor
 /// `.`.
@@ -35,6 +40,7 @@ enum Part {
     Text(String),
     Room,
     Participant,
+    Media,
     Track,
     Source,
     Kind,
@@ -54,12 +60,12 @@ pub struct Named<'a> {
     pub source: Source,
     /// Its kind.
     pub kind: MediaKind,
-    /// Now, Unix milliseconds.
-    pub now_ms: u64,
+    /// When the recording began, Unix milliseconds.
+    pub began_ms: u64,
 }
 
 impl Default for NamePattern {
-    /// `{room}-{time}-{participant}-{source}-{track}`
+    /// `{room}-{time}-{participant}-{media}`
     fn default() -> Self {
         let text = |text: &str| Part::Text(text.to_owned());
         let parts = vec![
@@ -69,9 +75,7 @@ impl Default for NamePattern {
             text("-"),
             Part::Participant,
             text("-"),
-            Part::Source,
-            text("-"),
-            Part::Track,
+            Part::Media,
         ];
         NamePattern {
             share: share(&parts),
@@ -85,12 +89,19 @@ impl TryFrom<String> for NamePattern {
 
     fn try_from(pattern: String) -> Result<Self, String> {
         let parts = parts(&pattern)?;
-        for (part, text) in [(Part::Track, "{track}"), (Part::Time, "{time}")] {
-            if !parts.contains(&part) {
-                return Err(format!(
-                    "`{pattern}` has no {text}: two files would want the same name"
-                ));
-            }
+        if !parts.contains(&Part::Time) {
+            return Err(format!(
+                "`{pattern}` has no {{time}}: a recording would want the name of the one before it"
+            ));
+        }
+        if ![Part::Media, Part::Source, Part::Track]
+            .iter()
+            .any(|part| parts.contains(part))
+        {
+            return Err(format!(
+                "`{pattern}` has neither {{media}} nor {{source}} nor {{track}}: a camera and a screen \
+                 would want the same name"
+            ));
         }
         let share = share(&parts);
         if share < NAME_BYTES_LEAST {
@@ -113,10 +124,11 @@ impl NamePattern {
                 Part::Text(text) => name.push_str(text),
                 Part::Room => write_name(&mut name, of.room, self.share),
                 Part::Participant => write_name(&mut name, of.participant, self.share),
+                Part::Media => write_media(&mut name, of),
                 Part::Track => name.push_str(&of.track.0.to_string()),
                 Part::Source => name.push_str(source(of.source)),
                 Part::Kind => name.push_str(kind(of.kind)),
-                Part::Time => write_time(&mut name, of.now_ms),
+                Part::Time => write_time(&mut name, of.began_ms),
             }
         }
         name
@@ -134,14 +146,15 @@ fn parts(pattern: &str) -> Result<Vec<Part>, String> {
         parts.push(match name {
             "room" => Part::Room,
             "participant" => Part::Participant,
+            "media" => Part::Media,
             "track" => Part::Track,
             "source" => Part::Source,
             "kind" => Part::Kind,
             "time" => Part::Time,
             other => {
                 return Err(format!(
-                    "`{pattern}`: there is no {{{other}}}, but {{room}}, {{participant}}, {{track}}, \
-                     {{source}}, {{kind}}, {{time}}"
+                    "`{pattern}`: there is no {{{other}}}, but {{room}}, {{participant}}, {{media}}, \
+                     {{source}}, {{kind}}, {{track}}, {{time}}"
                 ));
             }
         });
@@ -171,6 +184,7 @@ fn share(parts: &[Part]) -> usize {
     let bytes = parts.iter().map(|part| match part {
         Part::Text(text) => text.len(),
         Part::Room | Part::Participant => 0,
+        Part::Media => "other-18446744073709551615".len(),
         Part::Track => "18446744073709551615".len(),
         Part::Source => "screen-audio".len(),
         Part::Kind => "audio".len(),
@@ -198,6 +212,14 @@ fn write_name(name: &mut String, wanted: &str, bytes: usize) {
     }
     if at_start && name.starts_with('-') {
         name.replace_range(..1, "_");
+    }
+}
+
+fn write_media(name: &mut String, of: &Named<'_>) {
+    match of.source {
+        Source::Camera | Source::Microphone => name.push_str("camera"),
+        Source::Screen | Source::ScreenAudio => name.push_str("screen"),
+        Source::Other => name.push_str(&format!("other-{}", of.track.0)),
     }
 }
 
@@ -272,7 +294,7 @@ mod tests {
             track: TrackId(7),
             source: Source::ScreenAudio,
             kind: MediaKind::Audio,
-            now_ms: 1_767_225_600_042,
+            began_ms: 1_767_225_600_042,
         }
     }
 
@@ -286,9 +308,13 @@ mod tests {
         );
         assert_eq!(
             NamePattern::default().name(&named("class/3")),
-            "class_3-20260101T000000042Z-Ada___home-screen-audio-7"
+            "class_3-20260101T000000042Z-Ada___home-screen"
         );
-        let default = pattern("{room}-{time}-{participant}-{source}-{track}");
+        let mut other = named("r");
+        other.source = Source::Other;
+        let other = pattern("{time}{media}").expect("good").name(&other);
+        assert_eq!(other, "20260101T000000042Zother-7");
+        let default = pattern("{room}-{time}-{participant}-{media}");
         assert_eq!(default, Ok(NamePattern::default()));
     }
 
@@ -311,7 +337,7 @@ mod tests {
                 let mut of = named(room);
                 of.participant = room;
                 of.track = TrackId(u64::MAX);
-                of.now_ms = u64::MAX;
+                of.began_ms = u64::MAX;
                 let name = pattern.name(&of);
                 assert!((1..=128).contains(&name.len()), "{name}");
                 assert!(name.chars().all(|c| is_safe(c) || c == '.'), "{name}");
@@ -323,7 +349,7 @@ mod tests {
     #[test]
     fn bad_patterns_are_refused_with_the_reason() {
         for (text, reason) in [
-            ("{room}-{time}", "no {track}"),
+            ("{room}-{time}", "neither {media} nor {source} nor {track}"),
             ("{room}-{track}", "no {time}"),
             ("{track}{time}{rome}", "there is no {rome}, but {room}"),
             ("{track}{time", "not closed"),

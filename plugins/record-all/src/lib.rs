@@ -11,9 +11,11 @@
 //!
 //! [plugins.record-all.config.files]
 //! kinds = ["audio", "video"]   # what is recorded
-//! container = "auto"           # or "mp4", "webm", "rtp-dump"; auto: what the codec has a mapping to
+//! container = "auto"           # or "mp4", "webm", "rtp-dump"; auto: mp4 wherever the codec allows
 //! segment_s = 0                # begin a new file after so many seconds, 10 to 604800; 0: never
-//! name = "{room}-{time}-{participant}-{source}-{track}"    # also {kind}; {time} and {track} are needed
+//! # Camera and microphone of a participant in one file, screen and its sound in another. With {source} or {track}
+//! # in place of {media} each track has a file of its own. Also {kind}. {time} is needed.
+//! name = "{room}-{time}-{participant}-{media}"
 //! dump_encrypted = false       # end-to-end-encrypted tracks: true: as RTP dumps; false: not at all
 //! ```
 #![forbid(unsafe_code)]

@@ -98,12 +98,12 @@ fn every_track_is_recorded_from_its_beginning() {
     let orders = policy.decide(published(10, "opus"));
     assert_eq!(
         words(&orders),
-        ["Mp4 0 class_7-20260101T120000000Z-ada-microphone-10"]
+        ["Mp4 0 class_7-20260101T120000000Z-ada-camera"]
     );
     let orders = policy.decide(published(11, "VP8"));
     assert_eq!(
         words(&orders),
-        ["Webm 0 class_7-20260101T120000000Z-ada-camera-11"]
+        ["Mp4 0 class_7-20260101T120000000Z-ada-camera"]
     );
     let request = Request {
         start: false,
@@ -120,6 +120,46 @@ fn every_track_is_recorded_from_its_beginning() {
     ] {
         assert_eq!(policy.decide(event), []);
     }
+}
+
+#[test]
+fn camera_and_microphone_of_one_participant_share_a_name_and_nobody_else_does() {
+    let mut policy = open("{}", "r");
+    let mut name = |id: u64, owner: u64, source: Source| {
+        testing::with(|host| host.now_ms += 1_000);
+        let mut track = track(id, "opus");
+        (track.owner, track.source) = (ParticipantId(owner), source);
+        let orders = policy.decide(Event::TrackPublished(track));
+        let [Order::Start(start)] = &orders[..] else {
+            panic!("one start: {orders:?}");
+        };
+        start.name.clone()
+    };
+    let camera = name(1, 1, Source::Camera);
+    assert_eq!(camera, "r-20260101T120001000Z-ada-camera");
+    assert_eq!(name(2, 1, Source::Microphone), camera);
+    let screen = name(3, 1, Source::Screen);
+    assert_eq!(screen, "r-20260101T120003000Z-ada-screen");
+    assert_eq!(name(4, 1, Source::ScreenAudio), screen);
+    assert_eq!(
+        name(5, 1, Source::Other),
+        "r-20260101T120005000Z-ada-other-5"
+    );
+    assert_eq!(
+        name(6, 2, Source::Microphone),
+        "r-20260101T120006000Z-_-camera"
+    );
+    for gone in [1, 2] {
+        policy.decide(Event::TrackUnpublished(TrackId(gone)));
+    }
+    let mut again = track(7, "opus");
+    again.source = Source::Camera;
+    let orders = policy.decide(Event::TrackPublished(again));
+    assert_eq!(
+        words(&orders),
+        ["Mp4 0 r-20260101T120006000Z-ada-camera"],
+        "nothing is left to share a file with"
+    );
 }
 
 #[test]
@@ -146,7 +186,7 @@ fn a_codec_gets_a_container_that_it_has_a_mapping_to() {
         ("h264", Container::Mp4),
         ("VP9", Container::Mp4),
         ("AV1", Container::Mp4),
-        ("vp8", Container::Webm),
+        ("vp8", Container::Mp4),
         ("PCMU", Container::RtpDump),
         ("", Container::Mp4),
     ]
@@ -182,21 +222,24 @@ fn rooms_are_named_by_patterns() {
 #[test]
 fn what_fails_is_tried_again_after_a_growing_pause() {
     let mut policy = open("{}", "r");
-    let tick = || Event::Speakers(Vec::new());
+    let tick = || Event::Tick;
     assert_eq!(starts(&policy.decide(published(1, "opus"))), [1]);
     for pause in [15, 30, 60, 120, 240, 480, 960, 960] {
-        assert_eq!(policy.decide(failed(1)), []);
+        assert_eq!(policy.decide(failed(1)), [Order::TickEveryMs(5_000)]);
         later(pause - 1);
         assert_eq!(policy.decide(tick()), [], "{pause}");
         later(1);
-        assert_eq!(starts(&policy.decide(tick())), [1], "{pause}");
+        let orders = policy.decide(tick());
+        assert_eq!(starts(&orders), [1], "{pause}");
+        assert_eq!(orders[1..], [Order::TickEveryMs(0)], "nothing waits");
     }
     later(600);
     policy.decide(failed(1));
     later(15);
     assert_eq!(starts(&policy.decide(tick())), [1], "it went well for long");
     policy.decide(failed(1));
-    policy.decide(Event::TrackUnpublished(TrackId(1)));
+    let gone = policy.decide(Event::TrackUnpublished(TrackId(1)));
+    assert_eq!(gone, [Order::TickEveryMs(0)]);
     later(3_600);
     assert_eq!(policy.decide(tick()), [], "it is gone");
     assert_eq!(policy.decide(failed(9)), [], "an unknown track");
@@ -210,8 +253,10 @@ fn more_than_one_call_may_order_is_ordered_by_the_next() {
         policy.decide(failed(id));
     }
     later(60);
-    assert_eq!(policy.decide(Event::Speakers(Vec::new())).len(), 1_024);
-    assert_eq!(policy.decide(Event::Speakers(Vec::new())).len(), 476);
+    assert_eq!(starts(&policy.decide(Event::Tick)).len(), 1_023);
+    let orders = policy.decide(Event::Tick);
+    assert_eq!(starts(&orders).len(), 477);
+    assert_eq!(orders.last(), Some(&Order::TickEveryMs(0)));
 }
 
 #[test]
@@ -268,7 +313,7 @@ proptest! {
         id in 0..1_u64 << 53,
         now_ms in any::<u64>(),
     ) {
-        let name = format!("{}{{track}}-{{time}}", parts.concat());
+        let name = format!("{}{{track}}-{{media}}-{{time}}", parts.concat());
         let config = format!(r#"{{"files": {{"name": "{name}"}}}}"#);
         prop_assume!(start(&config).is_ok());
         let mut policy = open(&config, &room);

@@ -16,9 +16,11 @@
 //!
 //! [plugins.record-on-request.config.files]
 //! kinds = ["audio", "video"]   # what is recorded
-//! container = "auto"           # or "mp4", "webm", "rtp-dump"; auto: what the codec has a mapping to
+//! container = "auto"           # or "mp4", "webm", "rtp-dump"; auto: mp4 wherever the codec allows
 //! segment_s = 0                # begin a new file after so many seconds, 10 to 604800; 0: never
-//! name = "{room}-{time}-{participant}-{source}-{track}"    # also {kind}; {time} and {track} are needed
+//! # Camera and microphone of a participant in one file, screen and its sound in another. With {source} or {track}
+//! # in place of {media} each track has a file of its own. Also {kind}. {time} is needed.
+//! name = "{room}-{time}-{participant}-{media}"
 //! dump_encrypted = false       # end-to-end-encrypted tracks: true: as RTP dumps; false: not at all
 //! ```
 #![forbid(unsafe_code)]
@@ -28,7 +30,7 @@ mod tests;
 mod wishes;
 
 use rillway_plugin_sdk as sdk;
-use sdk::recording::{Event, Files, Order, Recorder, Request};
+use sdk::recording::{Event, Files, Order, Recorded, Recorder, Request};
 use sdk::types::TrackId;
 use serde::Deserialize;
 
@@ -70,6 +72,7 @@ impl sdk::Recording for RecordOnRequest {
         self.recorder.note(&event);
         match &event {
             Event::Requested(request) => self.requested(request),
+            Event::Recording(recorded) => self.adopt(recorded),
             Event::TrackUnpublished(track) => self.wishes.forget(*track),
             Event::ParticipantLeft(who) if self.until_requesters_leave => self.wishes.leave(*who),
             _ => {}
@@ -80,6 +83,17 @@ impl sdk::Recording for RecordOnRequest {
 }
 
 impl RecordOnRequest {
+    /// What an instance before this one began is wanted still, by nobody who could leave; if that is everything
+    /// there is, so is what comes.
+    fn adopt(&mut self, recorded: &[Recorded]) {
+        if !recorded.is_empty() && self.recorder.has_all() {
+            self.wishes.everything(None);
+        }
+        for one in recorded {
+            self.wishes.track(one.track, None);
+        }
+    }
+
     fn requested(&mut self, request: &Request) {
         let named = request.attributes.iter().filter(|(name, _)| name == TRACK);
         let mut named = named.map(|(_, number)| number.as_str()).peekable();

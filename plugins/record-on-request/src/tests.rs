@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 use sdk::Recording as _;
-use sdk::recording::{Failure, FailureCause};
+use sdk::recording::{Failure, FailureCause, Recorded};
 use sdk::testing::{self, Host};
 use sdk::types::{MediaKind, ParticipantId, Source, Track};
 
@@ -146,11 +146,11 @@ fn what_fails_is_tried_again_while_it_is_wanted() {
             message: "the disk is full".to_owned(),
         })
     };
-    assert_eq!(world.tell(failed(1)), "");
+    assert_eq!(world.tell(failed(1)), "tick 5000");
     assert_eq!(world.tell(failed(2)), "");
     assert_eq!(world.ask(false, ADA, &["2"]), "", "it is not recorded now");
     testing::with(|host| host.monotonic_ns = 15_000_000_000);
-    assert_eq!(world.tell(Event::Speakers(Vec::new())), "+1");
+    assert_eq!(world.tell(Event::Tick), "+1 tick 0");
 }
 
 #[test]
@@ -254,4 +254,18 @@ proptest! {
             prop_assert_eq!(&recorded, &wanted);
         }
     }
+}
+
+#[test]
+fn what_an_instance_before_began_goes_on_until_somebody_stops_it() {
+    let mut world = World::new("{}");
+    let recorded = |id| Recorded {
+        track: TrackId(id),
+        name: "a".to_owned(),
+        attributes: Vec::new(),
+    };
+    assert_eq!(world.tell(Event::Recording(vec![recorded(1)])), "");
+    assert_eq!(world.tell(Event::Speakers(Vec::new())), "");
+    assert_eq!(world.ask(true, ADA, &[]), "+2");
+    assert_eq!(world.ask(false, BOB, &[]), "-1 -2");
 }

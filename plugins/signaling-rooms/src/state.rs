@@ -615,6 +615,11 @@ impl Rooms {
             Input::DataDropped { outgoing, count } => {
                 self.send(&ServerMessage::DataDropped { outgoing, count });
             }
+            Input::Recording(state) => self.send(&ServerMessage::Recording {
+                active: state.active,
+                by: state.by.map(Into::into),
+                tracks: state.tracks.iter().map(|t| WireId::from(*t)).collect(),
+            }),
             // The rest is dealt with in `handle`.
             _ => {}
         }

@@ -416,6 +416,11 @@ pub enum ServerMessage<'a> {
         outgoing: bool,
         count: u64,
     },
+    Recording {
+        active: bool,
+        by: Option<WireId>,
+        tracks: Vec<WireId>,
+    },
     Draining {
         deadline_ms: u64,
     },

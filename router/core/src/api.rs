@@ -4,8 +4,10 @@
 
 use crate::id::{ClientId, ParticipantId, Reference, TrackId};
 
+mod recorded;
 mod rooms;
 
+pub use recorded::{RecordedCodec, RecordedPacket};
 pub use rooms::{
     Choice, Choices, Decider, Decision, Fit, RoomEvent, RoomEventKind, RoomOrder, RoomOrderKind,
     RoomView, SubscriberView, SubscriptionView,

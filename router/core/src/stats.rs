@@ -25,6 +25,12 @@ pub struct ShardStats {
     pub rtp_retransmitted: u64,
     /// RTP packets not sent: sealed before, or too old to know that.
     pub rtp_refused: u64,
+    /// Gauge: tracks that are recorded.
+    pub recordings: u64,
+    /// RTP packets given to the recorder.
+    pub rtp_recorded: u64,
+    /// Their payload bytes.
+    pub rtp_recorded_bytes: u64,
     /// RTP packets not sent: they waited too long for room on the way to their subscriber.
     pub pacer_dropped: u64,
     /// RTP packets of padding, sent to find out what a subscriber's network carries.

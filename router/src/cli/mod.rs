@@ -11,6 +11,7 @@ use crate::telemetry;
 pub mod ca;
 pub mod operate;
 pub mod plugin;
+pub mod recording;
 mod summary;
 
 #[cfg(test)]
@@ -30,7 +31,7 @@ Exit codes:
   0   ended as asked, SIGTERM and Ctrl-C included
   1   a running router refused what was asked
   2   the arguments are wrong
-  65  a plugin cannot be built, or is not fit
+  65  a plugin cannot be built, or is not fit; a recording is damaged
   69  no running router could be asked
   70  a fault of the program or the machine
   78  the configuration cannot be used, or a port of it is in use";
@@ -94,6 +95,12 @@ enum Command {
     /// Make policies of your own; show and change those of a running router
     #[command(subcommand)]
     Plugin(plugin::Plugin),
+    /// What was recorded, and whether it is whole
+    #[command(subcommand, after_help = recording::RECORDING_HELP)]
+    Recording(recording::Recording),
+    /// Look into RTP dumps, and convert them
+    #[command(subcommand, after_help = recording::DUMP_HELP)]
+    Dump(recording::Dump),
     /// Print a reference text: every key, its JSON schema, or every metric
     Reference {
         /// Which
@@ -178,6 +185,10 @@ pub enum Action {
     Worker(operate::Workers),
     /// Make certificates and exit.
     Ca(ca::Ca),
+    /// Look at recordings and exit.
+    Recording(recording::Recording),
+    /// Look at an RTP dump and exit.
+    Dump(recording::Dump),
     /// Print a text to standard output and exit 0.
     Print(String),
 }
@@ -227,6 +238,8 @@ impl Arguments {
             Command::Worker(workers) => Ok(Action::Worker(workers)),
             Command::Ca(ca) => Ok(Action::Ca(ca)),
             Command::Plugin(plugin) => Ok(Action::Plugin(plugin)),
+            Command::Recording(recording) => Ok(Action::Recording(recording)),
+            Command::Dump(dump) => Ok(Action::Dump(dump)),
             Command::Reference { which } => Ok(Action::Print(match which {
                 Reference::Config => config::reference(),
                 Reference::Schema => format!("{:#}\n", config::schema()),

@@ -42,7 +42,7 @@ pub(super) fn summary(name: &str, config: &Config) -> String {
         layers.unwrap_or_else(|| "by the router itself".to_owned()),
     );
     if let Some(recording) = &config.recording {
-        line("recording", recording.clone());
+        line("recording", recorded(recording, config));
     }
     for (name, plugin) in &config.plugins {
         if let Component::File(file) = &plugin.component {
@@ -57,6 +57,13 @@ pub(super) fn summary(name: &str, config: &Config) -> String {
         );
     }
     text
+}
+
+fn recorded(policy: &str, config: &Config) -> String {
+    match &config.recorder {
+        Some(recorder) => format!("{policy}, into {}", recorder.directory.display()),
+        None => format!("{policy}, but nothing is recorded: `recording.directory` is not set"),
+    }
 }
 
 fn media(config: &Config) -> String {

@@ -27,10 +27,18 @@ fn the_command_line_is_sound() {
 
 #[test]
 fn dev_needs_nothing_and_takes_flags() {
-    assert_eq!(
-        action("dev").expect("valid"),
-        Action::Dev(Box::new(Config::dev()))
-    );
+    let Ok(Action::Dev(mut config)) = action("dev") else {
+        panic!("must run")
+    };
+    let mut expected = Config::dev();
+    // Each has a folder of its own.
+    let folder = |config: &mut Config| {
+        let recorder = config.recorder.as_mut().expect("`dev` records");
+        assert!(recorder.temporary);
+        std::mem::take(&mut recorder.directory)
+    };
+    assert_ne!(folder(&mut config), folder(&mut expected));
+    assert_eq!(*config, expected);
     let flags = "dev --listen 0.0.0.0:81 --public-address 203.0.113.7 --driver mmsg --workers 3 --log debug --metrics off --first-port 41000";
     let Ok(Action::Dev(config)) = action(flags) else {
         panic!("must run")

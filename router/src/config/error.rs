@@ -24,6 +24,8 @@ impl Key {
     pub const MEDIA_FIRST_PORT: Key = Key("media.first_port");
     /// `media.bind`
     pub const MEDIA_BIND: Key = Key("media.bind");
+    /// `recording.directory`
+    pub const RECORDING_DIRECTORY: Key = Key("recording.directory");
     /// `media.driver`
     pub const MEDIA_DRIVER: Key = Key("media.driver");
 

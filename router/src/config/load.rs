@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::Deserialize;
 use toml::de::DeTable;
@@ -14,10 +15,13 @@ use super::provenance::Provenance;
 use super::raw::Raw;
 use super::source::Source;
 use super::validate::validate;
-use super::{Config, DriverChoice, LogFormat, PublicAddress, check, reference};
+use super::{Config, DriverChoice, LogFormat, PublicAddress, Recorder, check, reference};
 
 /// `config/dev.toml`, as it was when this binary was built.
 const DEV: &str = include_str!("../../../config/dev.toml");
+
+/// Temporary folders are often small, and in memory.
+const TEMPORARY_FREE_BYTES: u64 = 64 << 20;
 
 /// `--metrics`: an address and port, or `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,7 +182,11 @@ impl Config {
         }
         let flags = overrides.apply(&mut raw);
         let takes_flags = mode == Mode::Dev;
-        validate(&raw, Provenance::new(source, flags, takes_flags))
+        let mut config = validate(&raw, Provenance::new(source, flags, takes_flags))?;
+        if mode == Mode::Dev && config.recorder.is_none() {
+            config.recorder = temporary_recorder(&raw);
+        }
+        Ok(config)
     }
 
     /// The report for an address that could not be bound, naming the key, the file and line it came
@@ -247,6 +255,21 @@ impl Config {
         let problem = self.provenance.point(problem, key.as_str(), "this one");
         self.provenance.error(vec![problem.help(help)])
     }
+}
+
+/// A folder that is nobody's, so that recording can be tried. `None`: there is no randomness to name it by.
+fn temporary_recorder(raw: &Raw) -> Option<Recorder> {
+    let mut random = [0; 6];
+    getrandom::fill(&mut random).ok()?;
+    let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    Some(Recorder {
+        directory: std::env::temp_dir().join(format!("rillway-recordings-{name}")),
+        temporary: true,
+        free_bytes_min: TEMPORARY_FREE_BYTES.min(raw.recording.free_bytes_min),
+        sync_every: Duration::from_millis(raw.recording.sync_every_ms.into()),
+        queue_packets: raw.recording.queue_packets,
+        files_max: raw.recording.files_max,
+    })
 }
 
 /// Text → raw, or all that is wrong with single keys.

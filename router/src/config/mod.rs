@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -65,6 +66,8 @@ pub struct Config {
     pub layers: Option<LayerSelection>,
     /// The policy that decides what is recorded; `None`: nothing is.
     pub recording: Option<String>,
+    /// Where and how it is written; `None`: there is no place for it.
+    pub recorder: Option<Recorder>,
     /// ICE servers handed to clients, in order.
     pub ice_servers: Vec<IceServer>,
     /// How the process ends.
@@ -201,6 +204,24 @@ pub enum LogFormat {
     /// One JSON object per line.
     #[default]
     Json,
+}
+
+/// Where and how recordings are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recorder {
+    /// The folder beneath which everything is written.
+    pub directory: PathBuf,
+    /// It is nobody's choice, and goes with the router if nothing is in it.
+    pub temporary: bool,
+    /// Below so much free space, bytes, nothing is recorded.
+    pub free_bytes_min: u64,
+    /// How often what is written is made durable.
+    pub sync_every: Duration,
+    /// Packets between each worker and the recorder, at least 512.
+    pub queue_packets: u32,
+    /// Files written at once, at least 1.
+    pub files_max: u32,
 }
 
 /// A STUN or TURN server clients are told of (`RTCIceServer`).

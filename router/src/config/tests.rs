@@ -145,6 +145,8 @@ fn dev_is_open_local_and_for_people() {
     assert_eq!(layers.policy, "layers-adaptive");
     assert_eq!(layers.every, Duration::from_millis(200));
     assert!(dev.plugins.contains_key("layers-adaptive"));
+    let recorder = dev.recorder.expect("a place for recordings");
+    assert!(recorder.temporary && recorder.directory.starts_with(std::env::temp_dir()));
     assert_eq!(dev.recording.as_deref(), Some("record-on-request"));
 }
 
@@ -362,6 +364,7 @@ const CONFLICTS: &[(&str, usize, usize, &str, &str)] = &[
     ("[layers]\npolicy = \"layers-adaptiv\"\n", 4, 10, "no policy `layers-adaptiv`", "did you mean \"layers-adaptive\"?"),
     ("[layers]\npolicy = \"auth-jwt\"\n", 4, 10, "a policy for authentication", "\"layers-adaptive\""),
     ("[recording]\npolicy = \"layers-adaptive\"\n", 4, 10, "a policy for layer-selection", "\"record-on-request\""),
+    ("[recording]\ndirectory = \"no/such\"\n", 4, 13, "there is no folder", "mkdir -p"),
     ("[plugins.none]\ncomponent = \"Cargo.toml\"\n", 3, 1, "no plugin can be called `none`", "another name"),
     ("[plugins.mine]\n", 3, 1, "no built-in component `mine`", "component ="),
     ("[plugins.mine]\ncomponent = \"builtin:jwt\"\n", 4, 13, "no built-in component `jwt`", "auth-jwt"),

@@ -12,7 +12,7 @@ use super::error::{ConfigError, Problem};
 use super::management;
 use super::provenance::Provenance;
 use super::raw::{self, Raw};
-use super::{Config, Gateway, IceServer, Limits, Log, Media, Metrics, Secret, Shutdown};
+use super::{Config, Gateway, IceServer, Limits, Log, Media, Metrics, Recorder, Secret, Shutdown};
 
 mod plugins;
 
@@ -41,6 +41,7 @@ pub(super) fn validate(raw: &Raw, provenance: Provenance) -> Result<Config, Conf
     let authentication = checks.authentication();
     let policies = checks.policies();
     let management = checks.management();
+    let recorder = checks.recorder();
     let problems = checks.problems;
     let (Some(authentication), true) = (authentication, problems.is_empty()) else {
         return Err(provenance.error(problems));
@@ -63,6 +64,7 @@ pub(super) fn validate(raw: &Raw, provenance: Provenance) -> Result<Config, Conf
         authentication,
         layers: policies.layers,
         recording: policies.recording,
+        recorder,
         ice_servers,
         shutdown: Shutdown {
             notice: millis(raw.shutdown.notice_ms),
@@ -300,6 +302,35 @@ impl Checks<'_> {
                 self.report(title, &[(&key, "this one"), (&first, "and this one")], help);
             }
         }
+    }
+
+    fn recorder(&mut self) -> Option<Recorder> {
+        let raw = &self.raw.recording;
+        if raw.directory.as_os_str().is_empty() {
+            return None;
+        }
+        let directory = self.provenance.source().folder.join(&raw.directory);
+        let parent = directory.parent().filter(|p| !p.as_os_str().is_empty());
+        let problem = if directory.exists() && !directory.is_dir() {
+            Some(("is no folder".to_owned(), "name a folder".to_owned()))
+        } else if let Some(parent) = parent.filter(|p| !directory.exists() && !p.is_dir()) {
+            let why = format!("cannot be made: there is no folder `{}`", parent.display());
+            Some((why, format!("mkdir -p {}", parent.display())))
+        } else {
+            None
+        };
+        if let Some((why, help)) = problem {
+            let title = format!("the recording folder `{}` {why}", directory.display());
+            self.report(title, &[("recording.directory", "this folder")], &help);
+        }
+        Some(Recorder {
+            directory,
+            temporary: false,
+            free_bytes_min: raw.free_bytes_min,
+            sync_every: millis(raw.sync_every_ms),
+            queue_packets: raw.queue_packets,
+            files_max: raw.files_max,
+        })
     }
 
     fn ice_servers(&mut self) -> Vec<IceServer> {

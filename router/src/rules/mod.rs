@@ -4,8 +4,10 @@
 //! one of the recording policy, if there are such, in a task of its own each: a slow or broken policy
 //! costs its own room, and there only what it decides. Layers: the newest view is shown, the choices go to
 //! the worker's queue, and the core checks them (`layers.rs`). Recording: every event in order, orders are
-//! checked here (`recording.rs`).
+//! checked here (`recording.rs`) and go to core and recorder (`books.rs`, `desk.rs`).
 
+mod books;
+mod desk;
 mod layers;
 mod orders;
 mod picture;
@@ -20,6 +22,7 @@ use std::time::Duration;
 
 use rillway_core::api::{RoomEvent, RoomEventKind};
 use rillway_core::id::{ParticipantId, RoomId, WorkerId};
+use rillway_plugin_sdk::signaling::RecordingState;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::telemetry::metrics::RulesRecorder;
@@ -29,9 +32,11 @@ use layers::LayerRoom;
 use orders::Orders;
 use recording::RecordingRoom;
 
+pub(crate) use desk::Desk;
 pub(crate) use recording::{NO_POLICY, Outcome};
 pub(crate) use seams::{
-    LayerFactory, LayerInstance, Opening, RecordingFactory, RecordingInstance, RuleFault,
+    Audience, LayerFactory, LayerInstance, Opening, RecorderOrders, RecordingFactory,
+    RecordingInstance, RuleFault,
 };
 
 /// The layer policy of all rooms.
@@ -72,6 +77,7 @@ pub(crate) struct Rules {
     /// A name is in force on one worker at a time: the directory sees to that.
     by_name: RefCell<HashMap<Rc<str>, RoomId>>,
     recorder: RulesRecorder,
+    desk: Rc<Desk>,
 }
 
 /// An open room. Its tasks end when it is dropped.
@@ -87,6 +93,7 @@ impl Rules {
         set: RuleSet,
         workers: Vec<mpsc::Sender<ToWorker>>,
         recorder: RulesRecorder,
+        desk: Desk,
     ) -> Self {
         Rules {
             set,
@@ -94,7 +101,29 @@ impl Rules {
             rooms: RefCell::default(),
             by_name: RefCell::default(),
             recorder,
+            desk: Rc::new(desk),
         }
+    }
+
+    /// Something happened at the recorder. Within a `LocalSet`.
+    pub(crate) fn on_recorder(&self, event: rillway_recorder::api::Event) {
+        self.desk.on_event(event);
+    }
+
+    /// The recorder has ended. Within a `LocalSet`.
+    pub(crate) fn recorder_ended(&self) {
+        self.desk.recorder_ended();
+    }
+
+    /// Until the recording policies of all rooms that closed have heard of it.
+    pub(crate) async fn recordings_ended(&self) {
+        self.desk.all_ended().await;
+    }
+
+    /// What is recorded in a room, for people; `None`: nothing.
+    pub(crate) fn recorded(&self, room: &str) -> Option<RecordingState> {
+        let id = self.by_name.borrow().get(room).copied()?;
+        self.rooms.borrow().get(&id)?.recording.as_ref()?.recorded()
     }
 
     /// Something happened in a room. Within a `LocalSet`.
@@ -129,7 +158,7 @@ impl Rules {
         let layers = layers.map(|rule| LayerRoom::open(rule, name.clone(), orders.clone(), retry));
         let recording = self.set.recording.as_ref();
         let recording =
-            recording.map(|factory| RecordingRoom::open(factory, name.clone(), orders, retry));
+            recording.map(|f| RecordingRoom::open(f, name.clone(), orders, &self.desk, retry));
         if layers.is_none() && recording.is_none() {
             return;
         }

@@ -42,6 +42,12 @@ impl Orders {
         }
     }
 
+    /// Sends an order that is given again if it does not arrive.
+    pub(super) fn nudge(&self, kind: RoomOrderKind) {
+        // Full, or gone: whoever needs it says so again.
+        let _ = self.queue.try_send(self.order(kind));
+    }
+
     fn order(&self, kind: RoomOrderKind) -> ToWorker {
         ToWorker::Room(RoomOrder {
             room: self.room,

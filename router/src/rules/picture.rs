@@ -51,9 +51,15 @@ impl Picture {
         }
     }
 
-    /// Whether a track is published.
-    pub(super) fn has_track(&self, id: TrackId) -> bool {
-        self.tracks.iter().any(|track| track.id == id)
+    /// A published track.
+    pub(super) fn track(&self, id: TrackId) -> Option<&Track> {
+        self.tracks.iter().find(|track| track.id == id)
+    }
+
+    /// The identity of somebody who is here.
+    pub(super) fn identity(&self, id: ParticipantId) -> Option<&str> {
+        let known = self.participants.iter().find(|known| known.id == id)?;
+        Some(&known.identity)
     }
 
     /// The events that lead here.

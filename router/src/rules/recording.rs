@@ -1,8 +1,7 @@
-//! The recording policy of one room.
+//! The recording policy of one room: it hears what happens, and its orders are checked and carried out.
 //!
-//! This router has no recorder yet. So a policy's orders are checked and counted, and each start is
-//! answered with [`Event::Failed`], as it is when a disk is full: a policy written today is right when
-//! there is one.
+//! What is being recorded is in the books (`books.rs`), which go on when a policy fails. A start that
+//! cannot be carried out is answered with [`Event::Failed`], as it is when a disk is full.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -12,9 +11,14 @@ use std::time::{Duration, Instant};
 use rillway_core::api::{RoomEventKind, RoomOrderKind};
 use rillway_core::id;
 use rillway_plugin_sdk::recording::{Event, Failure, FailureCause, Order, Request, Start};
+use rillway_plugin_sdk::signaling::RecordingState;
 use rillway_plugin_sdk::types::{ParticipantId, TrackId};
+use rillway_recorder::api::Event as RecorderEvent;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::{Interval, MissedTickBehavior};
 
+use super::books::{self, Books, Problem};
+use super::desk::Desk;
 use super::orders::Orders;
 use super::picture::Picture;
 use super::seams::{Pace, RecordingFactory, RecordingInstance, RuleFault};
@@ -26,6 +30,8 @@ const EVENTS_MAX: usize = 4_096;
 const REQUESTS_MAX: usize = 64;
 /// Orders one call may return (part of the ABI).
 const ORDERS_MAX: usize = 1_024;
+/// Shortest tick, milliseconds (part of the ABI).
+const TICK_MS_LEAST: u32 = 1_000;
 /// Longest wanted name, bytes (part of the ABI).
 const NAME_BYTES: usize = 128;
 /// A track's recording is reported failed at most once in this time: a policy that tries again at once
@@ -34,15 +40,14 @@ const FAILURE_INTERVAL: Duration = Duration::from_secs(10);
 /// Time an instance has for what is left when its room closed.
 const CLOSING_TIME: Duration = Duration::from_secs(10);
 
-/// Why nothing is recorded, for people.
-const NO_RECORDER: &str = "this router has no recorder";
 /// The answer to a request where no recording policy is configured.
-pub(crate) const NO_POLICY: &str = "this router has no recording policy";
+pub(crate) const NO_POLICY: &str =
+    "this router records nothing: its `recording.policy` is \"none\"";
 const NOT_NOW: &str = "the recording policy is not available now";
 const TOO_MANY: &str = "too many recording requests in this room";
 
 /// How a request of a participant ended: done, or what is in the way, for people.
-pub(crate) type Outcome = Result<(), &'static str>;
+pub(crate) type Outcome = Result<(), String>;
 
 /// A room whose recording a policy decides. When it is dropped, the policy is told that the room closed.
 pub(super) struct RecordingRoom {
@@ -50,7 +55,8 @@ pub(super) struct RecordingRoom {
 }
 
 /// Between the room and its task.
-struct State {
+pub(super) struct State {
+    books: Rc<Books>,
     picture: RefCell<Picture>,
     queue: RefCell<VecDeque<Item>>,
     news: Notify,
@@ -72,9 +78,12 @@ impl RecordingRoom {
         factory: &Rc<dyn RecordingFactory>,
         room: Rc<str>,
         orders: Orders,
+        desk: &Rc<Desk>,
         retry: Duration,
     ) -> Self {
+        let books = Books::new(room.clone(), orders.clone(), desk.clone());
         let state = Rc::new(State {
+            books: Rc::new(books),
             picture: RefCell::new(Picture::new(room.clone())),
             queue: RefCell::default(),
             news: Notify::new(),
@@ -87,21 +96,46 @@ impl RecordingRoom {
             room,
             state: state.clone(),
             orders,
+            desk: desk.clone(),
             pace: Pace::new(retry),
             failed: HashMap::new(),
             said: false,
+            tick: None,
         };
-        tokio::task::spawn_local(task.run());
+        desk.task_began();
+        let (desk, served) = (desk.clone(), state.clone());
+        tokio::task::spawn_local(async move {
+            task.run().await;
+            desk.task_ended(&served);
+        });
         RecordingRoom { state }
     }
 
     /// Something happened in the room.
     pub(super) fn tell(&self, kind: RoomEventKind) {
-        let Some(event) = translate::event(kind) else {
-            return;
-        };
-        self.state.picture.borrow_mut().apply(&event);
-        self.state.push(Item::Event(event));
+        match kind {
+            RoomEventKind::RecordingEnded(track) => {
+                self.state.books.ended(track);
+                self.state.books.announce();
+            }
+            RoomEventKind::RecordingRefused(track, reason) => {
+                self.state.books.refused(track);
+                self.state.books.announce();
+                let cause = FailureCause::Other;
+                self.state.push_failed(track, (cause, reason));
+            }
+            kind => {
+                if let Some(event) = translate::event(kind) {
+                    self.state.picture.borrow_mut().apply(&event);
+                    self.state.push(Item::Event(event));
+                }
+            }
+        }
+    }
+
+    /// What is recorded, for people; `None`: nothing.
+    pub(super) fn recorded(&self) -> Option<RecordingState> {
+        self.state.books.state()
     }
 
     /// A participant wants the recording to start or stop.
@@ -135,12 +169,62 @@ impl RecordingRoom {
 
 impl Drop for RecordingRoom {
     fn drop(&mut self) {
+        self.state.books.close();
         self.state.closed.set(true);
         self.state.news.notify_one();
     }
 }
 
 impl State {
+    /// The recorder has something to say about a track of this room.
+    pub(super) fn on_recorder(&self, event: RecorderEvent) {
+        let track = |id: rillway_recorder::api::TrackId| id::TrackId(id.0);
+        match event {
+            RecorderEvent::Started(id) => {
+                self.books.started(track(id));
+                self.push(Item::Event(Event::Started(TrackId(id.0))));
+            }
+            RecorderEvent::KeyframeWanted(id) => self.books.keyframe(track(id)),
+            RecorderEvent::Finished(file) => {
+                self.books.finished(track(file.track));
+                self.push(Item::Event(books::finished(file)));
+            }
+            RecorderEvent::Failed(id, cause, reason) => {
+                self.books.failed(track(id));
+                self.books.announce();
+                self.push_failed(track(id), (translate::failure(cause), reason));
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the recorder may still say something about a track.
+    pub(super) fn expects(&self, track: id::TrackId) -> bool {
+        self.books.expects(track)
+    }
+
+    /// There is no recorder any more.
+    pub(super) fn recorder_ended(&self) {
+        self.books.give_up();
+        for track in self.books.recorded() {
+            self.books.failed(track);
+            let reason = "the recorder has ended".to_owned();
+            self.push_failed(track, (FailureCause::Unavailable, reason));
+        }
+        self.books.announce();
+        self.news.notify_one();
+    }
+
+    fn push_failed(&self, track: id::TrackId, (cause, message): Problem) {
+        let track = TrackId(track.0);
+        let failure = Failure {
+            track,
+            cause,
+            message,
+        };
+        self.push(Item::Event(Event::Failed(failure)));
+    }
+
     fn push(&self, item: Item) {
         let mut queue = self.queue.borrow_mut();
         if queue.len() >= EVENTS_MAX {
@@ -163,6 +247,22 @@ impl State {
         }
     }
 
+    /// After the room closed: the next item, as long as files of it are not complete. `None`: there is none
+    /// before the end.
+    async fn next_of_end(&self, closed: tokio::time::Instant) -> Option<Item> {
+        loop {
+            let item = self.queue.borrow_mut().pop_front();
+            if item.is_some() {
+                return item;
+            }
+            let until = closed + self.books.patience()?;
+            let news = tokio::time::timeout_at(until, self.news.notified());
+            if news.await.is_err() {
+                return None;
+            }
+        }
+    }
+
     /// Until the room closed.
     async fn closed(&self) {
         while !self.closed.get() {
@@ -170,17 +270,22 @@ impl State {
         }
     }
 
-    /// Forgets what waits. Whoever asked for something hears that nobody decided.
+    /// Forgets what waits. Whoever asked for something hears that nobody decided; the next instance hears of
+    /// complete files.
     fn clear(&self) {
-        self.queue.borrow_mut().clear();
+        let mut queue = self.queue.borrow_mut();
+        queue.retain(|item| matches!(item, Item::Event(Event::Finished(_))));
         self.behind.set(false);
     }
 
-    /// Forgets the events that wait: the next instance begins with the picture, which has them all. It
-    /// answers the requests.
+    /// Forgets the events that wait: the next instance begins with the picture, which has them all but those
+    /// about files. It answers the requests.
     fn hand_over(&self) {
         let mut queue = self.queue.borrow_mut();
-        queue.retain(|item| matches!(item, Item::Asked(..)));
+        queue.retain(|item| match item {
+            Item::Asked(..) => true,
+            Item::Event(event) => matches!(event, Event::Finished(_) | Event::Failed(..)),
+        });
         self.behind.set(false);
     }
 }
@@ -197,11 +302,14 @@ struct Task {
     room: Rc<str>,
     state: Rc<State>,
     orders: Orders,
+    desk: Rc<Desk>,
     pace: Pace,
-    /// When recording a track was last reported failed.
+    /// When a start of a track was last answered with its failure.
     failed: HashMap<TrackId, Instant>,
-    /// The missing recorder has been logged.
+    /// That something is not recorded has been logged.
     said: bool,
+    /// As the instance ordered.
+    tick: Option<Interval>,
 }
 
 impl Task {
@@ -254,7 +362,12 @@ impl Task {
         let state = self.state.clone();
         state.hand_over();
         state.serving.set(true);
-        let begin = state.picture.borrow().events();
+        self.tick = None;
+        let mut begin = state.picture.borrow().events();
+        let recorded = state.books.ordered();
+        if !recorded.is_empty() {
+            begin.push(Event::Recording(recorded));
+        }
         for event in begin {
             if let Err(fault) = self.decide(&mut *instance, event).await {
                 return End::Fault(fault);
@@ -267,6 +380,7 @@ impl Task {
                 biased;
                 () = &mut retired => return End::Fault(RuleFault::Retired),
                 item = state.next() => item,
+                () = ticked(&mut self.tick) => Some(Item::Event(Event::Tick)),
             };
             let Some(item) = item else {
                 break;
@@ -275,31 +389,26 @@ impl Task {
                 return End::Behind;
             }
             if state.closed.get() {
-                let left = self.wind_up(&mut *instance, item);
-                // A policy that is too slow for its last words loses them.
-                let _ = tokio::time::timeout(CLOSING_TIME, left).await;
-                return End::Closed;
+                state.queue.borrow_mut().push_front(item);
+                break;
             }
             if let Err(fault) = self.item(&mut *instance, item).await {
                 return End::Fault(fault);
             }
         }
-        // Nobody hears what it orders now; its fault costs nothing.
-        let _ = tokio::time::timeout(CLOSING_TIME, instance.decide(Event::RoomClosed)).await;
+        // A policy that is too slow for its last words loses them.
+        let time = CLOSING_TIME + state.books.patience().unwrap_or_default();
+        let _ = tokio::time::timeout(time, self.wind_up(&mut *instance)).await;
         End::Closed
     }
 
-    /// The room closed while events were waiting: they come before that.
-    async fn wind_up(
-        &mut self,
-        instance: &mut dyn RecordingInstance,
-        first: Item,
-    ) -> Result<(), RuleFault> {
-        let mut item = Some(first);
-        while let Some(next) = item {
-            self.item(instance, next).await?;
-            item = self.state.queue.borrow_mut().pop_front();
+    /// The room closed: what waited comes before that, and what became of its files.
+    async fn wind_up(&mut self, instance: &mut dyn RecordingInstance) -> Result<(), RuleFault> {
+        let closed = tokio::time::Instant::now();
+        while let Some(item) = self.state.next_of_end(closed).await {
+            self.item(instance, item).await?;
         }
+        // Nobody hears what it orders now; its fault costs nothing.
         instance.decide(Event::RoomClosed).await.map(|_| ())
     }
 
@@ -311,57 +420,102 @@ impl Task {
         match item {
             Item::Event(event) => self.decide(instance, event).await.map(|_| ()),
             Item::Asked(request, answer) => {
+                if request.start {
+                    self.state.books.asked_by(request.by);
+                }
                 let event = Event::Requested(request);
-                let unmet = self.decide(instance, event).await?;
-                let outcome = if unmet > 0 { Err(NO_RECORDER) } else { Ok(()) };
+                let refusal = self.decide(instance, event).await?;
                 // The client may be gone.
-                let _ = answer.send(outcome);
+                let _ = answer.send(refusal.map_or(Ok(()), Err));
                 Ok(())
             }
         }
     }
 
-    /// Has the policy decide. Returns how many of its orders would have needed a recorder.
+    /// Has the policy decide, and carries that out. Returns why a start failed, if one did.
     async fn decide(
         &mut self,
         instance: &mut dyn RecordingInstance,
         event: Event,
-    ) -> Result<usize, RuleFault> {
+    ) -> Result<Option<String>, RuleFault> {
         let orders = instance.decide(event).await?;
         if orders.len() > ORDERS_MAX {
             let excess = format!("{} orders in one call", orders.len());
             return Err(RuleFault::Failed(excess));
         }
         self.pace.succeeded();
-        let mut unmet = 0;
+        let mut refusal = None;
         for order in orders {
-            match order {
-                Order::Start(start) if self.is_valid(&start) => {
-                    unmet += 1;
-                    self.report_failed(start.track);
+            let result = match order {
+                Order::Start(start) => match self.start(start).await {
+                    Ok(result) => result,
+                    Err((_, reason)) => {
+                        refusal.get_or_insert(reason);
+                        "failed"
+                    }
+                },
+                Order::Stop(track) => {
+                    let stopped = self.state.books.end(id::TrackId(track.0)).await;
+                    if stopped {
+                        self.state.books.announce();
+                    }
+                    if stopped { "stopped" } else { "idle" }
                 }
-                Order::Start(_) => self.orders.recorder.recording_order("refused"),
-                // Nothing is recorded, so nothing is to be stopped.
-                Order::Stop(_) => self.orders.recorder.recording_order("idle"),
-                Order::TickEveryMs(_) => {}
-            }
+                Order::TickEveryMs(period_ms) => {
+                    self.tick = ticker(period_ms);
+                    continue;
+                }
+            };
+            self.orders.recorder.recording_order(result);
         }
-        Ok(unmet)
+        Ok(refusal)
     }
 
-    fn is_valid(&self, start: &Start) -> bool {
+    /// Begins a recording. Returns what became of the order.
+    ///
+    /// # Errors
+    /// Why not, for people; the policy hears of it.
+    async fn start(&mut self, start: Start) -> Result<&'static str, Problem> {
         let named = !start.name.is_empty() && start.name.len() <= NAME_BYTES;
-        named && self.state.picture.borrow().has_track(start.track)
+        let found = {
+            let picture = self.state.picture.borrow();
+            let track = picture.track(start.track).filter(|_| named);
+            track.map(|track| {
+                let identity = picture.identity(track.owner).unwrap_or_default();
+                (track.clone(), identity.to_owned())
+            })
+        };
+        let Some((track, identity)) = found.filter(|_| !self.state.closed.get()) else {
+            return Ok("refused");
+        };
+        let id = id::TrackId(track.id.0);
+        // The one before this instance may have begun it.
+        if self.state.books.is_running(id) {
+            return Ok("running");
+        }
+        let begun = match self.desk.absence() {
+            Some(why) => Err((FailureCause::Unavailable, why.to_owned())),
+            None => {
+                self.desk.expect(id, &self.state);
+                self.state.books.begin(start, &track, &identity).await
+            }
+        };
+        if let Err(problem) = &begun {
+            self.report_failed(track.id, problem);
+        } else {
+            self.state.books.announce();
+        }
+        begun.map(|()| "started")
     }
 
     /// Answers a start with the failure it is.
-    fn report_failed(&mut self, track: TrackId) {
-        self.orders.recorder.recording_order("no_recorder");
-        if !self.said {
-            self.said = true;
+    fn report_failed(&mut self, track: TrackId, problem: &Problem) {
+        if !std::mem::replace(&mut self.said, true) {
+            let (room, reason) = (&*self.room, &*problem.1);
             tracing::warn!(
-                room = &*self.room,
-                "{NO_RECORDER}: its policy's orders do nothing"
+                room,
+                reason,
+                "a track is not recorded though the policy wants it"
             );
         }
         let now = Instant::now();
@@ -371,11 +525,31 @@ impl Task {
         }
         self.failed.retain(|_, at| recent(at));
         self.failed.insert(track, now);
+        let (cause, message) = problem.clone();
         let event = Event::Failed(Failure {
             track,
-            cause: FailureCause::Unavailable,
-            message: NO_RECORDER.to_owned(),
+            cause,
+            message,
         });
         self.state.push(Item::Event(event));
+    }
+}
+
+/// A tick of this period; `None`: 0 ends it.
+fn ticker(period_ms: u32) -> Option<Interval> {
+    let period = Duration::from_millis(period_ms.max(TICK_MS_LEAST).into());
+    (period_ms > 0).then(|| {
+        let mut ticker = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+        ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticker
+    })
+}
+
+async fn ticked(tick: &mut Option<Interval>) {
+    match tick {
+        Some(tick) => {
+            tick.tick().await;
+        }
+        None => std::future::pending().await,
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::future::LocalBoxFuture;
 use rillway_plugin_sdk::layers::{Choice, View};
 use rillway_plugin_sdk::recording::{Event, Order};
+use rillway_plugin_sdk::signaling::RecordingState;
 
 /// Why a policy gave no answer. The instance is dropped, whatever it was.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,6 +78,18 @@ pub(crate) trait RecordingFactory {
 
     /// A new instance for a room; may take time.
     fn open(&self, room: &str) -> Opening<dyn RecordingInstance>;
+}
+
+/// Where orders to the recorder go.
+pub(crate) trait RecorderOrders {
+    /// Gives an order. Never waits. False: it was not taken, because the recorder is busy.
+    fn give(&self, order: rillway_recorder::api::Order) -> bool;
+}
+
+/// Who hears what is recorded.
+pub(crate) trait Audience {
+    /// Tells everybody in a room.
+    fn recording(&self, room: &str, state: &RecordingState);
 }
 
 /// First wait after a fault that names none.

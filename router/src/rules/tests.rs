@@ -13,6 +13,7 @@ use rillway_core::id;
 use rillway_plugin_sdk::layers::{Choice, View};
 use rillway_plugin_sdk::recording::{Container, Event, Order, Request, Start};
 use rillway_plugin_sdk::types;
+use rillway_recorder::api as recorder;
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
@@ -20,6 +21,7 @@ use super::*;
 use crate::telemetry::metrics::Registry;
 
 mod layers;
+mod recorded;
 mod recording;
 
 const ROOM: RoomId = RoomId(5);
@@ -27,21 +29,60 @@ const EVERY: Duration = Duration::from_millis(200);
 /// First wait after a fault.
 const RETRY: Duration = Duration::from_millis(40);
 
-/// Rules, and the queue of worker 0.
+/// Rules, the queue of worker 0, and the recorder.
 struct Stage {
     rules: Rules,
     queue: mpsc::Receiver<ToWorker>,
     registry: Registry,
+    recorder: Rc<FakeRecorder>,
+    told: Rc<Told>,
+}
+
+/// Keeps what it is ordered.
+#[derive(Default)]
+struct FakeRecorder {
+    orders: RefCell<Vec<recorder::Order>>,
+    busy: Cell<bool>,
+}
+
+impl RecorderOrders for FakeRecorder {
+    fn give(&self, order: recorder::Order) -> bool {
+        if !self.busy.get() {
+            self.orders.borrow_mut().push(order);
+        }
+        !self.busy.get()
+    }
+}
+
+/// What the room was told.
+#[derive(Default)]
+struct Told(RefCell<Vec<RecordingState>>);
+
+impl Audience for Told {
+    fn recording(&self, room: &str, state: &RecordingState) {
+        assert_eq!(room, "room");
+        self.0.borrow_mut().push(state.clone());
+    }
 }
 
 impl Stage {
     fn new(set: RuleSet, queue: usize) -> Self {
+        Self::with(set, queue, None)
+    }
+
+    /// `absence`: there is no recorder, for this reason.
+    fn with(set: RuleSet, queue: usize, absence: Option<&'static str>) -> Self {
         let registry = Registry::new();
         let (sender, queue) = mpsc::channel(queue);
+        let (recorder, told) = (Rc::new(FakeRecorder::default()), Rc::new(Told::default()));
+        let orders: Rc<dyn RecorderOrders> = recorder.clone();
+        let desk = Desk::new(absence.map_or(Ok(orders), Err), told.clone());
         Stage {
-            rules: Rules::new(set, vec![sender], registry.rules()),
+            rules: Rules::new(set, vec![sender], registry.rules(), desk),
             queue,
             registry,
+            recorder,
+            told,
         }
     }
 

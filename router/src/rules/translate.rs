@@ -2,8 +2,10 @@
 
 use rillway_core::api as core;
 use rillway_core::id;
-use rillway_plugin_sdk::recording::Event;
+use rillway_plugin_sdk::recording::{Container, Event, FailureCause, Start};
 use rillway_plugin_sdk::{layers, types};
+
+use rillway_recorder::api as recorder;
 
 use crate::session::{participant_for_plugins, track_for_plugins};
 
@@ -70,6 +72,58 @@ pub(super) fn event(kind: core::RoomEventKind) -> Option<Event> {
         K::Unpublished(id) => Event::TrackUnpublished(types::TrackId(id.0)),
         K::Muted(id, muted) => Event::TrackMuted(types::TrackId(id.0), muted),
         K::Speakers(speakers) => Event::Speakers(participants(&speakers)),
-        K::Opened { .. } | K::View(_) | K::Closed => return None,
+        K::Opened { .. }
+        | K::View(_)
+        | K::Closed
+        | K::RecordingEnded(_)
+        | K::RecordingRefused(..) => return None,
     })
+}
+
+/// An order to the recorder.
+pub(super) fn start(
+    start: Start,
+    track: &types::Track,
+    identity: &str,
+    room: &str,
+) -> recorder::Start {
+    recorder::Start {
+        room: room.into(),
+        track: recorder::TrackId(track.id.0),
+        owner: recorder::ParticipantId(track.owner.0),
+        identity: identity.into(),
+        kind: match track.kind {
+            types::MediaKind::Audio => recorder::MediaKind::Audio,
+            types::MediaKind::Video => recorder::MediaKind::Video,
+        },
+        source: match track.source {
+            types::Source::Camera => "camera",
+            types::Source::Microphone => "microphone",
+            types::Source::Screen => "screen",
+            types::Source::ScreenAudio => "screen_audio",
+            types::Source::Other => "other",
+        },
+        container: match start.container {
+            Container::Mp4 => recorder::Container::Mp4,
+            Container::Webm => recorder::Container::Webm,
+            Container::RtpDump => recorder::Container::RtpDump,
+        },
+        name: start.name.into(),
+        segment: (start.max_segment_s > 0)
+            .then(|| std::time::Duration::from_secs(start.max_segment_s.into())),
+        attributes: start.attributes,
+    }
+}
+
+/// Why a recording failed, as policies hear it.
+pub(super) fn failure(cause: recorder::FailureCause) -> FailureCause {
+    use recorder::FailureCause as Found;
+    match cause {
+        Found::DiskFull => FailureCause::DiskFull,
+        Found::DiskFault => FailureCause::DiskFault,
+        Found::Overload => FailureCause::Overload,
+        Found::Unsupported => FailureCause::Unsupported,
+        Found::Unavailable => FailureCause::Unavailable,
+        _ => FailureCause::Other,
+    }
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc as std_mpsc;
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use rillway_core::api::{Event, RoomEvent};
@@ -20,7 +21,8 @@ use crate::gateway::{Accepted, Gateway, Route};
 use crate::management::server as management;
 use crate::management::source::Sources;
 use crate::policies::{self, Policies, PoliciesError};
-use crate::rules::{RuleSet, Rules};
+use crate::recorder;
+use crate::rules::{Desk, NO_POLICY, RecorderOrders, RuleSet, Rules};
 use crate::session::{self, Authenticator, Clients, Control, Phase, SignalingFactory};
 use crate::telemetry;
 use crate::telemetry::metrics::{GatewayRecorder, Registry, RulesRecorder};
@@ -40,6 +42,7 @@ pub(super) struct Parts {
     pub(super) metrics: Option<TcpListener>,
     pub(super) management: Option<UdpSocket>,
     pub(super) workers: Vec<Worker>,
+    pub(super) recorder: Option<recorder::Running>,
     pub(super) registry: Registry,
     pub(super) orders: mpsc::Receiver<Order>,
     /// Told when everything is set up.
@@ -72,6 +75,7 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
         management,
         registry,
         workers,
+        recorder: recording,
         orders,
         ready,
     } = parts;
@@ -85,6 +89,7 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     workers.iter().for_each(log_worker);
     let recorder = registry.gateway();
     let recorders = (recorder.clone(), registry.rules());
+    let recorded = registry.recorder();
     serve_metrics(&listener, metrics, registry).map_err(start)?;
     let (phase, phase_seen) = watch::channel(Phase::Serving);
     // Before the policies in the order of ends: its calls hold their handles.
@@ -92,23 +97,11 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     let sources = || sources(address, &workers, &phase_seen, &policies);
     let _management = managed(management, &config, sources).map_err(start)?;
     let alive = Arc::new(AtomicUsize::new(workers.len()));
+    let (desk, following) = desk(&config, recording);
+    let deciding = (deciding, desk);
     let control = Rc::new(control(&config, &workers, deciding, &phase_seen, recorders));
-    let all_ended = Rc::new(Notify::new());
-    let watch = |id| WorkerWatch {
-        id,
-        control: control.clone(),
-        alive: alive.clone(),
-        all_ended: all_ended.clone(),
-        phase: phase_seen.clone(),
-    };
-    let threads = workers
-        .into_iter()
-        .map(|worker| {
-            tokio::task::spawn_local(follow_rooms(control.rules.clone(), worker.rooms));
-            tokio::task::spawn_local(dispatch(watch(worker.id), worker.events));
-            worker.thread
-        })
-        .collect();
+    let recorder_end = following.map(|f| f.follow(control.rules.clone(), recorded));
+    let (threads, all_ended) = follow_workers(workers, &control, &alive, &phase_seen);
     let (accepted, to_accept) = mpsc::channel(ACCEPTED_MAX);
     let gateway = Arc::new(Gateway::new(
         settings::gateway(&config, served.iter().map(|s| s.route.clone()).collect()),
@@ -130,8 +123,49 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
         control,
         threads,
         all_ended,
+        recorder: recorder_end,
     })
     .await
+}
+
+/// Follows what workers say until each has ended. Returns their threads, and what hears when none is left.
+fn follow_workers(
+    workers: Vec<Worker>,
+    control: &Rc<Control>,
+    alive: &Arc<AtomicUsize>,
+    phase: &watch::Receiver<Phase>,
+) -> (Vec<JoinHandle<()>>, Rc<Notify>) {
+    let all_ended = Rc::new(Notify::new());
+    let watch = |id| WorkerWatch {
+        id,
+        control: control.clone(),
+        alive: alive.clone(),
+        all_ended: all_ended.clone(),
+        phase: phase.clone(),
+    };
+    let threads = workers
+        .into_iter()
+        .map(|worker| {
+            tokio::task::spawn_local(follow_rooms(control.rules.clone(), worker.rooms));
+            tokio::task::spawn_local(dispatch(watch(worker.id), worker.events));
+            worker.thread
+        })
+        .collect();
+    (threads, all_ended)
+}
+
+/// Where orders to a recorder go, or why there is none; and what is to be followed.
+type RecorderSide = Result<Rc<dyn RecorderOrders>, &'static str>;
+
+fn desk(
+    config: &Config,
+    running: Option<recorder::Running>,
+) -> (RecorderSide, Option<recorder::Following>) {
+    match running.map(recorder::Running::part) {
+        Some((orders, following)) => (Ok(orders), Some(following)),
+        None if config.recording.is_none() => (Err(NO_POLICY), None),
+        None => (Err(recorder::NOT_CONFIGURED), None),
+    }
 }
 
 /// Says who listens where, and begins with metrics.
@@ -178,16 +212,18 @@ fn sources(
 fn control(
     config: &Config,
     workers: &[Worker],
-    deciding: Deciding,
+    (deciding, desk): (Deciding, RecorderSide),
     phase: &watch::Receiver<Phase>,
     (recorder, rules): (GatewayRecorder, RulesRecorder),
 ) -> Control {
     let queues: Vec<_> = workers.iter().map(|w| w.requests.clone()).collect();
-    let rules = Rules::new(deciding.rules, queues.clone(), rules);
+    let clients = Rc::new(Clients::default());
+    let desk = Desk::new(desk, clients.clone());
+    let rules = Rules::new(deciding.rules, queues.clone(), rules, desk);
     Control {
         directory: Box::new(MemoryDirectory::new(workers.iter().map(|w| w.id))),
         workers: queues,
-        clients: Clients::default(),
+        clients,
         rules: Rc::new(rules),
         authenticator: deciding.authenticator,
         facts: settings::join_facts(config),
@@ -362,11 +398,12 @@ mod tests {
         Rc::new(Control {
             directory: Box::new(directory),
             workers: Vec::new(),
-            clients: Clients::default(),
+            clients: Rc::default(),
             rules: Rc::new(Rules::new(
                 RuleSet::default(),
                 Vec::new(),
                 Registry::new().rules(),
+                Desk::new(Err(NO_POLICY), Rc::new(Clients::default())),
             )),
             authenticator: Box::new(Open),
             facts: JoinFacts {

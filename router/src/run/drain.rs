@@ -1,4 +1,4 @@
-//! The end: orders and signals, the notice to clients, closing, and the workers' last turn.
+//! The end: orders and signals, the notice to clients, closing, the workers' last turn, and the last files.
 
 use std::io;
 use std::rc::Rc;
@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::gateway::Gateway;
+use crate::recorder;
 use crate::session::{Control, Phase};
 use crate::worker::ToWorker;
 
@@ -89,6 +90,7 @@ pub(super) struct Drain {
     pub(super) control: Rc<Control>,
     pub(super) threads: Vec<JoinHandle<()>>,
     pub(super) all_ended: Rc<Notify>,
+    pub(super) recorder: Option<recorder::Ending>,
 }
 
 /// Waits for an order, then ends everything.
@@ -115,6 +117,10 @@ pub(super) async fn until_end(mut drain: Drain) -> Result<(), RunError> {
         }
     };
     drain.stop_workers().await;
+    if let Some(recorder) = drain.recorder.take() {
+        recorder.end().await;
+    }
+    tracing::info!("ended");
     result
 }
 
@@ -163,6 +169,5 @@ impl Drain {
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        tracing::info!("ended");
     }
 }

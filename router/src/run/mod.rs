@@ -8,10 +8,12 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::thread::JoinHandle;
 
+use rillway_recorder::engine::Tap;
 use tokio::sync::mpsc;
 
 use crate::config::{Config, ConfigError, Key};
 use crate::management::server;
+use crate::recorder;
 use crate::telemetry::metrics::Registry;
 use crate::worker::{self, Worker};
 
@@ -171,7 +173,9 @@ pub fn run(config: Config, signals: Signals) -> Result<Running, RunError> {
     let management = management_socket(&config)?;
     let management_address = management.as_ref().and_then(|s| s.local_addr().ok());
     let registry = Registry::new();
-    let workers = start_workers(&config, &registry)?;
+    let count = usize::from(config.media.workers.get());
+    let (recorder, taps) = recorder::start(&config, count)?;
+    let workers = start_workers(&config, &registry, taps)?;
     let (orders, received) = mpsc::channel(4);
     let (gateway_address, metrics_address) = (
         local_address(&gateway)?,
@@ -186,6 +190,7 @@ pub fn run(config: Config, signals: Signals) -> Result<Running, RunError> {
         metrics,
         management,
         workers,
+        recorder,
         registry,
         orders: received,
         ready,
@@ -256,10 +261,16 @@ fn local_address(listener: &TcpListener) -> Result<SocketAddr, RunError> {
 }
 
 /// Starts every worker; if one fails, the others are ended.
-fn start_workers(config: &Config, registry: &Registry) -> Result<Vec<Worker>, RunError> {
+fn start_workers(
+    config: &Config,
+    registry: &Registry,
+    taps: Vec<Tap>,
+) -> Result<Vec<Worker>, RunError> {
     let mut starting = Vec::new();
     let mut failed = None;
-    for settings in settings::workers(config)? {
+    let mut taps = taps.into_iter();
+    for mut settings in settings::workers(config)? {
+        settings.tap = taps.next();
         let recorder = registry.worker(u16::from(settings.id.0), &worker::BOUNDS);
         match worker::start(settings, recorder) {
             Ok(worker) => starting.push(worker),

@@ -72,6 +72,7 @@ fn worker(
             DriverChoice::Mmsg => rillway_ring::DriverChoice::Mmsg,
         },
         limits: config.limits,
+        tap: None,
         // More workers than cores share them in turn.
         core: cores.get(usize::from(index) % cores.len().max(1)).copied(),
         advertise: Box::new(move |bound| {

@@ -6,8 +6,10 @@ use std::rc::Rc;
 
 use rillway_core::api::{Event, EventKind};
 use rillway_core::id::{ClientId, ParticipantId, TrackId, WorkerId};
-use rillway_plugin_sdk::signaling::{Frame, Notices};
+use rillway_plugin_sdk::signaling::{Frame, Notices, RecordingState};
 use tokio::sync::{Notify, mpsc};
+
+use crate::rules::Audience;
 
 use super::connection::frame_bytes;
 
@@ -29,6 +31,8 @@ pub(crate) enum Mail {
     Event(EventKind),
     /// Of another client's plugin instance.
     Relayed(ParticipantId, Frame),
+    /// What is recorded in the room has changed.
+    Recording(RecordingState),
 }
 
 /// Why a frame did not reach another client.
@@ -266,6 +270,23 @@ impl Clients {
     }
 }
 
+impl Audience for Clients {
+    /// Those who are on their way into the room are told when they are there.
+    fn recording(&self, room: &str, state: &RecordingState) {
+        let mut behind = Vec::new();
+        for (client, entry) in self.entries.borrow().iter() {
+            let there = entry.participant.is_some() && &*entry.company.room == room;
+            let mail = || Mail::Recording(state.clone());
+            if there && entry.mailbox.try_send(mail()).is_err() {
+                behind.push(*client);
+            }
+        }
+        for client in behind {
+            self.remove(client);
+        }
+    }
+}
+
 fn is_dispensable(kind: &EventKind) -> bool {
     matches!(
         kind,
@@ -401,6 +422,25 @@ mod tests {
             Err(RelayError::Unknown),
             "who has not joined is nobody"
         );
+    }
+
+    #[test]
+    fn everybody_in_a_room_hears_what_is_recorded_whatever_they_speak() {
+        let clients = Clients::default();
+        let (_, mut to_ada) = member(&clients, 1, "rooms", "r");
+        let (_, mut to_bob) = member(&clients, 2, "whip", "r");
+        let (_, mut elsewhere) = member(&clients, 3, "rooms", "other");
+        let (_, mut early) = add(&clients, 0);
+        let state = RecordingState {
+            active: true,
+            by: None,
+            tracks: Vec::new(),
+        };
+        clients.recording("r", &state);
+        for mailbox in [&mut to_ada, &mut to_bob] {
+            assert_eq!(mailbox.try_next(), Ok(Mail::Recording(state.clone())));
+        }
+        assert!(elsewhere.try_next().is_err() && early.try_next().is_err());
     }
 
     #[test]

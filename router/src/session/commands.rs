@@ -144,10 +144,10 @@ impl Session {
         let Some((reference, _)) = self.recording.take() else {
             return;
         };
-        let lost = Err("the recording policy failed");
+        let lost = Err("the recording policy failed".to_owned());
         let input = match outcome.unwrap_or(lost) {
             Ok(()) => Input::Done { reference },
-            Err(problem) => unavailable(reference, problem),
+            Err(problem) => unavailable(reference, &problem),
         };
         self.input(input);
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rillway_core::api::{Action, EventKind, Request};
 use rillway_core::id::{self, ClientId, ParticipantId, Reference};
-use rillway_plugin_sdk::signaling::{Frame, Notices};
+use rillway_plugin_sdk::signaling::{Frame, Notices, RecordingState};
 use rillway_plugin_sdk::types::{Grant, TrackId};
 use tokio::sync::{mpsc, oneshot};
 
@@ -172,6 +172,11 @@ impl Member {
     ) -> Result<oneshot::Receiver<Outcome>, &'static str> {
         let me = self.me.ok_or("not in a room")?;
         self.control.rules.request_recording(&self.room, me, start)
+    }
+
+    /// What is recorded in the room; `None`: nothing.
+    pub(super) fn recorded(&self) -> Option<RecordingState> {
+        self.control.rules.recorded(&self.room)
     }
 
     /// Hands a frame to another client of the same plugin in this room.

@@ -85,7 +85,7 @@ pub(crate) struct Control {
     /// Queues to the workers, by index.
     pub(crate) workers: Vec<mpsc::Sender<ToWorker>>,
     /// Clients in rooms.
-    pub(crate) clients: Clients,
+    pub(crate) clients: Rc<Clients>,
     /// Policies of rooms.
     pub(crate) rules: Rc<Rules>,
     /// Who may join.
@@ -385,6 +385,7 @@ impl Session {
             Wake::Mail(Some(Mail::Relayed(from, frame))) => {
                 self.input(Input::Relayed(ParticipantId(from.0), frame));
             }
+            Wake::Mail(Some(Mail::Recording(state))) => self.input(Input::Recording(state)),
             Wake::Mail(None) => {
                 let close = Close::new(close::EXCESS, "too slow for the events of this room");
                 return Err(End::Abort(close));
@@ -422,6 +423,7 @@ impl Session {
     }
 
     fn event(&mut self, event: EventKind) {
+        let joined = matches!(event, EventKind::Joined { .. });
         match (&event, &mut self.membership) {
             (EventKind::Joined { me, .. }, Membership::Joining { .. }) => {
                 self.membership.joined(me.id);
@@ -440,6 +442,12 @@ impl Session {
         }
         let input = translate::input(event, &self.control.facts);
         self.input(input);
+        if joined
+            && let Membership::Inside(member) = &self.membership
+            && let Some(state) = member.recorded()
+        {
+            self.input(Input::Recording(state));
+        }
     }
 
     fn decided(&mut self, decision: Result<Grant, Denial>) {

@@ -11,7 +11,7 @@ use tokio::task::LocalSet;
 
 use super::*;
 use crate::directory::MemoryDirectory;
-use crate::rules::RuleSet;
+use crate::rules::{Desk, NO_POLICY, RecorderOrders, RuleSet};
 use crate::telemetry::metrics::Registry;
 
 mod recording;
@@ -77,6 +77,7 @@ pub(super) struct Setup {
     pub(super) grant_ms: Option<u64>,
     pub(super) idle_time: Duration,
     pub(super) rules: RuleSet,
+    pub(super) recorder: Option<Rc<dyn RecorderOrders>>,
     pub(super) record_control: bool,
 }
 
@@ -88,6 +89,7 @@ impl Default for Setup {
             grant_ms: None,
             idle_time: IDLE_TIME,
             rules: RuleSet::default(),
+            recorder: None,
             record_control: true,
         }
     }
@@ -118,14 +120,17 @@ pub(super) fn control(
     queue: mpsc::Sender<ToWorker>,
     phase: watch::Receiver<Phase>,
 ) -> Control {
+    let clients = Rc::new(Clients::default());
+    let audience = clients.clone();
     Control {
         directory: Box::new(directory.clone()),
         workers: vec![queue.clone()],
-        clients: Clients::default(),
+        clients,
         rules: Rc::new(Rules::new(
             setup.rules.clone(),
             vec![queue],
             Registry::new().rules(),
+            Desk::new(setup.recorder.clone().ok_or(NO_POLICY), audience),
         )),
         authenticator: Box::new(Expiring {
             grant_ms: setup.grant_ms,

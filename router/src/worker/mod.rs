@@ -24,6 +24,7 @@ use rillway_core::api::{Event, RoomEvent};
 use rillway_core::id::WorkerId;
 use rillway_core::limits::Limits;
 use rillway_core::{Shard, ShardConfig};
+use rillway_recorder::engine::Tap;
 use rillway_ring::runtime::Runtime;
 use rillway_ring::{Chosen, Driver, DriverChoice, DriverConfig, DriverKind, OpenError, UdpDriver};
 use tokio::sync::mpsc;
@@ -54,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) choice: DriverChoice,
     /// Bounds of its shard.
     pub(crate) limits: Limits,
+    /// Where packets of recorded tracks go, if there is a recorder.
+    pub(crate) tap: Option<Tap>,
     /// Core it is pinned to.
     pub(crate) core: Option<core_affinity::CoreId>,
     /// Turns a bound address into the one clients are told.
@@ -327,6 +330,7 @@ async fn open_and_run(start: ThreadStart, chosen: Chosen) -> io::Result<()> {
         rooms: rooms::Rooms::new(start.rooms),
         window: start.window,
         recorder: start.recorder,
+        tap: start.settings.tap,
     })
     .await
 }

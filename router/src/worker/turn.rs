@@ -1,6 +1,6 @@
 //! The worker's loop: wait, then one turn.
 //!
-//! A turn: receive within a budget → requests → timers → flush → events → counters. The receive
+//! A turn: receive within a budget → requests → timers → flush → recorded packets → events → counters. The receive
 //! budget follows the time turns take, so that under load neither timers nor requests wait for
 //! longer than a few milliseconds, and between turns the runtime is given the thread once.
 
@@ -14,10 +14,12 @@ use std::time::{Duration, Instant};
 use rillway_core::Shard;
 use rillway_core::api::{Action, Request, RoomOrder};
 use rillway_core::id::{ClientId, Reference};
+use rillway_recorder::engine::Tap;
 use rillway_ring::{Receiver, UdpDriver};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
+use crate::recorder;
 use crate::telemetry::metrics::WorkerRecorder;
 
 use super::backlog::Backlog;
@@ -64,6 +66,8 @@ pub(crate) struct Turns<D: UdpDriver> {
     pub(crate) rooms: Rooms,
     pub(crate) window: Window,
     pub(crate) recorder: WorkerRecorder,
+    /// To the recorder of tracks, if there is one.
+    pub(crate) tap: Option<Tap>,
 }
 
 /// Runs until it is told to stop or the control thread is gone.
@@ -199,8 +203,21 @@ impl<D: UdpDriver> Loop<D> {
         self.turns.shard.flush(now, &mut sender);
         sender.finish()?;
         self.latency.sent();
+        self.record();
         self.events(now);
         Ok(datagrams)
+    }
+
+    /// Before the events: when a recording is reported to have ended, all of it is with the recorder.
+    fn record(&mut self) {
+        let recorded = self.turns.shard.drain_recorded();
+        if let Some(tap) = &mut self.turns.tap {
+            for packet in recorded {
+                let (track, packet) = recorder::packet(packet);
+                // It counts what it drops, and asks for a keyframe.
+                tap.push(track, packet);
+            }
+        }
     }
 
     fn requests(&mut self) {

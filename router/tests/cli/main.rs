@@ -2,6 +2,7 @@
 
 mod management;
 mod plugin;
+mod recording;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};

@@ -5,7 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use rillway_plugin_sdk::Signaling;
 use rillway_plugin_sdk::signaling::{
-    Action, FailureCode, Frame, Input, LayerState, MidTrack, Opened, TransportState,
+    Action, FailureCode, Frame, Input, LayerState, MidTrack, Opened, RecordingState, TransportState,
 };
 use rillway_plugin_sdk::types::{
     Denial, Direction, Limits, MediaKind, ParticipantId, Track, TrackId,
@@ -194,6 +194,7 @@ fn from_host() -> impl Strategy<Value = Input> {
             label: "\u{0}\"".to_owned(),
             payload,
         }),
+        1 => Just(Input::Recording(RecordingState { active: true, by: Some(ParticipantId(2)), tracks: vec![TrackId(1)] })),
         1 => Just(Input::DataDropped { outgoing: true, count: u64::MAX }),
         1 => Just(Input::Draining { within_ms: u64::MAX, url: None }),
         1 => Just(Input::Tick),

@@ -2,7 +2,7 @@
 
 use rillway_plugin_sdk::signaling::{
     Action, FailureCode, Input, LayerState, LayerWish, MidTrack, Notices, PublishedSource,
-    TransportState,
+    RecordingState, TransportState,
 };
 use rillway_plugin_sdk::types::{Direction, Limits, MediaKind, ParticipantId, Source, TrackId};
 use serde_json::{Value, json};
@@ -77,16 +77,6 @@ fn requests() -> Vec<(Value, Action, Success)> {
             Success::Nothing,
         ),
         (
-            json!({"type": "notify"}),
-            notify(true, false),
-            Success::Nothing,
-        ),
-        (
-            json!({"type": "notify", "speakers": false, "layers": true}),
-            notify(false, true),
-            Success::Nothing,
-        ),
-        (
             json!({"type": "mute", "track": "a", "muted": false}),
             Action::Mute(TrackId(0xa), false),
             Success::Ok,
@@ -114,8 +104,23 @@ fn requests() -> Vec<(Value, Action, Success)> {
     ]
 }
 
-fn notify(speakers: bool, layers: bool) -> Action {
-    Action::Notify(Notices { speakers, layers })
+#[test]
+fn what_comes_often_comes_as_asked_for() {
+    let mut connection = Connection::in_room();
+    for (request, speakers, layers) in [
+        (json!({"type": "notify"}), true, false),
+        (
+            json!({"type": "notify", "id": 5, "layers": true}),
+            true,
+            true,
+        ),
+        (json!({"type": "notify", "speakers": false}), false, false),
+    ] {
+        let output = connection.say(&request);
+        let expected = Action::Notify(Notices { speakers, layers });
+        assert_eq!(output.actions(), [&expected], "{request}");
+        assert_eq!(output.messages(), Vec::<Value>::new(), "no answer");
+    }
 }
 
 fn with_id(mut request: Value, id: u64) -> Value {
@@ -347,6 +352,22 @@ fn events_of_the_room_become_messages() {
         (
             Input::ParticipantLeft(ParticipantId(2)),
             json!({"type": "participant-left", "participant": "2"}),
+        ),
+        (
+            Input::Recording(RecordingState {
+                active: true,
+                by: Some(ParticipantId(2)),
+                tracks: vec![TrackId(5), TrackId(31)],
+            }),
+            json!({"type": "recording", "active": true, "by": "2", "tracks": ["5", "1f"]}),
+        ),
+        (
+            Input::Recording(RecordingState {
+                active: false,
+                by: None,
+                tracks: Vec::new(),
+            }),
+            json!({"type": "recording", "active": false, "by": null, "tracks": []}),
         ),
         (
             Input::TrackPublished(track(5, 2, MediaKind::Video)),

@@ -38,6 +38,11 @@ pub enum RoomEventKind {
     Muted(TrackId, bool),
     /// Who speaks, loudest first.
     Speakers(Vec<ParticipantId>),
+    /// A track is recorded no more: by order, or because it ended. What was recorded of it has left the
+    /// shard with this turn or before.
+    RecordingEnded(TrackId),
+    /// An order to record a track was refused, for a reason given for people.
+    RecordingRefused(TrackId, String),
     /// What the room's layer policy decides from.
     View(Box<RoomView>),
     /// The room exists no more.
@@ -116,6 +121,14 @@ pub enum RoomOrderKind {
     /// The layer policy failed: what it chose is forgotten and the built-in one decides, until choices
     /// come again.
     PolicyFailed,
+    /// Record a track, in the best layer that is being sent: its packets come out of
+    /// [`crate::Shard::drain_recorded`] until [`RoomEventKind::RecordingEnded`]. Answered by
+    /// [`RoomEventKind::RecordingRefused`] if the track is not published in the room, or is recorded.
+    Record(TrackId),
+    /// Record a track no more. Answered by [`RoomEventKind::RecordingEnded`] if it was recorded.
+    StopRecording(TrackId),
+    /// The recorder needs a keyframe of a track. Ignored if it is not recorded.
+    AskKeyframe(TrackId),
 }
 
 /// A layer policy's answer to one view, also if it chose nothing.

@@ -25,15 +25,18 @@ use crate::transport::Transport;
 use crate::transport::streams::Destination;
 
 /// What all subscriptions of a layer need to know of a packet.
-struct Incoming {
-    track: TrackKey,
-    arrival: Arrival,
-    format: PayloadFormat,
+pub(super) struct Incoming {
+    pub(super) track: TrackKey,
+    pub(super) arrival: Arrival,
+    pub(super) format: PayloadFormat,
     video: bool,
-    layer: u8,
-    epoch: u32,
-    keyframe: bool,
-    descriptor: Option<descriptor::Descriptor>,
+    pub(super) layer: u8,
+    pub(super) epoch: u32,
+    /// A keyframe begins, and nothing later came before it: a place to switch at.
+    pub(super) keyframe: bool,
+    /// A keyframe begins, however late.
+    pub(super) begins_keyframe: bool,
+    pub(super) descriptor: Option<descriptor::Descriptor>,
     payload_bytes: u64,
     /// Its number in the turn.
     packet: u32,
@@ -42,7 +45,7 @@ struct Incoming {
 impl Incoming {
     /// No content: a publisher without a retransmission stream probes its bandwidth so. It still uses up
     /// a sequence number, and would count as lost if the stream went on without it.
-    fn is_padding(&self) -> bool {
+    pub(super) fn is_padding(&self) -> bool {
         self.payload_bytes == 0
     }
 }
@@ -63,6 +66,7 @@ impl Shard {
         let Some(mut incoming) = self.examine(now, key, destination, packet) else {
             return;
         };
+        self.record(&incoming, packet);
         let Some(track) = self.tracks.get_mut(destination.track) else {
             return;
         };
@@ -184,7 +188,8 @@ impl Shard {
         let in_order = !padding && layer.on_packet(now, *packet.header.ssrc, place, bytes);
         // A keyframe whose beginning comes late (retransmitted) is no place to switch at: what came
         // before it was not forwarded.
-        let starts = video && in_order && keyframe::begins(format.codec, &packet.payload);
+        let begins_keyframe = video && !padding && keyframe::begins(format.codec, &packet.payload);
+        let starts = begins_keyframe && in_order;
         if starts {
             layer.on_keyframe(keyframe::size(format.codec, &packet.payload));
         }
@@ -225,6 +230,7 @@ impl Shard {
             layer: destination.layer,
             epoch,
             keyframe: starts,
+            begins_keyframe,
             descriptor: video
                 .then(|| descriptor::parse(format.codec, &packet.payload))
                 .flatten(),

@@ -67,9 +67,13 @@ impl Shard {
         let Some(track) = self.tracks.get(key) else {
             return;
         };
-        if track.kind != MediaKind::Video || track.subscriptions.is_empty() {
+        if track.kind != MediaKind::Video {
             return;
         }
+        self.settle_recording(now, key);
+        let Some(track) = self.tracks.get(key).filter(|t| !t.subscriptions.is_empty()) else {
+            return;
+        };
         let scene = self.scene(now, track);
         for index in 0..track.subscriptions.len() {
             let subscriptions = self.tracks.get(key).map(|track| &track.subscriptions);

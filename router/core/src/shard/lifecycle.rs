@@ -269,6 +269,7 @@ impl Shard {
 
     /// A track has ended: its subscriptions end with it, and the others in the room are told.
     pub(super) fn end_track(&mut self, _now: Instant, key: TrackKey) {
+        self.end_recording(key);
         let Some(track) = self.tracks.get(key) else {
             return;
         };

@@ -2,8 +2,8 @@
 //!
 //! Calling contract: any number of [`Shard::handle_datagram`], [`Shard::handle_request`] and
 //! [`Shard::handle_timeout`] calls make a turn; at its end [`Shard::flush`] hands out what is to be
-//! sent, grouped by destination, then [`Shard::poll_event`] until `None`, then sleep until
-//! [`Shard::poll_timeout`]. `now` never goes back.
+//! sent, grouped by destination, then [`Shard::drain_recorded`] and [`Shard::poll_event`] until there is
+//! no more, then sleep until [`Shard::poll_timeout`]. `now` never goes back.
 
 pub(crate) mod bucket;
 mod data;
@@ -16,6 +16,7 @@ mod layers;
 mod lifecycle;
 mod publish;
 mod receive;
+mod recording;
 mod requests;
 pub(crate) mod slab;
 mod subscribe;
@@ -31,7 +32,7 @@ use hashbrown::HashMap;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::api::{Direction, Event, EventKind, Request, RoomEvent};
+use crate::api::{Direction, Event, EventKind, RecordedPacket, Request, RoomEvent};
 use crate::egress::Egress;
 use crate::id::{ClientId, ParticipantId, SocketId, WorkerId};
 use crate::limits::STUN_FAILURES_PER_SHARD;
@@ -127,6 +128,8 @@ pub struct Shard {
     room_events: VecDeque<RoomEvent>,
     /// Rooms with news for the layer policy outside.
     touched: Vec<RoomKey>,
+    /// What the turn has for the recorder.
+    recorded: Vec<RecordedPacket>,
     /// Scratch of `shard/layers.rs`.
     demands: Vec<Demand>,
     stats: ShardStats,
@@ -149,6 +152,7 @@ pub struct TableSizes {
     pub sending: usize,
     pub offers_due: usize,
     pub touched: usize,
+    pub recorded: usize,
 }
 
 impl Shard {
@@ -194,6 +198,7 @@ impl Shard {
             announce: false,
             room_events: VecDeque::new(),
             touched: Vec::new(),
+            recorded: Vec::new(),
             demands: Vec::new(),
             stats: ShardStats::default(),
             began: now,
@@ -343,6 +348,7 @@ impl Shard {
             sending: self.sending.len(),
             offers_due: self.offers_due.len(),
             touched: self.touched.len(),
+            recorded: self.recorded.len(),
         }
     }
 

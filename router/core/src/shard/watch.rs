@@ -27,12 +27,14 @@ impl Shard {
         }
     }
 
-    /// Reports a room as new that the control side was told is closed: nothing is watched in it.
+    /// Reports a room as new that the control side was told is closed: nothing is watched or recorded
+    /// in it.
     pub fn announce_again(&mut self, now: Instant, room: RoomId) {
         let Some(key) = from_public::<RoomKey>(self.config.worker, room.0) else {
             return;
         };
         self.leave_layers(now, key);
+        self.forget_recordings(key);
         if let Some(room) = self.rooms.get_mut(key) {
             room.watched = false;
             self.announce_opened(key);
@@ -65,6 +67,9 @@ impl Shard {
             RoomOrderKind::ShowAgain => self.touch(key),
             RoomOrderKind::Choose(choices) => self.choose(now, key, choices),
             RoomOrderKind::PolicyFailed => self.policy_failed(now, key),
+            RoomOrderKind::Record(track) => self.begin_recording(now, key, track),
+            RoomOrderKind::StopRecording(track) => self.stop_recording(key, track),
+            RoomOrderKind::AskKeyframe(track) => self.recorder_needs_keyframe(now, key, track),
         }
     }
 
@@ -73,7 +78,7 @@ impl Shard {
         RoomId(to_public(self.config.worker, key))
     }
 
-    fn tell(&mut self, key: RoomKey, kind: RoomEventKind) {
+    pub(super) fn tell(&mut self, key: RoomKey, kind: RoomEventKind) {
         let room = self.room_id(key);
         self.room_events.push_back(RoomEvent { room, kind });
     }

@@ -209,10 +209,15 @@ impl Subscription {
 
     /// Whether a keyframe of the target is needed before anything (else) is forwarded.
     pub(crate) fn needs_keyframe(&self, epoch_of: impl Fn(u8) -> Option<u32>) -> Option<u8> {
-        if !self.video || self.outlet.is_none() || self.is_paused() {
+        if self.outlet.is_none() || self.is_paused() {
             return None;
         }
-        let target = self.target?;
+        self.unsettled(epoch_of)
+    }
+
+    /// The target, if something else (or nothing) is forwarded until its next keyframe.
+    pub(crate) fn unsettled(&self, epoch_of: impl Fn(u8) -> Option<u32>) -> Option<u8> {
+        let target = self.target.filter(|_| self.video)?;
         let settled = self.current == Some(target) && epoch_of(target) == Some(self.epoch);
         (!settled).then_some(target)
     }

@@ -12,6 +12,7 @@ use crate::id::{ParticipantId, TrackId};
 use crate::layers::Layer;
 use crate::policy::{LayerView, Views};
 use crate::shard::slab::{ParticipantKey, RoomKey, SubscriptionKey, TransportKey};
+use crate::subscription::Subscription;
 use level::Level;
 
 /// A payload type of the publisher and what it stands for.
@@ -44,6 +45,8 @@ pub(crate) struct Track {
     pub(crate) format: Option<PayloadFormat>,
     pub(crate) level: Level,
     pub(crate) subscriptions: Vec<SubscriptionKey>,
+    /// What the recorder gets of it, if it is recorded: like a subscriber that wants the best.
+    pub(crate) recording: Option<Box<Subscription>>,
     /// Its layers when they were last measured.
     seen: Views,
 }
@@ -90,6 +93,7 @@ impl Track {
             format: None,
             level: Level::default(),
             subscriptions: Vec::new(),
+            recording: None,
             seen: Views::default(),
         }
     }

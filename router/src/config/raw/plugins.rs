@@ -98,8 +98,8 @@ impl Default for Layers {
     }
 }
 
-/// What is recorded. This version has no recorder: a policy's orders are checked and answered, and nothing is
-/// written.
+/// What is recorded, and where it is written. A policy says what; the recorder writes on a thread of its own and
+/// never holds up forwarding.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in super::super) struct Recording {
@@ -107,12 +107,38 @@ pub(in super::super) struct Recording {
     /// allows it, or `"record-all"`. `"none"`: nothing is recorded, and clients that ask for it are told so.
     #[schemars(length(min = 1, max = 64))]
     pub(in super::super) policy: String,
+    /// Folder that recordings are written to, relative to this file; made if only its last part is missing. Each
+    /// router needs one of its own. Empty: nothing is recorded, and whoever asks for it is told so. `rillway dev`
+    /// takes a temporary one.
+    #[schemars(length(max = 4_096))]
+    pub(in super::super) directory: PathBuf,
+    /// Free space on that disk below which recording stops: what runs is completed, and nothing begins.
+    #[schemars(range(min = 1_048_576, max = 1_125_899_906_842_624_i64))]
+    #[schemars(extend("x-unit" = "bytes"))]
+    pub(in super::super) free_bytes_min: u64,
+    /// How often what is written is made durable (fdatasync): what a crash of the machine costs at most.
+    #[schemars(range(min = 100, max = 60_000), extend("x-unit" = "milliseconds"))]
+    pub(in super::super) sync_every_ms: u32,
+    /// Packets between each media worker and the recorder. When they are full, whole frames are left out up to a
+    /// keyframe, and counted. The default is a third of a second of 1,000 tracks of 500 kb/s.
+    #[schemars(range(min = 512, max = 1_048_576))]
+    #[schemars(extend("x-unit" = "packets", "x-memory" = "about 150 bytes each, and the packets themselves while they wait"))]
+    pub(in super::super) queue_packets: u32,
+    /// Files written at once; what is over it is not recorded, and its policy is told. Each takes a file descriptor
+    /// (`ulimit -n`).
+    #[schemars(range(min = 1, max = 65_536), extend("x-unit" = "files"))]
+    pub(in super::super) files_max: u32,
 }
 
 impl Default for Recording {
     fn default() -> Self {
         Recording {
             policy: "record-on-request".to_owned(),
+            directory: PathBuf::new(),
+            free_bytes_min: 1 << 30,
+            sync_every_ms: 1_000,
+            queue_packets: 16_384,
+            files_max: 2_048,
         }
     }
 }

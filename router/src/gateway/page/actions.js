@@ -60,6 +60,12 @@ export function actionsFor({ local, session, panel, stats, board, on }) {
       run: () => panel.toggle("people"), pressed: () => panel.open === "people",
     },
     {
+      id: "record", key: "r", help: "Record the meeting, or stop", place: "bar-wide", available: () => session.mayRecord,
+      icon: () => (session.recording.active ? "recordStop" : "record"),
+      label: () => (session.recording.active ? "Stop recording" : "Record"),
+      run: () => void session.record(!session.recording.active), pressed: () => session.recording.active,
+    },
+    {
       id: "stats", key: "i", help: "Connection statistics", place: "menu", icon: () => "stats", label: () => "Connection statistics",
       run: () => stats.toggle(), pressed: () => stats.isOpen,
     },

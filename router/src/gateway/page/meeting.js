@@ -15,7 +15,7 @@ import { History, quality } from "./history.js";
 import { watchLevel } from "./level.js";
 import { Panel } from "./panel.js";
 import { peopleView } from "./people.js";
-import { peopleOf, soundsOf, tilesOf } from "./room.js";
+import { peopleOf, recordedText, soundsOf, tilesOf } from "./room.js";
 import { inviteLink } from "./settings.js";
 import { listenToKeys } from "./shortcuts.js";
 import { Sound } from "./sound.js";
@@ -129,6 +129,7 @@ export class Meeting {
     const session = this.#session;
     for (const event of /** @type {const} */ (["change", "media", "state"])) session.on(event, () => this.#update());
     session.on("speakers", () => this.#spoke());
+    session.on("recording", (active) => toast(active ? "This meeting is being recorded." : "The recording has ended."));
     session.on("joined", ({ again }) => this.#joined(again));
     session.on("arrived", (person) => announce(`${nameFrom(person)} joined`));
     session.on("gone", (person) => announce(`${nameFrom(person)} left`));
@@ -192,6 +193,7 @@ export class Meeting {
     const people = peopleOf(session, this.#local);
     this.#showPeople(people);
     this.#panel.setTitle("people", `People (${people.length})`);
+    this.#showRecording();
     this.#chatView.allow(session.mayChat);
     this.#bar.badge("chat", this.#unread > 0 ? String(Math.min(99, this.#unread)) : "");
     this.#bar.update();
@@ -335,6 +337,16 @@ export class Meeting {
     const button = byId("quality", HTMLButtonElement);
     button.dataset.level = String(level);
     dress(button, { icon: "signal", label: text });
+  }
+
+  /** The red dot, and who and what is behind it. */
+  #showRecording() {
+    const { active } = this.#session.recording;
+    const sign = byId("recording", HTMLElement);
+    sign.hidden = !active;
+    const text = active ? recordedText(this.#session) : "";
+    byId("recording-text", HTMLElement).textContent = text;
+    sign.title = text;
   }
 
   #showClock() {

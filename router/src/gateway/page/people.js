@@ -4,7 +4,7 @@
 import { el, icon } from "./dom.js";
 import { hueOf, initials } from "./text.js";
 
-/** @typedef {{id: string, name: string, self: boolean, microphoneOff: boolean, cameraOff: boolean, sharing: boolean, speaking: boolean}} Person */
+/** @typedef {{id: string, name: string, self: boolean, microphoneOff: boolean, cameraOff: boolean, sharing: boolean, speaking: boolean, recorded: boolean}} Person */
 
 /**
  * @param {HTMLElement} holder
@@ -30,10 +30,12 @@ function row(person) {
     person.sharing ? "shares the screen" : "",
     person.microphoneOff ? "microphone off" : "microphone on",
     person.cameraOff ? "camera off" : "camera on",
+    person.recorded ? "recorded" : "",
   ].filter(Boolean).join(", ");
   const signs = el(
     "span",
     { class: "signs", role: "img", "aria-label": state, title: state },
+    person.recorded && icon("record"),
     person.sharing && icon("screen"),
     icon(person.microphoneOff ? "microphoneOff" : "microphone"),
     icon(person.cameraOff ? "cameraOff" : "camera"),

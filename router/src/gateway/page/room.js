@@ -79,12 +79,13 @@ export function tilesOf(session, local, spokeAt, ownName) {
  */
 export function peopleOf(session, local) {
   const speaking = new Set(session.speakers.map(({ participant }) => participant));
+  const recorded = recordedPeople(session);
   const others = [...session.participants.values()].map((person) => {
     const tracks = tracksOf(session, person.id).filter(({ muted }) => !muted);
     const has = (/** @type {string} */ source) => tracks.some((track) => track.source === source);
     return {
       id: person.id, name: nameFrom(person), self: false, microphoneOff: !has("microphone"), cameraOff: !has("camera"),
-      sharing: has("screen"), speaking: speaking.has(person.id),
+      sharing: has("screen"), speaking: speaking.has(person.id), recorded: recorded.has(person.id),
     };
   });
   others.sort((a, b) => a.name.localeCompare(b.name));
@@ -92,9 +93,37 @@ export function peopleOf(session, local) {
   if (!me) return others;
   const self = {
     id: me.id, name: nameFrom(me), self: true, microphoneOff: !local.sending("microphone"), cameraOff: !local.sending("camera"),
-    sharing: local.isOn("screen"), speaking: speaking.has(me.id),
+    sharing: local.isOn("screen"), speaking: speaking.has(me.id), recorded: recorded.has(me.id),
   };
   return [self, ...others];
+}
+
+/**
+ * Participants of whom something is recorded.
+ * @param {Session} session
+ * @returns {Set<string>}
+ */
+function recordedPeople(session) {
+  // The tracks of others are known; what is left is our own.
+  const owner = (/** @type {string} */ track) => session.tracks.get(track)?.participant ?? session.me?.id ?? "";
+  return new Set(session.recording.tracks.map(owner));
+}
+
+/**
+ * Who is recorded and who asked for it, in words.
+ * @param {Session} session
+ */
+export function recordedText(session) {
+  const { me, participants, recording } = session;
+  const name = (/** @type {string} */ id) => {
+    if (id === me?.id) return "you";
+    const person = participants.get(id);
+    return person ? nameFrom(person) : "somebody who left";
+  };
+  const names = [...recordedPeople(session)].map(name);
+  const few = names.length > 3 ? `${names.length} people` : names.join(", ");
+  const by = recording.by === null ? "" : ` (asked for by ${name(recording.by)})`;
+  return `Recording ${few}${by}`;
 }
 
 /**

@@ -19,6 +19,7 @@ import { Subscriber } from "./subscribe.js";
 /** @typedef {{phase: Phase, text: string, retryAtMs: number | null, ended: "left" | "removed" | "refused" | null}} State `text`: in plain words; `retryAtMs`: of `performance.now()` */
 /** @typedef {{level: "info" | "warning" | "error", text: string}} Notice */
 /** @typedef {{spatial: number | null, temporal: number | null}} ForwardedLayer */
+/** @typedef {{active: boolean, by: string | null, tracks: string[]}} Recording who asked for it, and what is recorded */
 
 /** @type {Source[]} */
 const SOURCES = ["microphone", "camera", "screen", "screen_audio"];
@@ -27,9 +28,9 @@ const REFUSALS = ["unauthenticated", "forbidden", "bad_message", "invalid", "unk
 
 /**
  * Events: `state`; `change`: participants or tracks changed; `media`: what to play for a track changed;
- * `speakers`; `joined`: (again) in the room; `arrived`, `gone`: somebody else; `data`: a message that came through
+ * `speakers`; `recording`: began or ended; `joined`: (again) in the room; `arrived`, `gone`: somebody else; `data`: a message that came through
  * signaling; `notice`: to show to the user.
- * @extends {Emitter<{state: State, change: void, media: string, speakers: void, layer: string, joined: {again: boolean}, arrived: Participant, gone: Participant, data: {from: string, label: string, text: string}, notice: Notice}>}
+ * @extends {Emitter<{state: State, change: void, media: string, speakers: void, recording: boolean, layer: string, joined: {again: boolean}, arrived: Participant, gone: Participant, data: {from: string, label: string, text: string}, notice: Notice}>}
  */
 export class Session extends Emitter {
   /** @type {State} */
@@ -44,6 +45,8 @@ export class Session extends Emitter {
   speakers = [];
   /** What the router forwards to us, by track. @type {Map<string, ForwardedLayer>} */
   layers = new Map();
+  /** @type {Recording} */
+  recording = { active: false, by: null, tracks: [] };
   /** @type {import("./protocol.js").Grant | null} */
   grant = null;
   /** @type {import("./protocol.js").Limits | null} */
@@ -108,6 +111,19 @@ export class Session extends Emitter {
     return this.grant?.publish.includes(source) ?? true;
   }
 
+  get mayRecord() {
+    return this.grant?.recordControl ?? false;
+  }
+
+  /** @param {boolean} start */
+  async record(start) {
+    try {
+      await this.signal.request("record", { start });
+    } catch (error) {
+      this.#problem(error);
+    }
+  }
+
   get mayChat() {
     return this.grant?.publishData ?? true;
   }
@@ -156,6 +172,8 @@ export class Session extends Emitter {
     this.tracks = new Map(tracks.map((track) => [track.id, track]));
     this.speakers = [];
     this.layers.clear();
+    // Comes after this if anything is recorded.
+    this.#recorded({ active: false, by: null, tracks: [] });
     this.signal.settled();
     this.channels.setLimits(joined.limits);
     this.#connectMedia(joined.iceServers ?? []);
@@ -264,6 +282,9 @@ export class Session extends Emitter {
       case "data-dropped":
         this.#dataDropped(message.outgoing, message.count);
         break;
+      case "recording":
+        this.#recorded({ active: message.active, by: message.by, tracks: message.tracks });
+        break;
       case "draining": {
         // All clients of this node get the message at once; they must not all move in the same instant.
         const delay = Math.random() * Math.min(3_000, (message.deadlineMs ?? 0) / 3);
@@ -279,6 +300,14 @@ export class Session extends Emitter {
         this.#problem(new ProtocolError(message.code, message.message, message.fatal));
         break;
     }
+  }
+
+  /** @param {Recording} recording */
+  #recorded(recording) {
+    const before = this.recording.active;
+    this.recording = recording;
+    this.emit("change", undefined);
+    if (before !== recording.active) this.emit("recording", recording.active);
   }
 
   /** @param {Participant} participant */

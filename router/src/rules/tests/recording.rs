@@ -3,14 +3,14 @@ use super::*;
 type Act = Box<dyn FnMut(&Event) -> Result<Vec<Order>, RuleFault>>;
 
 /// A policy whose instances all do what one closure says.
-struct Script {
+pub(super) struct Script {
     act: RefCell<Act>,
     seen: RefCell<Vec<Event>>,
     opened: Cell<u32>,
     /// Calls wait for this.
     gate: RefCell<Option<Rc<Notify>>>,
     /// Retires the instance that there is.
-    reload: Rc<Notify>,
+    pub(super) reload: Rc<Notify>,
 }
 
 struct Factory(Rc<Script>);
@@ -52,7 +52,7 @@ impl RecordingInstance for Instance {
     }
 }
 
-fn stage(
+pub(super) fn stage(
     act: impl FnMut(&Event) -> Result<Vec<Order>, RuleFault> + 'static,
 ) -> (Stage, Rc<Script>) {
     let script = Rc::new(Script {
@@ -67,10 +67,21 @@ fn stage(
         retry: RETRY,
         ..RuleSet::default()
     };
-    (Stage::new(set, 8), script)
+    (Stage::new(set, 64), script)
 }
 
-fn joined(id: u64) -> RoomEventKind {
+/// As [`stage`], without a recorder.
+fn stage_without_recorder(
+    act: impl FnMut(&Event) -> Result<Vec<Order>, RuleFault> + 'static,
+) -> (Stage, Rc<Script>) {
+    let (stage, script) = stage(act);
+    let set = stage.rules.set.clone();
+    (Stage::with(set, 64, Some(ABSENT)), script)
+}
+
+const ABSENT: &str = "this router has no place for recordings";
+
+pub(super) fn joined(id: u64) -> RoomEventKind {
     RoomEventKind::Joined(ParticipantInfo {
         id: ParticipantId(id),
         identity: format!("i{id}"),
@@ -80,7 +91,7 @@ fn joined(id: u64) -> RoomEventKind {
     })
 }
 
-fn published(id: u64) -> RoomEventKind {
+pub(super) fn published(id: u64) -> RoomEventKind {
     RoomEventKind::Published(TrackInfo {
         id: id::TrackId(id),
         owner: ParticipantId(1),
@@ -92,7 +103,7 @@ fn published(id: u64) -> RoomEventKind {
     })
 }
 
-fn start(track: u64, name: &str) -> Order {
+pub(super) fn start(track: u64, name: &str) -> Order {
     Order::Start(Start {
         track: types::TrackId(track),
         container: Container::Webm,
@@ -103,7 +114,7 @@ fn start(track: u64, name: &str) -> Order {
 }
 
 /// What an instance has seen, in a word each.
-fn words(script: &Script) -> String {
+pub(super) fn words(script: &Script) -> String {
     let seen = script.seen.take();
     let words = seen.iter().map(|event| match event {
         Event::RoomOpened(name) => format!("open:{name}"),
@@ -119,8 +130,14 @@ fn words(script: &Script) -> String {
             format!("asked:{start}:{}", by.map_or(0, |by| by.0))
         }
         Event::Failed(failure) => format!("failed:{}:{}", failure.track.0, failure.message.len()),
+        Event::Started(id) => format!("begun:{}", id.0),
+        Event::Finished(file) => format!("file:{}:{}", file.track.0, file.name),
+        Event::Recording(list) => {
+            let names = list.iter().map(|r| format!("{}={}", r.track.0, r.name));
+            format!("rec:{}", names.collect::<Vec<_>>().join(","))
+        }
+        Event::Tick => "tick".to_owned(),
         Event::RoomClosed => "closed".to_owned(),
-        other => panic!("{other:?}"),
     });
     words.collect::<Vec<_>>().join(" ")
 }
@@ -156,7 +173,7 @@ fn every_event_arrives_in_order_and_the_end_comes_last() {
 fn a_start_is_answered_with_its_failure_but_not_in_circles() {
     local(async {
         // A policy that tries again and again, and orders much that cannot be.
-        let (mut stage, script) = stage(|event| {
+        let (mut stage, script) = stage_without_recorder(|event| {
             Ok(match event {
                 Event::TrackPublished(_) | Event::Failed(_) => vec![
                     start(7, "a"),
@@ -173,22 +190,24 @@ fn a_start_is_answered_with_its_failure_but_not_in_circles() {
         settle().await;
         stage.tell(published(7));
         settle().await;
-        assert_eq!(words(&script), "open:room track:7 failed:7:27");
+        let failed = format!("open:room track:7 failed:7:{}", ABSENT.len());
+        assert_eq!(words(&script), failed);
         let orders = |result: &str, count: u32| {
             stage.metric(&format!(
                 r#"rillway_recording_orders_total{{result="{result}"}} {count}"#
             ))
         };
-        assert!(orders("no_recorder", 2));
+        assert!(orders("failed", 2));
         assert!(orders("refused", 6));
         assert!(orders("idle", 2));
+        assert!(stage.queue.try_recv().is_err(), "the core is not bothered");
     });
 }
 
 #[test]
 fn a_request_reaches_the_policy_and_is_answered_honestly() {
     local(async {
-        let (mut stage, script) = stage(|event| {
+        let (mut stage, script) = stage_without_recorder(|event| {
             Ok(match event {
                 Event::Requested(request) if request.start => vec![start(7, "a")],
                 _ => Vec::new(),
@@ -205,11 +224,12 @@ fn a_request_reaches_the_policy_and_is_answered_honestly() {
         settle().await;
         stage.tell(published(7));
         let answer = ask(&stage, true).expect("a policy");
-        assert_eq!(answer.await, Ok(Err("this router has no recorder")));
+        assert_eq!(answer.await, Ok(Err(ABSENT.to_owned())));
         let answer = ask(&stage, false).expect("a policy");
         assert_eq!(answer.await, Ok(Ok(())));
         settle().await;
-        let expected = "open:room track:7 asked:true:1 failed:7:27 asked:false:1";
+        let failed = format!("failed:7:{}", ABSENT.len());
+        let expected = format!("open:room track:7 asked:true:1 {failed} asked:false:1");
         assert_eq!(words(&script), expected);
         assert_eq!(ask(&stage, true).map(|_| ()), Ok(()));
         let other = stage
@@ -331,6 +351,6 @@ fn too_many_orders_are_a_fault() {
         stage.tell(published(7));
         settle().await;
         assert!(stage.metric(r#"rillway_rule_faults_total{kind="recording"} 1"#));
-        assert!(stage.metric(r#"rillway_recording_orders_total{result="no_recorder"} 0"#));
+        assert!(stage.metric(r#"rillway_recording_orders_total{result="failed"} 0"#));
     });
 }

@@ -1,15 +1,25 @@
 //! Who may ask for the recording, and what they are told.
 
-use rillway_core::api::{RoomEvent, RoomEventKind};
-use rillway_core::id::RoomId;
-use rillway_plugin_sdk::recording::{Event as Happening, Order};
+use rillway_core::api::{MediaKind, RoomEvent, RoomEventKind, Source, TrackInfo};
+use rillway_core::id::{RoomId, TrackId};
+use rillway_plugin_sdk::recording::{Container, Event as Happening, Order, Start};
+use rillway_plugin_sdk::signaling::RecordingState;
 use tokio::sync::Notify;
 
 use super::*;
 use crate::rules::{Opening, RecordingFactory, RecordingInstance, RuleFault};
 
-/// A policy that records nothing, and says so once it is let.
+/// A policy that records what is published, and answers requests with nothing once it is let.
 struct Policy(Rc<Notify>);
+
+/// A recorder that takes everything.
+struct Willing;
+
+impl RecorderOrders for Willing {
+    fn give(&self, _: rillway_recorder::api::Order) -> bool {
+        true
+    }
+}
 
 impl RecordingFactory for Policy {
     fn policy(&self) -> Rc<str> {
@@ -32,7 +42,17 @@ impl RecordingInstance for Policy {
             if matches!(event, Happening::Requested(_)) {
                 self.0.notified().await;
             }
-            Ok(Vec::new())
+            let Happening::TrackPublished(track) = event else {
+                return Ok(Vec::new());
+            };
+            let start = Start {
+                track: track.id,
+                container: Container::Mp4,
+                name: "a".to_owned(),
+                max_segment_s: 0,
+                attributes: Vec::new(),
+            };
+            Ok(vec![Order::Start(start)])
         })
     }
 }
@@ -54,6 +74,7 @@ fn stage(record_control: bool, policy: bool) -> (Stage, Rc<Notify>) {
         ..Setup::default()
     };
     if policy {
+        setup.recorder = Some(Rc::new(Willing));
         setup.rules.recording = Some(Rc::new(Policy(decided.clone())));
     }
     (Stage::new(&setup, eager), decided)
@@ -62,10 +83,12 @@ fn stage(record_control: bool, policy: bool) -> (Stage, Rc<Notify>) {
 impl Stage {
     /// The room opens; its policy's first wish goes to the worker.
     async fn open_room(&mut self) {
+        let name = "r".to_owned();
+        self.happens(RoomEventKind::Opened { name }).await;
+    }
+
+    async fn happens(&mut self, kind: RoomEventKind) {
         let control = self.control.clone();
-        let kind = RoomEventKind::Opened {
-            name: "r".to_owned(),
-        };
         let room = RoomId(0);
         let opened = async { control.rules.on_event(RoomEvent { room, kind }) };
         self.local.run_until(opened).await;
@@ -112,4 +135,46 @@ async fn without_the_grant_or_a_policy_it_is_refused() {
     stage.enter().await;
     stage.open_room().await;
     assert_eq!(stage.ask().await, Some(FailureCode::Unavailable));
+}
+
+#[tokio::test]
+async fn whoever_comes_hears_what_is_recorded_and_so_does_everybody_when_it_changes() {
+    let (mut stage, _) = stage(true, true);
+    stage.settle().await;
+    stage.open_room().await;
+    let track = TrackInfo {
+        id: TrackId(5),
+        owner: ParticipantId(3),
+        kind: MediaKind::Video,
+        source: Source::Camera,
+        codec: "VP8".to_owned(),
+        muted: false,
+        layers: Vec::new(),
+    };
+    stage.happens(RoomEventKind::Published(track)).await;
+    // Who is there is told before.
+    stage.pass(100).await;
+    stage.say("join").await;
+    let client = stage.requests()[0].client;
+    stage.event(client, joined()).await;
+    let told = Input::Recording(RecordingState {
+        active: true,
+        by: None,
+        tracks: vec![rillway_plugin_sdk::types::TrackId(5)],
+    });
+    let inputs = stage.inputs();
+    let [.., Input::Joined { .. }, last] = inputs.as_slice() else {
+        panic!("{inputs:?}");
+    };
+    assert_eq!(*last, told);
+    stage
+        .happens(RoomEventKind::RecordingEnded(TrackId(5)))
+        .await;
+    stage.pass(100).await;
+    let over = Input::Recording(RecordingState {
+        active: false,
+        by: None,
+        tracks: Vec::new(),
+    });
+    assert_eq!(stage.inputs(), [over]);
 }

@@ -7,6 +7,7 @@
 mod distribution;
 mod gateway;
 mod plugin;
+mod recorder;
 mod registry;
 mod rules;
 mod server;
@@ -19,6 +20,7 @@ mod tests;
 pub use distribution::Distribution;
 pub use gateway::{GatewayRecorder, Reject, RequestTarget};
 pub use plugin::PluginRecorder;
+pub use recorder::RecorderRecorder;
 pub use registry::Registry;
 pub use rules::RulesRecorder;
 pub use server::serve;

@@ -9,6 +9,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 use super::distribution::{Distribution, Family};
 use super::gateway::GatewayRecorder;
 use super::plugin::PluginRecorder;
+use super::recorder::RecorderRecorder;
 use super::rules::RulesRecorder;
 use super::table::{self, Kind, Metric};
 use super::worker::{Bounds, WorkerRecorder};
@@ -75,6 +76,12 @@ impl Registry {
     #[must_use]
     pub fn rules(&self) -> RulesRecorder {
         RulesRecorder::new(self)
+    }
+
+    /// What takes the numbers of the recorder of tracks, all its series at 0. Call it once.
+    #[must_use]
+    pub fn recorder(&self) -> RecorderRecorder {
+        RecorderRecorder::new(self)
     }
 
     /// Recorder of a worker, all its series at 0. A worker that takes the place of a dead one goes on

@@ -110,7 +110,8 @@ pub const STATUS_CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 pub const TRANSPORT_STATES: [&str; 4] = ["new", "connecting", "connected", "disconnected"];
 
 /// What becomes of a recording policy's order.
-pub const RECORDING_ORDER_RESULTS: [&str; 3] = ["no_recorder", "refused", "idle"];
+pub const RECORDING_ORDER_RESULTS: [&str; 6] =
+    ["started", "running", "refused", "failed", "stopped", "idle"];
 
 /// First parts of a table of names with labels.
 const fn names<const N: usize>(pairs: &[(DropCause, &'static str); N]) -> [&'static str; N] {
@@ -180,10 +181,43 @@ metrics! {
     ];
     /// Answers of layer policies dropped because the worker's queue was full.
     LAYER_ANSWERS_DROPPED Counter "rillway_layer_answers_dropped_total" "answers" [];
-    /// Orders of recording policies: `no_recorder` (valid, but this router cannot record), `refused` (no such track, or a bad name), `idle` (to stop what is not recorded).
+    /// Orders of recording policies: to start, which `started`, was `running` already, was `refused` (no such track, or a bad name) or `failed` (nothing can be recorded now, or not in that container); to stop, which `stopped` or found the track `idle`.
     RECORDING_ORDERS Counter "rillway_recording_orders_total" "orders" [
         Label { name: "result", values: Values::Of(&RECORDING_ORDER_RESULTS) }
     ];
+
+    /// Tracks that are being written now.
+    RECORDER_TRACKS Gauge "rillway_recorder_tracks" "tracks" [];
+    /// Files being written now.
+    RECORDER_FILES_OPEN Gauge "rillway_recorder_files_open" "files" [];
+    /// Files that ended: `finished`, `failed` (playable up to there, if anything was written), `recovered` (left by a crash and completed at the start).
+    RECORDER_FILES Counter "rillway_recorder_files_total" "files" [
+        Label { name: "result", values: Values::Of(&["finished", "failed", "recovered"]) }
+    ];
+    /// Bytes written to recordings.
+    RECORDER_WRITTEN Counter "rillway_recorder_written_bytes_total" "bytes" [];
+    /// Packets that the recorder took.
+    RECORDER_PACKETS Counter "rillway_recorder_packets_total" "packets" [];
+    /// Packets that are missing in recordings because the recorder's `queue` was full or the `disk` was too slow; forwarding never waits for either.
+    RECORDER_DROPPED Counter "rillway_recorder_dropped_packets_total" "packets" [
+        Label { name: "cause", values: Values::Of(&["queue", "disk"]) }
+    ];
+    /// Times when a track began to lose frames that way; it goes on at its next keyframe.
+    RECORDER_DROPS Counter "rillway_recorder_drops_total" "times" [];
+    /// Time to make written data durable (fdatasync).
+    RECORDER_SYNC_TIME Summary "rillway_recorder_sync_seconds" "seconds" [];
+    /// The longest such time since the start.
+    RECORDER_SYNC_MAX Gauge "rillway_recorder_sync_max_seconds" "seconds" [];
+    /// Most packets that were found in a worker's queue to the recorder since the start.
+    RECORDER_QUEUE_MAX Gauge "rillway_recorder_queue_max_packets" "packets" [];
+    /// Bytes that wait for the disk now.
+    RECORDER_WAITING Gauge "rillway_recorder_waiting_bytes" "bytes" [];
+    /// Free bytes beneath `recording.directory`, as last seen.
+    RECORDER_FREE Gauge "rillway_recorder_free_bytes" "bytes" [];
+    /// 1 while nothing is recorded because the disk is full or cannot be written.
+    RECORDER_STOPPED Gauge "rillway_recorder_stopped" "one" [];
+    /// What recording policies were not told because the control thread was far behind.
+    RECORDER_EVENTS_LOST Counter "rillway_recorder_events_lost_total" "events" [];
 
     /// Always 1; its labels say which UDP driver the worker uses and whether it was asked for (`configured`), proved by a test run (`probed`) or taken because io_uring is not available (`fallback`).
     DRIVER_INFO Gauge "rillway_worker_driver_info" "one" [
@@ -254,6 +288,10 @@ metrics! {
     RTP_FORWARDED Counter "rillway_rtp_forwarded_packets_total" "packets" [WORKER];
     /// Payload bytes of RTP packets forwarded.
     RTP_FORWARDED_BYTES Counter "rillway_rtp_forwarded_bytes_total" "bytes" [WORKER];
+    /// RTP packets of recorded tracks, given to the recorder.
+    RTP_RECORDED Counter "rillway_rtp_recorded_packets_total" "packets" [WORKER];
+    /// Their payload bytes.
+    RTP_RECORDED_BYTES Counter "rillway_rtp_recorded_bytes_total" "bytes" [WORKER];
     /// RTP packets sent again because a subscriber missed them.
     RTP_RETRANSMITTED Counter "rillway_rtp_retransmitted_packets_total" "packets" [WORKER];
     /// RTP packets not sent because they were too late or had been sent before.
@@ -294,6 +332,8 @@ metrics! {
     TRACKS Gauge "rillway_tracks" "tracks" [WORKER];
     /// Subscriptions now.
     SUBSCRIPTIONS Gauge "rillway_subscriptions" "subscriptions" [WORKER];
+    /// Tracks that are being recorded now.
+    RECORDED_TRACKS Gauge "rillway_recorded_tracks" "tracks" [WORKER];
     /// Transports now.
     TRANSPORTS Gauge "rillway_transports" "transports" [WORKER, STATE];
     /// Joins answered.

@@ -98,6 +98,8 @@ const SHARD: &[Read<ShardStats>] = &[
     (&table::RTP_RECEIVED_BYTES, &[], |s| s.rtp_received_bytes),
     (&table::RTP_FORWARDED, &[], |s| s.rtp_forwarded),
     (&table::RTP_FORWARDED_BYTES, &[], |s| s.rtp_forwarded_bytes),
+    (&table::RTP_RECORDED, &[], |s| s.rtp_recorded),
+    (&table::RTP_RECORDED_BYTES, &[], |s| s.rtp_recorded_bytes),
     (&table::RTP_RETRANSMITTED, &[], |s| s.rtp_retransmitted),
     (&table::RTP_REFUSED, &[], |s| s.rtp_refused),
     (&table::RTP_GIVEN_UP, &[], |s| s.pacer_dropped),
@@ -133,6 +135,7 @@ const SHARD_GAUGES: &[Read<ShardStats>] = &[
     (&table::PARTICIPANTS, &[], |s| s.participants),
     (&table::TRACKS, &[], |s| s.tracks),
     (&table::SUBSCRIPTIONS, &[], |s| s.subscriptions),
+    (&table::RECORDED_TRACKS, &[], |s| s.recordings),
     (&table::TRANSPORTS, &["new"], |s| s.transports[0]),
     (&table::TRANSPORTS, &["connecting"], |s| s.transports[1]),
     (&table::TRANSPORTS, &["connected"], |s| s.transports[2]),
@@ -160,15 +163,15 @@ fn grown(seen: &mut u64, now: u64) -> u64 {
     now.checked_sub(before).unwrap_or(now)
 }
 
-/// A histogram, and its counts when they were last read.
-struct Shape {
+/// A histogram or summary, and its counts when they were last read.
+pub(super) struct Shape {
     series: Distribution,
     seen: Vec<u64>,
     seen_sum: u64,
 }
 
 impl Shape {
-    fn new(series: Distribution, buckets: usize) -> Self {
+    pub(super) fn new(series: Distribution, buckets: usize) -> Self {
         Shape {
             series,
             seen: vec![0; buckets],
@@ -177,7 +180,7 @@ impl Shape {
     }
 
     /// Follows counts per bucket and their sum, one unit of which is `unit` base units.
-    fn follow(&mut self, now: Buckets<'_>, unit: f64) {
+    pub(super) fn follow(&mut self, now: Buckets<'_>, unit: f64) {
         let more = self
             .seen
             .iter_mut()

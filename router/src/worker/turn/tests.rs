@@ -112,6 +112,7 @@ fn stage(line: Line) -> Stage {
         rooms: Rooms::new(rooms_sender),
         window: Window::new(),
         recorder: registry.worker(0, &BOUNDS),
+        tap: None,
     };
     let local = LocalSet::new();
     let worker = local.spawn_local(run(turns));

@@ -7,6 +7,7 @@ mod layers;
 mod media;
 mod negotiation;
 mod receiving;
+mod recording;
 mod restart;
 mod rooms;
 mod security;
