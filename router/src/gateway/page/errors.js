@@ -26,6 +26,17 @@ export function plain(error) {
 }
 
 /**
+ * Why the server did not let us in: its policy's words, and what to do.
+ * @param {ProtocolError} error
+ * @returns {string}
+ */
+export function refusal(error) {
+  const advice = BY_CODE[error.code];
+  if (error.message === "") return plain(error);
+  return advice ? `${sentence(error.message)} ${advice}` : sentence(error.message);
+}
+
+/**
  * Why the connection went down, for the banner and the last screen.
  * @param {number} code close code of the WebSocket
  * @param {string} reason

@@ -4,7 +4,7 @@
 
 import { DataChannels } from "./datachannel.js";
 import { Emitter } from "./emitter.js";
-import { plain, plainClose, removed } from "./errors.js";
+import { plain, refusal, plainClose, removed } from "./errors.js";
 import { Connection, ProtocolError } from "./protocol.js";
 import { Publisher } from "./publish.js";
 import { Subscriber } from "./subscribe.js";
@@ -150,7 +150,7 @@ export class Session extends Emitter {
       this.#enter(joined);
     } catch (error) {
       if (error instanceof ProtocolError && REFUSALS.includes(error.code)) {
-        this.#setState("ended", plain(error), null, "refused");
+        this.#setState("ended", refusal(error), null, "refused");
         this.#end();
       } else if (!(error instanceof ProtocolError) || error.code !== "disconnected") {
         console.warn("join failed", error);
