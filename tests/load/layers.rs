@@ -169,7 +169,8 @@ pub(crate) fn run() {
         }
         let switches = told.remove(0);
         println!("{switches} switches of layers that the first viewer was told of");
-        assert!(switches > 100, "{switches} switches");
+        // A layer begins with a keyframe, and those are limited.
+        assert!(switches > 20, "{switches} switches");
         assert_eq!(told.iter().sum::<usize>(), 0, "nobody else asked");
     });
 }

@@ -160,6 +160,14 @@ impl Inbound {
         }
     }
 
+    /// Begins anew: what came so far counts no more.
+    pub fn forget(&mut self) {
+        *self = Inbound {
+            ssrcs: std::mem::take(&mut self.ssrcs),
+            ..Inbound::new(self.info.clone())
+        };
+    }
+
     /// RTP sequence numbers between the lowest and the highest seen that did not arrive. What the
     /// router numbers is contiguous, so on a network without loss this is 0.
     pub fn rtp_gaps(&self) -> u64 {

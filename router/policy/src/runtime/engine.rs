@@ -19,7 +19,7 @@ use crate::host::{HostConfig, ThreadRole};
 /// others of its thread waiting.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
 /// Ticks without a call after which the ticker sleeps.
-const IDLE_TICKS: u32 = 50;
+const IDLE_TICKS: u32 = 3;
 /// Stack of one call: WebAssembly's own, and what is left of it for the host functions it calls.
 const WASM_STACK_BYTES: usize = 256 << 10;
 const CALL_STACK_BYTES: usize = 512 << 10;
