@@ -12,7 +12,7 @@ use rillway_recorder::engine::{self, Recorder, StartError, Stats, Tap};
 use rillway_recorder::films::Files;
 use tokio::sync::mpsc;
 
-use crate::config::{Config, Key};
+use crate::config::{Config, Key, TEMPORARY_PREFIX};
 use crate::rules::{RecorderOrders, Rules};
 use crate::run::RunError;
 use crate::telemetry::metrics::RecorderRecorder;
@@ -54,6 +54,9 @@ pub(crate) fn start(
     else {
         return Ok((None, Vec::new()));
     };
+    if place.temporary {
+        sweep(&place.directory);
+    }
     let mut settings = engine::Settings::new(&place.directory);
     settings.free_bytes_least = place.free_bytes_min;
     settings.files_max = place.files_max as usize;
@@ -75,6 +78,33 @@ pub(crate) fn start(
         },
     );
     Ok((Some(running), taps))
+}
+
+/// Removes what routers that were killed left beside a temporary folder: folders with a lock that nobody holds, and
+/// nothing recorded.
+fn sweep(ours: &Path) {
+    let Some(entries) = ours.parent().and_then(|parent| parent.read_dir().ok()) else {
+        return;
+    };
+    for entry in entries.filter_map(Result::ok) {
+        let named = entry.file_name();
+        if named
+            .as_encoded_bytes()
+            .starts_with(TEMPORARY_PREFIX.as_bytes())
+        {
+            // Somebody else's, or one that is in use: it stays.
+            let _ = remove_unused(&entry.path());
+        }
+    }
+}
+
+fn remove_unused(folder: &Path) -> std::io::Result<()> {
+    let lock = std::fs::File::open(folder.join(LOCK_NAME))?;
+    if lock.try_lock().is_err() || folder.read_dir()?.count() > 1 {
+        return Ok(());
+    }
+    std::fs::remove_file(folder.join(LOCK_NAME))?;
+    std::fs::remove_dir(folder)
 }
 
 /// Threads have the niceness of who starts them, so a thread that lives for that alone starts the recorder's.
@@ -181,8 +211,7 @@ impl Ending {
         }
         if let Some(folder) = self.temporary {
             // It stays if anything was recorded.
-            let _ = std::fs::remove_file(folder.join(LOCK_NAME));
-            let _ = std::fs::remove_dir(folder);
+            let _ = remove_unused(&folder);
         }
     }
 }
@@ -214,5 +243,36 @@ fn codec(codec: RecordedCodec) -> Codec {
         RecordedCodec::H264 => Codec::H264,
         RecordedCodec::Opus => Codec::Opus,
         _ => Codec::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_killed_routers_left_is_swept_and_nothing_else() {
+        let place = std::env::temp_dir().join(format!("rillway-sweep-{}", std::process::id()));
+        let make = |name: &str, files: &[&str]| {
+            let folder = place.join(name);
+            std::fs::create_dir_all(&folder).expect("a writable temporary directory");
+            for file in files {
+                std::fs::write(folder.join(file), "").expect("writable");
+            }
+            folder
+        };
+        let temporary = |name: &str| format!("{TEMPORARY_PREFIX}{name}");
+        let left = make(&temporary("left"), &[LOCK_NAME]);
+        let recorded = make(&temporary("recorded"), &[LOCK_NAME, "a.mp4"]);
+        let unlocked = make(&temporary("begins"), &[]);
+        let other = make("other", &[LOCK_NAME]);
+        let used = make(&temporary("used"), &[LOCK_NAME]);
+        let lock = std::fs::File::open(used.join(LOCK_NAME)).expect("just made");
+        lock.try_lock().expect("nobody else's");
+        sweep(&place.join(temporary("ours")));
+        assert!(!left.exists());
+        assert!(recorded.join(LOCK_NAME).exists() && recorded.join("a.mp4").exists());
+        assert!(unlocked.exists() && other.join(LOCK_NAME).exists() && used.exists());
+        std::fs::remove_dir_all(&place).expect("ours");
     }
 }

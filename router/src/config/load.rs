@@ -20,6 +20,9 @@ use super::{Config, DriverChoice, LogFormat, PublicAddress, Recorder, check, ref
 /// `config/dev.toml`, as it was when this binary was built.
 const DEV: &str = include_str!("../../../config/dev.toml");
 
+/// How the temporary folders of `dev` begin.
+pub(crate) const TEMPORARY_PREFIX: &str = "rillway-recordings-";
+
 /// Temporary folders are often small, and in memory.
 const TEMPORARY_FREE_BYTES: u64 = 64 << 20;
 
@@ -263,7 +266,7 @@ fn temporary_recorder(raw: &Raw) -> Option<Recorder> {
     getrandom::fill(&mut random).ok()?;
     let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     Some(Recorder {
-        directory: std::env::temp_dir().join(format!("rillway-recordings-{name}")),
+        directory: std::env::temp_dir().join(format!("{TEMPORARY_PREFIX}{name}")),
         temporary: true,
         free_bytes_min: TEMPORARY_FREE_BYTES.min(raw.recording.free_bytes_min),
         sync_every: Duration::from_millis(raw.recording.sync_every_ms.into()),

@@ -29,6 +29,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use error::{ConfigError, Key, Problem};
+pub(crate) use load::TEMPORARY_PREFIX;
 pub use load::{MetricsFlag, Overrides};
 pub use management::Management;
 pub use plugins::{

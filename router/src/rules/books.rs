@@ -36,8 +36,6 @@ pub(super) struct Books {
     orders: Orders,
     desk: Rc<Desk>,
     tracks: RefCell<BTreeMap<TrackId, Entry>>,
-    /// What is running, as it was ordered.
-    ordered: RefCell<BTreeMap<TrackId, Recorded>>,
     /// Tracks that are recorded no more and whose last file is not complete yet, if there is one.
     closing: RefCell<BTreeSet<TrackId>>,
     /// Tracks that are in a file.
@@ -53,8 +51,15 @@ pub(super) struct Books {
     announcing: Cell<bool>,
 }
 
+#[derive(Debug)]
+struct Entry {
+    stage: Stage,
+    /// As it was ordered.
+    recorded: Recorded,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Entry {
+enum Stage {
     /// It is recorded.
     Running,
     /// The core was told to end it.
@@ -71,7 +76,6 @@ impl Books {
             orders,
             desk,
             tracks: RefCell::default(),
-            ordered: RefCell::default(),
             closing: RefCell::default(),
             written: RefCell::default(),
             by: Cell::new(None),
@@ -89,7 +93,9 @@ impl Books {
 
     /// Whether a track is recorded and nobody has ended that.
     pub(super) fn is_running(&self, track: TrackId) -> bool {
-        self.tracks.borrow().get(&track) == Some(&Entry::Running)
+        let tracks = self.tracks.borrow();
+        let entry = tracks.get(&track);
+        entry.is_some_and(|entry| entry.stage == Stage::Running)
     }
 
     /// How long to wait for files of tracks that are recorded no more; `None`: they are complete.
@@ -116,9 +122,7 @@ impl Books {
 
     /// What is recorded, for people; `None`: nothing.
     pub(super) fn state(&self) -> Option<RecordingState> {
-        let tracks = self.tracks.borrow();
-        let running = tracks.iter().filter(|(_, entry)| **entry == Entry::Running);
-        let tracks: Vec<_> = running.map(|(id, _)| types::TrackId(id.0)).collect();
+        let tracks: Vec<_> = self.ordered().iter().map(|one| one.track).collect();
         (!tracks.is_empty()).then(|| RecordingState {
             active: true,
             by: self.by.get(),
@@ -128,9 +132,11 @@ impl Books {
 
     /// What is running, as it was ordered.
     pub(super) fn ordered(&self) -> Vec<Recorded> {
-        let ordered = self.ordered.borrow();
-        let running = ordered.iter().filter(|(id, _)| self.is_running(**id));
-        running.map(|(_, recorded)| recorded.clone()).collect()
+        let tracks = self.tracks.borrow();
+        let running = tracks
+            .values()
+            .filter(|entry| entry.stage == Stage::Running);
+        running.map(|entry| entry.recorded.clone()).collect()
     }
 
     /// Begins to record a track, which is not recorded.
@@ -153,17 +159,19 @@ impl Books {
             let reason = "the room has closed".to_owned();
             return Err((FailureCause::Unavailable, reason));
         }
-        let recorded = Recorded {
-            track: start.track,
-            name: start.name.clone(),
-            attributes: start.attributes.clone(),
+        let entry = Entry {
+            stage: Stage::Running,
+            recorded: Recorded {
+                track: start.track,
+                name: start.name.clone(),
+                attributes: start.attributes.clone(),
+            },
         };
         let order = translate::start(start, track, identity, &self.room);
         self.desk.start(order)?;
         self.begun.set(true);
         self.closing.borrow_mut().remove(&id);
-        self.tracks.borrow_mut().insert(id, Entry::Running);
-        self.ordered.borrow_mut().insert(id, recorded);
+        self.tracks.borrow_mut().insert(id, entry);
         self.orders.send(RoomOrderKind::Record(id)).await;
         Ok(())
     }
@@ -173,16 +181,22 @@ impl Books {
         if !self.is_running(track) {
             return false;
         }
-        self.tracks.borrow_mut().insert(track, Entry::Stopping);
+        self.advance(track, Stage::Stopping);
         self.orders.send(RoomOrderKind::StopRecording(track)).await;
         true
+    }
+
+    /// Puts a recording into another stage. True: it was running.
+    fn advance(&self, track: TrackId, to: Stage) -> bool {
+        let mut tracks = self.tracks.borrow_mut();
+        let entry = tracks.get_mut(&track);
+        entry.is_some_and(|entry| std::mem::replace(&mut entry.stage, to) == Stage::Running)
     }
 
     /// The core gives nothing more of a track.
     pub(super) fn ended(&self, track: TrackId) {
         let entry = self.tracks.borrow_mut().remove(&track);
-        self.ordered.borrow_mut().remove(&track);
-        if matches!(entry, Some(Entry::Running | Entry::Stopping)) {
+        if entry.is_some_and(|entry| entry.stage != Stage::Failed) {
             self.closing.borrow_mut().insert(track);
             self.desk
                 .must(recorder::Order::Stop(recorder::TrackId(track.0)));
@@ -192,7 +206,6 @@ impl Books {
 
     /// The core does not give a track.
     pub(super) fn refused(&self, track: TrackId) {
-        self.ordered.borrow_mut().remove(&track);
         if self.tracks.borrow_mut().remove(&track).is_some() {
             self.desk
                 .must(recorder::Order::Stop(recorder::TrackId(track.0)));
@@ -204,11 +217,7 @@ impl Books {
     pub(super) fn failed(&self, track: TrackId) {
         self.closing.borrow_mut().remove(&track);
         self.written.borrow_mut().remove(&track);
-        let mut tracks = self.tracks.borrow_mut();
-        let Some(entry) = tracks.get_mut(&track) else {
-            return;
-        };
-        if std::mem::replace(entry, Entry::Failed) == Entry::Running {
+        if self.advance(track, Stage::Failed) {
             let orders = self.orders.clone();
             tokio::task::spawn_local(async move {
                 orders.send(RoomOrderKind::StopRecording(track)).await;

@@ -3,6 +3,8 @@
 mod bindings;
 #[path = "../same/calls.rs"]
 mod calls;
+#[path = "../same/files.rs"]
+mod files;
 #[path = "../same/imports.rs"]
 mod imports;
 #[path = "../same/layers.rs"]

@@ -1,33 +1,10 @@
-//! Events and orders.
+//! Events and orders, as far as they are of this version alone.
 
 use rillway_plugin_sdk::recording as sdk;
 use rillway_plugin_sdk::types::TrackId;
 
 use super::bindings::exports::rillway::policy::recording as wit;
 use super::types::{all, ids};
-
-impl From<sdk::Request> for wit::Request {
-    fn from(request: sdk::Request) -> Self {
-        wit::Request {
-            start: request.start,
-            by: request.by.map(|id| id.0),
-            attributes: request.attributes,
-        }
-    }
-}
-
-impl From<sdk::Finished> for wit::Finished {
-    fn from(finished: sdk::Finished) -> Self {
-        wit::Finished {
-            track: finished.track.0,
-            name: finished.name,
-            bytes: finished.bytes,
-            duration_ms: finished.duration_ms,
-            sha256: finished.sha256,
-            attributes: finished.attributes,
-        }
-    }
-}
 
 impl From<sdk::Recorded> for wit::Recorded {
     fn from(recorded: sdk::Recorded) -> Self {
@@ -83,26 +60,10 @@ pub(super) fn event(event: sdk::Event) -> Option<wit::Event> {
     })
 }
 
-impl From<wit::Container> for sdk::Container {
-    fn from(container: wit::Container) -> Self {
-        match container {
-            wit::Container::Mp4 => sdk::Container::Mp4,
-            wit::Container::Webm => sdk::Container::Webm,
-            wit::Container::RtpDump => sdk::Container::RtpDump,
-        }
-    }
-}
-
 impl From<wit::Order> for sdk::Order {
     fn from(order: wit::Order) -> Self {
         match order {
-            wit::Order::Start(start) => sdk::Order::Start(sdk::Start {
-                track: TrackId(start.track),
-                container: start.container.into(),
-                name: start.name,
-                max_segment_s: start.max_segment_s,
-                attributes: start.attributes,
-            }),
+            wit::Order::Start(start) => sdk::Order::Start(start.into()),
             wit::Order::Stop(id) => sdk::Order::Stop(TrackId(id)),
             wit::Order::TickEveryMs(period) => sdk::Order::TickEveryMs(period),
         }
