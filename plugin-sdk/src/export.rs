@@ -112,7 +112,7 @@ macro_rules! __export_kind {
             use bindings::exports::rillway::policy::layer_selection as wit;
 
             impl wit::Guest for Component {
-                fn choose(view: wit::View) -> ::std::vec::Vec<wit::Choice> {
+                fn choose(view: wit::View) -> wit::Decision {
                     INSTANCE.with(|instance| instance.choose(view))
                 }
             }

@@ -4,14 +4,17 @@
 //! A choice is a ceiling, so a policy need not reckon with networks. One that wants to, to say itself who
 //! gets what of a network that does not carry everything, finds here what that takes: a [`Ladder`] says what
 //! can be had of a track and what it costs, and a [`Viewer`] shares out an estimate so that pictures keep
-//! still while it wavers. The shipped `layers-adaptive` and `layers-speaker` are made of these.
+//! still while it wavers. A policy for large rooms asks to be shown just what changed ([`Scope::Changes`]) and
+//! keeps a [`Room`]. The shipped `layers-adaptive` and `layers-speaker` are made of these.
 
 mod ladder;
+mod room;
 mod share;
 #[cfg(test)]
 mod tests;
 
 pub use ladder::{Ladder, Rung, Steps};
+pub use room::{News, Room};
 pub use share::{Ask, Caution, Viewer};
 
 use crate::types::{Attributes, ParticipantId, Track, TrackId};
@@ -58,6 +61,22 @@ pub struct Subscriber {
     pub attributes: Attributes,
 }
 
+/// How much of a room a [`View`] shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(
+    feature = "json",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "kebab-case")
+)]
+pub enum Scope {
+    /// All of it.
+    #[default]
+    Whole,
+    /// What is new or changed since the view before, and who and what is gone. Measured numbers that moved
+    /// by less than a sixteenth or so have not changed: they are told when it adds up to more.
+    Changes,
+}
+
 /// A room as the policy sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(
@@ -68,13 +87,23 @@ pub struct Subscriber {
 pub struct View {
     /// Milliseconds since an arbitrary moment; never goes back.
     pub now_ms: u64,
-    /// Video tracks, with their layers as measured.
+    /// What `tracks` and `subscribers` hold: the whole room unless the policy asked for changes
+    /// ([`LayerSelection::next`]), and sometimes then.
+    pub scope: Scope,
+    /// Video tracks with their layers as measured, in the order in which they were published; new ones come
+    /// after those known.
     pub tracks: Vec<Track>,
-    /// Who receives.
+    /// In [`Scope::Changes`]: tracks of the view before that there are no more.
+    pub tracks_gone: Vec<TrackId>,
+    /// Who subscribes to video, each with all its subscriptions.
     pub subscribers: Vec<Subscriber>,
-    /// Who speaks, loudest first.
+    /// In [`Scope::Changes`]: subscribers of the view before that there are no more.
+    pub subscribers_gone: Vec<ParticipantId>,
+    /// Subscriptions of the whole room, whatever the view shows. There may be as many choices.
+    pub subscriptions: u32,
+    /// Who speaks, loudest first; always all.
     pub speakers: Vec<ParticipantId>,
-    /// Further facts.
+    /// Further facts; always all.
     pub attributes: Attributes,
 }
 
@@ -96,8 +125,28 @@ pub struct Choice {
     pub reason: String,
 }
 
+/// What a policy answers to a view.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(
+    feature = "json",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct Decision {
+    /// Subscriptions that are not named keep what they have.
+    pub choices: Vec<Choice>,
+    /// What the next view is to show.
+    pub next: Scope,
+}
+
 /// Chooses layers; one value per room.
 pub trait LayerSelection {
     /// Subscriptions that are not named keep what they have.
     fn choose(&mut self, view: View) -> Vec<Choice>;
+
+    /// What the next view is to show; asked after each call. A policy that answers [`Scope::Changes`] keeps
+    /// the room itself, in a [`Room`]; its calls cost what changed, not what the room is large.
+    fn next(&self) -> Scope {
+        Scope::Whole
+    }
 }

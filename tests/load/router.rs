@@ -142,20 +142,23 @@ impl Router {
         cpu_seconds(&std::fs::read_to_string(path).expect("it runs"))
     }
 
-    /// Time that threads of each name have used; the numbers at the end of names are left out.
+    /// Time that threads of each name have used, to the nanosecond (the kernel's `sched-stats.rst`); the numbers
+    /// at the end of names are left out.
     pub(crate) fn threads_cpu_seconds(&self) -> BTreeMap<String, f64> {
         let mut times = BTreeMap::new();
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.id())).expect("it runs");
         for task in tasks.flatten() {
             let read = |file: &str| std::fs::read_to_string(task.path().join(file));
             // A thread may have ended since the folder was read.
-            let (Ok(name), Ok(stat)) = (read("comm"), read("stat")) else {
+            let (Ok(name), Ok(stat)) = (read("comm"), read("schedstat")) else {
                 continue;
             };
             let name = name
                 .trim()
                 .trim_end_matches(|c: char| c.is_ascii_digit() || c == '-');
-            *times.entry(name.to_owned()).or_default() += cpu_seconds(&stat);
+            let nanoseconds = stat.split_whitespace().next().map(str::parse::<f64>);
+            let nanoseconds = nanoseconds.expect("three fields").expect("a number");
+            *times.entry(name.to_owned()).or_default() += nanoseconds / 1e9;
         }
         times
     }
@@ -176,9 +179,9 @@ pub(crate) fn report_threads(before: &BTreeMap<String, f64>, after: &BTreeMap<St
         let used = time - before.get(name).copied().unwrap_or(0.0);
         (name, used)
     });
-    let used = used.filter(|(_, time)| *time > 0.0);
+    let used = used.filter(|(_, time)| *time >= 0.0001);
     let parts: Vec<String> = used
-        .map(|(name, time)| format!("{name} {time:.2} s"))
+        .map(|(name, time)| format!("{name} {time:.4} s"))
         .collect();
     println!("processor time by thread: {}", parts.join(", "));
 }

@@ -7,6 +7,7 @@ pub(crate) mod host;
 
 use std::cell::RefCell;
 
+use crate::layers::Decision;
 use crate::{Authentication, LayerSelection, Plugin, Recording, Signaling, config};
 use bindings::authentication::exports::rillway::policy::authentication as wit_authentication;
 use bindings::layer_selection::exports::rillway::policy::layer_selection as wit_layers;
@@ -65,8 +66,12 @@ impl<P: Signaling> Instance<P> {
 
 impl<P: LayerSelection> Instance<P> {
     /// `layer-selection.choose`.
-    pub fn choose(&self, view: wit_layers::View) -> Vec<wit_layers::Choice> {
-        list(self.with(|plugin| plugin.choose(view.into())))
+    pub fn choose(&self, view: wit_layers::View) -> wit_layers::Decision {
+        let decision = self.with(|plugin| Decision {
+            choices: plugin.choose(view.into()),
+            next: plugin.next(),
+        });
+        decision.into()
     }
 }
 

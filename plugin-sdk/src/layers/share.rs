@@ -53,6 +53,10 @@ pub struct Viewer {
     held: Vec<Held>,
     /// No more than now before this moment.
     patient_until_ms: u64,
+    /// When time alone may change what is chosen.
+    due_at_ms: Option<u64>,
+    /// Whether anything was chosen so far.
+    chosen: bool,
     fell_at_ms: Option<u64>,
     /// Falls soon after each other.
     falls: u32,
@@ -127,6 +131,25 @@ impl Viewer {
                 said_at_ms: quiet.map_or(now_ms, |held| held.said_at_ms),
             });
         }
+        self.due_at_ms = self.due_at(now_ms, asks);
+        self.chosen = true;
+    }
+
+    /// Whether time alone may have changed what [`choose`](Viewer::choose) would choose: patience has ended, or
+    /// a choice has not come about for long. True for a viewer for whom nothing was chosen so far.
+    #[must_use]
+    pub fn is_due(&self, now_ms: u64) -> bool {
+        !self.chosen || self.due_at_ms.is_some_and(|at| now_ms >= at)
+    }
+
+    /// When time alone may change what is chosen, as of now.
+    fn due_at(&self, now_ms: u64, asks: &[Ask<'_, impl Display>]) -> Option<u64> {
+        let patience = Some(self.patient_until_ms).filter(|until| *until > now_ms);
+        let said = asks.iter().zip(&self.held).filter_map(|(ask, held)| {
+            let came = ask.shown == held.layer.map(|(spatial, _)| spatial);
+            (!came).then(|| held.said_at_ms.saturating_add(REPEAT_MS))
+        });
+        said.chain(patience).min()
     }
 
     /// The asks, with what was held of each. Mostly each is where it was, so the search for one begins after

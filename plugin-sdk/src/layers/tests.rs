@@ -165,3 +165,130 @@ fn a_reason_is_cut_to_what_the_abi_takes() {
     Viewer::default().choose(&CAUTION, 0, &viewer(None), &asks, &mut choices);
     assert_eq!(choices[0].reason.len(), 127);
 }
+
+#[test]
+fn a_viewer_is_due_when_time_alone_may_change_its_choice() {
+    let ladder = ladder(&[50_000, 500_000]);
+    let mut state = Viewer::default();
+    assert!(state.is_due(0), "nothing was chosen so far");
+    let mut choose = |now_ms, estimate, shown| {
+        let mut asks = [ask(1, 0, &ladder, "why")];
+        asks[0].shown = shown;
+        let mut choices = Vec::new();
+        state.choose(
+            &CAUTION,
+            now_ms,
+            &viewer(Some(estimate)),
+            &asks,
+            &mut choices,
+        );
+        let due = |at| state.is_due(at);
+        (seen(&choices), [1_999, 2_000, 3_999, 4_000].map(due))
+    };
+    let high = || vec![(1, Some(1))];
+    // It has not come about yet, and is said again after two seconds.
+    let (chosen, due) = choose(0, 2_000_000, None);
+    assert_eq!((chosen, due), (high(), [false, true, true, true]));
+    let (chosen, due) = choose(100, 2_000_000, Some(1));
+    assert_eq!((chosen, due), (vec![], [false; 4]));
+    // It falls, and waits for three seconds.
+    let (chosen, due) = choose(1_000, 600_000, Some(1));
+    assert_eq!(
+        (chosen, due),
+        (vec![(1, Some(0))], [false, false, true, true])
+    );
+    let (chosen, due) = choose(1_100, 2_000_000, Some(0));
+    assert_eq!((chosen, due), (vec![], [false, false, false, true]));
+    let (chosen, due) = choose(4_000, 2_000_000, Some(0));
+    assert_eq!(chosen, high(), "the patience is over");
+    assert_eq!(due, [false; 4], "until it is said again at 6 s");
+}
+
+fn subscriber(id: u64, tracks: &[u64]) -> Subscriber {
+    let wishes = tracks.iter().map(|track| Subscription {
+        track: TrackId(*track),
+        ..wish(0, 0)
+    });
+    Subscriber {
+        id: ParticipantId(id),
+        subscriptions: wishes.collect(),
+        ..viewer(None)
+    }
+}
+
+fn camera(id: u64) -> Track {
+    Track {
+        id: TrackId(id),
+        owner: ParticipantId(id),
+        kind: MediaKind::Video,
+        source: Source::Camera,
+        codec: "VP8".to_owned(),
+        encrypted: false,
+        muted: false,
+        layers: Vec::new(),
+        attributes: Vec::new(),
+    }
+}
+
+/// Whom the news concern, by id.
+fn concerned(room: &Room, news: &News) -> Vec<u64> {
+    let concerned = room.subscribers().filter(|s| news.concerns(s));
+    concerned.map(|subscriber| subscriber.id.0).collect()
+}
+
+#[test]
+fn a_room_is_kept_from_what_changed() {
+    let mut room = Room::default();
+    let whole = View {
+        now_ms: 1,
+        tracks: vec![camera(5), camera(3)],
+        subscribers: vec![
+            subscriber(1, &[5]),
+            subscriber(2, &[3]),
+            subscriber(4, &[5, 3]),
+        ],
+        speakers: vec![ParticipantId(5)],
+        ..View::default()
+    };
+    let news = room.update(whole.clone());
+    assert!(news.speakers);
+    assert_eq!(concerned(&room, &news), [1, 2, 4]);
+    let changes = || View {
+        now_ms: 2,
+        scope: Scope::Changes,
+        speakers: vec![ParticipantId(5)],
+        ..View::default()
+    };
+    assert_eq!(room.update(changes()), News::default());
+    assert_eq!((room.now_ms(), room.tracks().len()), (2, 2));
+
+    // A track changes where it is, one is new; a subscriber is new.
+    let mut muted = camera(5);
+    muted.muted = true;
+    let news = room.update(View {
+        tracks: vec![muted.clone(), camera(1)],
+        subscribers: vec![subscriber(9, &[])],
+        speakers: Vec::new(),
+        ..changes()
+    });
+    assert!(news.speakers && room.speakers().is_empty());
+    assert_eq!(concerned(&room, &news), [1, 4, 9]);
+    assert_eq!(room.tracks(), [muted, camera(3), camera(1)]);
+
+    let news = room.update(View {
+        tracks_gone: vec![TrackId(3)],
+        subscribers_gone: vec![ParticipantId(2), ParticipantId(77)],
+        ..changes()
+    });
+    assert_eq!(concerned(&room, &news), [4]);
+    assert_eq!(news.gone, [ParticipantId(2), ParticipantId(77)].into());
+    assert_eq!(room.subscriber(ParticipantId(2)), None);
+    assert_eq!(room.tracks().len(), 2);
+
+    // A whole view takes the place of everything.
+    let news = room.update(whole);
+    assert_eq!(news.gone, [ParticipantId(9)].into());
+    assert_eq!(room.tracks(), [camera(5), camera(3)]);
+    let ids: Vec<u64> = room.subscribers().map(|s| s.id.0).collect();
+    assert_eq!(ids, [1, 2, 4]);
+}

@@ -15,6 +15,9 @@
 
 pub(crate) mod answers;
 mod jws;
+mod views;
+
+pub use views::changes;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -55,7 +55,7 @@ mod tests {
         ),
         (
             "0.2.0",
-            "2a4bf23dede3f873fef8389fb5014c37a1538b4905dd8380ca610b682f7c92fa",
+            "a4152dddb5f6b306b62c50cd2edb69a890228210b0db894cf1d6bb2fb88ec84e",
         ),
     ];
 

@@ -28,7 +28,9 @@ static bool any_screen(const view_t *view) {
 }
 
 void exports_rillway_policy_layer_selection_choose(view_t *view,
-                                                   exports_rillway_policy_layer_selection_list_choice_t *choices) {
+                                                   exports_rillway_policy_layer_selection_decision_t *decision) {
+  exports_rillway_policy_layer_selection_list_choice_t *choices = &decision->choices;
+  decision->next = EXPORTS_RILLWAY_POLICY_LAYER_SELECTION_SCOPE_WHOLE; // Small rooms: the whole view each time.
   size_t count = 0;
   for (size_t i = 0; i < view->subscribers.len; i++)
     count += view->subscribers.ptr[i].subscriptions.len;

@@ -25,7 +25,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use rillway_plugin_sdk as sdk;
-use sdk::layers::{Ask, Caution, Choice, Ladder, Subscriber, Subscription, View, Viewer};
+use sdk::layers::{
+    Ask, Caution, Choice, Ladder, Room, Scope, Subscriber, Subscription, View, Viewer,
+};
 use sdk::types::{ParticipantId, Source, TrackId};
 use serde::Deserialize;
 
@@ -52,6 +54,8 @@ impl Default for Config {
 #[derive(Debug)]
 pub struct Adaptive {
     config: Config,
+    room: Room,
+    scene: Scene,
     viewers: BTreeMap<ParticipantId, Viewer>,
 }
 
@@ -64,6 +68,8 @@ impl sdk::Plugin for Adaptive {
         }
         Ok(Adaptive {
             config,
+            room: Room::default(),
+            scene: Scene::default(),
             viewers: BTreeMap::new(),
         })
     }
@@ -71,29 +77,41 @@ impl sdk::Plugin for Adaptive {
 
 impl sdk::LayerSelection for Adaptive {
     fn choose(&mut self, view: View) -> Vec<Choice> {
-        let scene = Scene::new(&view, self.config.speakers);
+        let news = self.room.update(view);
+        if news.speakers || !news.tracks.is_empty() {
+            self.scene = Scene::new(&self.room, self.config.speakers);
+        }
         let caution = Caution {
             headroom_percent: self.config.headroom_percent,
             patience_ms: self.config.patience_ms,
         };
-        let mut choices = Vec::new();
-        let mut before = std::mem::take(&mut self.viewers);
-        for subscriber in &view.subscribers {
-            let mut viewer = before.remove(&subscriber.id).unwrap_or_default();
-            let asks = scene.asks(subscriber);
-            viewer.choose(&caution, view.now_ms, subscriber, &asks, &mut choices);
-            self.viewers.insert(subscriber.id, viewer);
+        for gone in &news.gone {
+            self.viewers.remove(gone);
+        }
+        let (now_ms, mut choices) = (self.room.now_ms(), Vec::new());
+        for subscriber in self.room.subscribers() {
+            let viewer = self.viewers.entry(subscriber.id).or_default();
+            if news.speakers || news.concerns(subscriber) || viewer.is_due(now_ms) {
+                let asks = self.scene.asks(subscriber);
+                viewer.choose(&caution, now_ms, subscriber, &asks, &mut choices);
+            }
         }
         choices
+    }
+
+    fn next(&self) -> Scope {
+        Scope::Changes
     }
 }
 
 /// What is the same for all viewers.
+#[derive(Debug, Default)]
 struct Scene {
     /// By id.
     tracks: Vec<Shown>,
 }
 
+#[derive(Debug)]
 struct Shown {
     id: TrackId,
     ladder: Ladder,
@@ -102,9 +120,9 @@ struct Shown {
 }
 
 impl Scene {
-    fn new(view: &View, speakers: u8) -> Self {
-        let loudest = || view.speakers.iter().take(speakers.into());
-        let shown = view.tracks.iter().map(|track| Shown {
+    fn new(room: &Room, speakers: u8) -> Self {
+        let loudest = || room.speakers().iter().take(speakers.into());
+        let shown = room.tracks().iter().map(|track| Shown {
             id: track.id,
             ladder: Ladder::of(track),
             screen: track.source == Source::Screen,

@@ -55,6 +55,9 @@ fn wish(track: u64, width: u16, height: u16) -> Subscription {
 /// A room with one viewer, whom the test plays.
 struct Room {
     policy: Adaptive,
+    /// Is told what changed alone, and has to choose the same.
+    sparing: Adaptive,
+    told: Option<View>,
     view: View,
 }
 
@@ -73,6 +76,8 @@ impl Room {
         sdk::testing::install(sdk::testing::Host::default());
         Room {
             policy: sdk::testing::start().expect("the defaults are good"),
+            sparing: sdk::testing::start().expect("the defaults are good"),
+            told: None,
             view: View {
                 now_ms: 1_000,
                 tracks,
@@ -92,6 +97,12 @@ impl Room {
         let viewer = &mut self.view.subscribers[0];
         viewer.estimate_bps = estimate_bps.into();
         let choices = self.policy.choose(self.view.clone());
+        let changes = match &self.told {
+            Some(told) => sdk::testing::changes(told, &self.view),
+            None => self.view.clone(),
+        };
+        assert_eq!(self.sparing.choose(changes), choices, "told changes alone");
+        self.told = Some(self.view.clone());
         for choice in &choices {
             assert!(choice.reason.len() <= 128, "{}", choice.reason);
             let viewer = &mut self.view.subscribers[0];

@@ -33,8 +33,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use rillway_plugin_sdk as sdk;
-use sdk::layers::{Ask, Caution, Choice, Ladder, Steps, Subscriber, Subscription, View, Viewer};
-use sdk::types::{ParticipantId, Source, TrackId};
+use sdk::layers::{
+    self, Ask, Caution, Choice, Ladder, Scope, Steps, Subscriber, Subscription, View, Viewer,
+};
+use sdk::types::{ParticipantId, Source, Track, TrackId};
 use serde::Deserialize;
 
 use stage::{Cast, Stage};
@@ -85,6 +87,8 @@ impl Config {
 #[derive(Debug)]
 pub struct Speaker {
     config: Config,
+    room: layers::Room,
+    shown: Pictures,
     stage: Stage,
     viewers: BTreeMap<ParticipantId, Viewer>,
 }
@@ -96,6 +100,8 @@ impl sdk::Plugin for Speaker {
         config.check()?;
         Ok(Speaker {
             config,
+            room: layers::Room::default(),
+            shown: Pictures::default(),
             stage: Stage::default(),
             viewers: BTreeMap::new(),
         })
@@ -105,37 +111,50 @@ impl sdk::Plugin for Speaker {
 impl sdk::LayerSelection for Speaker {
     fn choose(&mut self, view: View) -> Vec<Choice> {
         let config = &self.config;
-        let room = Room::new(&view);
+        let news = self.room.update(view);
+        if !news.tracks.is_empty() {
+            self.shown = Pictures::new(self.room.tracks());
+        }
         let cast = Cast {
-            speakers: &view.speakers,
-            visible: &room.visible,
+            speakers: self.room.speakers(),
+            visible: &self.shown.visible,
         };
-        self.stage
-            .update(config.speakers.into(), config.hold_ms, view.now_ms, &cast);
+        let now_ms = self.room.now_ms();
+        let size = config.speakers.into();
+        let changed = self.stage.update(size, config.hold_ms, now_ms, &cast);
         let caution = Caution {
             headroom_percent: config.headroom_percent,
             patience_ms: config.patience_ms,
         };
+        for gone in &news.gone {
+            self.viewers.remove(gone);
+        }
         let mut choices = Vec::new();
-        let mut before = std::mem::take(&mut self.viewers);
-        for subscriber in &view.subscribers {
-            let mut viewer = before.remove(&subscriber.id).unwrap_or_default();
-            let asks = room.asks(config, &self.stage, subscriber);
-            viewer.choose(&caution, view.now_ms, subscriber, &asks, &mut choices);
-            self.viewers.insert(subscriber.id, viewer);
+        for subscriber in self.room.subscribers() {
+            let viewer = self.viewers.entry(subscriber.id).or_default();
+            if changed || news.concerns(subscriber) || viewer.is_due(now_ms) {
+                let asks = self.shown.asks(config, &self.stage, subscriber);
+                viewer.choose(&caution, now_ms, subscriber, &asks, &mut choices);
+            }
         }
         choices
+    }
+
+    fn next(&self) -> Scope {
+        Scope::Changes
     }
 }
 
 /// What is the same for all viewers.
-struct Room {
+#[derive(Debug, Default)]
+struct Pictures {
     /// By id.
     tracks: Vec<Shown>,
     /// Who has a picture beside a shared screen, in the order of publishing.
     visible: Vec<ParticipantId>,
 }
 
+#[derive(Debug)]
 struct Shown {
     id: TrackId,
     owner: ParticipantId,
@@ -185,9 +204,9 @@ impl Role {
     }
 }
 
-impl Room {
-    fn new(view: &View) -> Self {
-        let shown = view.tracks.iter().map(|track| Shown {
+impl Pictures {
+    fn new(tracks: &[Track]) -> Self {
+        let shown = tracks.iter().map(|track| Shown {
             id: track.id,
             owner: track.owner,
             screen: track.source == Source::Screen,
@@ -199,7 +218,7 @@ impl Room {
         let owners = pictures.map(|track| track.owner);
         let visible = owners.filter(|owner| known.insert(*owner)).collect();
         tracks.sort_unstable_by_key(|track| track.id);
-        Room { tracks, visible }
+        Pictures { tracks, visible }
     }
 
     fn track(&self, id: TrackId) -> Option<&Shown> {

@@ -19,6 +19,8 @@ pub(crate) struct Stage {
     places: Vec<Place>,
     /// When each was last heard, as far as it can be seen.
     heard: BTreeMap<ParticipantId, u64>,
+    /// Who had a picture the last time.
+    visible: Vec<ParticipantId>,
 }
 
 /// Whom a room shows.
@@ -31,7 +33,38 @@ pub(crate) struct Cast<'a> {
 
 impl Stage {
     /// Who speaks now. Whoever was not among the `size` loudest for `hold_ms` makes way for one who is.
-    pub(crate) fn update(&mut self, size: usize, hold_ms: u32, now_ms: u64, cast: &Cast<'_>) {
+    /// Whether anybody may be shown another way by that: others have a picture, stand on the stage, or were
+    /// heard later than others.
+    pub(crate) fn update(
+        &mut self,
+        size: usize,
+        hold_ms: u32,
+        now_ms: u64,
+        cast: &Cast<'_>,
+    ) -> bool {
+        let before = (self.on_stage(), self.by_silence());
+        let others = self.visible != cast.visible;
+        if others {
+            self.visible = cast.visible.to_vec();
+        }
+        self.hear(size, hold_ms, now_ms, cast);
+        others || before != (self.on_stage(), self.by_silence())
+    }
+
+    fn on_stage(&self) -> Vec<ParticipantId> {
+        self.places.iter().map(|place| place.who).collect()
+    }
+
+    /// Who was heard, in groups of the same moment, by their order.
+    fn by_silence(&self) -> Vec<Vec<ParticipantId>> {
+        let mut moments: BTreeMap<u64, Vec<ParticipantId>> = BTreeMap::new();
+        for (who, at) in &self.heard {
+            moments.entry(*at).or_default().push(*who);
+        }
+        moments.into_values().collect()
+    }
+
+    fn hear(&mut self, size: usize, hold_ms: u32, now_ms: u64, cast: &Cast<'_>) {
         let visible: BTreeSet<ParticipantId> = cast.visible.iter().copied().collect();
         self.places.retain(|place| visible.contains(&place.who));
         self.heard.retain(|who, _| visible.contains(who));

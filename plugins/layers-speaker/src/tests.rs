@@ -68,6 +68,9 @@ fn start(config: &str) -> Result<Speaker, String> {
 /// A room whose router does as it is told at once.
 struct World {
     policy: Speaker,
+    /// Is told what changed alone, and has to choose the same.
+    sparing: Speaker,
+    told: Option<View>,
     view: View,
 }
 
@@ -77,6 +80,8 @@ impl World {
         let tracks: Vec<Track> = (1..=cameras).map(|id| track(id, Source::Camera)).collect();
         World {
             policy: start(config).expect("a good configuration"),
+            sparing: start(config).expect("a good configuration"),
+            told: None,
             view: View {
                 now_ms: 1_000,
                 subscribers: vec![subscriber(VIEWER, &tracks)],
@@ -90,6 +95,12 @@ impl World {
     fn choose(&mut self) -> Vec<Choice> {
         self.view.now_ms += 250;
         let choices = self.policy.choose(self.view.clone());
+        let changes = match &self.told {
+            Some(told) => sdk::testing::changes(told, &self.view),
+            None => self.view.clone(),
+        };
+        assert_eq!(self.sparing.choose(changes), choices, "told changes alone");
+        self.told = Some(self.view.clone());
         for choice in &choices {
             assert!(choice.reason.len() <= 128, "{}", choice.reason);
             let mut subscribers = self.view.subscribers.iter_mut();
@@ -289,9 +300,13 @@ fn memory_is_bounded_by_what_is_there() {
     world.view.tracks.truncate(2);
     world.view.subscribers.clear();
     world.choose();
-    let memory = format!("{:?}", world.policy);
-    assert!(memory.len() < 1_000, "{memory}");
-    assert!(world.policy.viewers.is_empty());
+    for policy in [&world.policy, &world.sparing] {
+        assert!(policy.viewers.is_empty());
+        let memory = format!("{:?} {:?}", policy.stage, policy.viewers);
+        assert!(memory.len() < 1_000, "{memory}");
+        let all = format!("{policy:?}");
+        assert!(all.len() < 4_000, "two tracks: {all}");
+    }
 }
 
 #[test]
@@ -370,7 +385,7 @@ proptest! {
             world.view.subscribers[0].audio_bps = audio;
             world.view.now_ms += wait;
             world.choose();
-            let large = world.policy.stage.seen_by(viewer, speakers.into(), &Room::new(&world.view).visible);
+            let large = world.policy.stage.seen_by(viewer, speakers.into(), &Pictures::new(&world.view.tracks).visible);
             prop_assert!(large.len() <= usize::from(speakers) && !large.contains(&viewer));
             let (mut bps, mut small) = (0, 0);
             for subscription in &world.view.subscribers[0].subscriptions {

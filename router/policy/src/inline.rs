@@ -17,7 +17,7 @@ use futures_util::FutureExt as _;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rillway_plugin_sdk::authentication::Attempt;
-use rillway_plugin_sdk::layers::{Choice, View};
+use rillway_plugin_sdk::layers::{Decision, View};
 use rillway_plugin_sdk::recording::{Event, Order};
 use rillway_plugin_sdk::signaling::{Command, Input};
 use rillway_plugin_sdk::types::{Denial, Grant};
@@ -223,7 +223,7 @@ instances! {
     /// Decides who may join.
     InlineAuthentication, Authentication, authentication, Attempt => Result<Grant, Denial>;
     /// The layers of one room.
-    InlineLayerSelection, LayerSelection, layer_selection, View => Vec<Choice>;
+    InlineLayerSelection, LayerSelection, layer_selection, View => Decision;
     /// The recording of one room.
     InlineRecording, Recording, recording, Event => Vec<Order>;
 }

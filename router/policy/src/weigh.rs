@@ -156,7 +156,7 @@ pub(crate) fn view(view: &View) -> usize {
     RECORD
         + view.tracks.iter().map(track).sum::<usize>()
         + subscribers.sum::<usize>()
-        + view.speakers.len() * 8
+        + (view.speakers.len() + view.tracks_gone.len() + view.subscribers_gone.len()) * 8
         + pairs(&view.attributes)
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
-use rillway_plugin_sdk::layers::{Choice, View};
+use rillway_plugin_sdk::layers::{Decision, View};
 use rillway_plugin_sdk::recording::{Event, Order};
 use rillway_policy::{
     Fault, LayerInstance as Chooser, LayerSelectionPolicy, Plugin, RecordingInstance as Decider,
@@ -58,7 +58,7 @@ impl LayerInstance for RoomLayers {
         self.name.clone()
     }
 
-    fn choose(&mut self, view: View) -> LocalBoxFuture<'_, Result<Vec<Choice>, RuleFault>> {
+    fn choose(&mut self, view: View) -> LocalBoxFuture<'_, Result<Decision, RuleFault>> {
         Box::pin(patiently(view, async |view| {
             self.instance.choose(view).await
         }))

@@ -5,9 +5,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rillway_core::api::{Choices, RoomOrderKind, RoomView};
+use rillway_plugin_sdk::layers::Scope;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::changes::Told;
 use super::orders::Orders;
 use super::seams::{LayerFactory, LayerInstance, Pace, RuleFault};
 use super::{LayerRule, translate};
@@ -109,6 +111,8 @@ impl Task {
     /// Shows an instance the newest view again and again, until it fails or is to be replaced.
     async fn serve(&mut self, mut instance: Box<dyn LayerInstance>) -> RuleFault {
         let mut retired = instance.retired();
+        // What it knows, while it wants to be told changes alone.
+        let mut told: Option<Told> = None;
         loop {
             // A view that nobody took is its successor's.
             let view = tokio::select! {
@@ -116,19 +120,26 @@ impl Task {
                 () = &mut retired => return RuleFault::Retired,
                 view = self.inbox.take() => view,
             };
-            let subscriptions = |view: &RoomView| -> usize {
-                view.subscribers.iter().map(|s| s.subscriptions.len()).sum()
+            let (sequence, most) = (view.sequence, translate::subscriptions(&view));
+            let (shown, whole) = match &mut told {
+                Some(told) => (told.changes(view), None),
+                None => (translate::view(&view), Some(view)),
             };
-            let (sequence, most) = (view.sequence, subscriptions(&view));
-            let choices = match instance.choose(translate::view(view)).await {
-                Ok(choices) => choices,
+            let decision = match instance.choose(shown).await {
+                Ok(decision) => decision,
                 Err(fault) => return fault,
             };
-            if choices.len() > most {
+            let choices = decision.choices;
+            if choices.len() > most as usize {
                 let excess = format!("{} choices for {most} subscriptions", choices.len());
                 return RuleFault::Failed(excess);
             }
             self.pace.succeeded();
+            match (decision.next, whole) {
+                (Scope::Whole, _) => told = None,
+                (Scope::Changes, Some(whole)) => told = Some(Told::of(whole)),
+                (Scope::Changes, None) => {}
+            }
             self.orders.choose(Choices {
                 view: sequence,
                 policy: instance.policy(),

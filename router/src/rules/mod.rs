@@ -7,6 +7,7 @@
 //! checked here (`recording.rs`) and go to core and recorder (`books.rs`, `desk.rs`).
 
 mod books;
+mod changes;
 mod desk;
 mod layers;
 mod orders;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
-use rillway_plugin_sdk::layers::{Choice, View};
+use rillway_plugin_sdk::layers::{Decision, View};
 use rillway_plugin_sdk::recording::{Event, Order};
 use rillway_plugin_sdk::signaling::RecordingState;
 
@@ -41,7 +41,7 @@ pub(crate) trait LayerInstance {
     ///
     /// # Errors
     /// [`RuleFault`].
-    fn choose(&mut self, view: View) -> LocalBoxFuture<'_, Result<Vec<Choice>, RuleFault>>;
+    fn choose(&mut self, view: View) -> LocalBoxFuture<'_, Result<Decision, RuleFault>>;
 
     /// Ends when another version shall take its place.
     fn retired(&self) -> LocalBoxFuture<'static, ()>;

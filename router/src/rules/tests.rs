@@ -10,7 +10,7 @@ use rillway_core::api::{
     TrackInfo, Wish,
 };
 use rillway_core::id;
-use rillway_plugin_sdk::layers::{Choice, View};
+use rillway_plugin_sdk::layers::{Choice, Decision, Scope, View};
 use rillway_plugin_sdk::recording::{Container, Event, Order, Request, Start};
 use rillway_plugin_sdk::types;
 use rillway_recorder::api as recorder;

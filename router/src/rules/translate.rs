@@ -9,18 +9,31 @@ use rillway_recorder::api as recorder;
 
 use crate::session::{participant_for_plugins, track_for_plugins};
 
-/// A view for a layer policy.
-pub(super) fn view(view: core::RoomView) -> layers::View {
+/// A whole room for a layer policy.
+pub(super) fn view(view: &core::RoomView) -> layers::View {
     layers::View {
         now_ms: view.now_ms,
-        tracks: view.tracks.into_iter().map(track_for_plugins).collect(),
+        tracks: view.tracks.iter().cloned().map(track).collect(),
         subscribers: view.subscribers.iter().map(subscriber).collect(),
+        subscriptions: subscriptions(view),
         speakers: participants(&view.speakers),
-        attributes: Vec::new(),
+        ..layers::View::default()
     }
 }
 
-fn subscriber(view: &core::SubscriberView) -> layers::Subscriber {
+/// How many subscriptions to video there are.
+pub(super) fn subscriptions(view: &core::RoomView) -> u32 {
+    let counts = view.subscribers.iter().map(|s| s.subscriptions.len());
+    u32::try_from(counts.sum::<usize>()).unwrap_or(u32::MAX)
+}
+
+/// A track.
+pub(super) fn track(track: core::TrackInfo) -> types::Track {
+    track_for_plugins(track)
+}
+
+/// A subscriber to video.
+pub(super) fn subscriber(view: &core::SubscriberView) -> layers::Subscriber {
     layers::Subscriber {
         id: types::ParticipantId(view.id.0),
         estimate_bps: view.estimate_bps,

@@ -2,7 +2,7 @@
 
 use super::list;
 use crate::guest::bindings::layer_selection::exports::rillway::policy::layer_selection as wit;
-use crate::layers::{Choice, Subscriber, Subscription, View};
+use crate::layers::{Choice, Decision, Scope, Subscriber, Subscription, View};
 use crate::types::{ParticipantId, TrackId};
 
 impl From<wit::Subscription> for Subscription {
@@ -38,8 +38,19 @@ impl From<wit::View> for View {
     fn from(view: wit::View) -> Self {
         View {
             now_ms: view.now_ms,
+            scope: match view.scope {
+                wit::Scope::Whole => Scope::Whole,
+                wit::Scope::Changes => Scope::Changes,
+            },
             tracks: list(view.tracks),
+            tracks_gone: view.tracks_gone.into_iter().map(TrackId).collect(),
             subscribers: list(view.subscribers),
+            subscribers_gone: view
+                .subscribers_gone
+                .into_iter()
+                .map(ParticipantId)
+                .collect(),
+            subscriptions: view.subscriptions,
             speakers: view.speakers.into_iter().map(ParticipantId).collect(),
             attributes: view.attributes,
         }
@@ -55,6 +66,18 @@ impl From<Choice> for wit::Choice {
             temporal: choice.temporal,
             paused: choice.paused,
             reason: choice.reason,
+        }
+    }
+}
+
+impl From<Decision> for wit::Decision {
+    fn from(decision: Decision) -> Self {
+        wit::Decision {
+            choices: list(decision.choices),
+            next: match decision.next {
+                Scope::Whole => wit::Scope::Whole,
+                Scope::Changes => wit::Scope::Changes,
+            },
         }
     }
 }

@@ -21,7 +21,7 @@ mod v0_1;
 mod v0_2;
 
 use rillway_plugin_sdk::authentication::Attempt;
-use rillway_plugin_sdk::layers::{Choice, View};
+use rillway_plugin_sdk::layers::{Decision, View};
 use rillway_plugin_sdk::recording::{Event, Order};
 use rillway_plugin_sdk::signaling::{Command, Input};
 use rillway_plugin_sdk::types::{Denial, Grant};
@@ -140,7 +140,7 @@ impl Entered {
         &self,
         store: &mut Store<Context>,
         view: View,
-    ) -> wasmtime::Result<Vec<Choice>> {
+    ) -> wasmtime::Result<Decision> {
         match self {
             Entered::V0_1(entered) => entered.choose(store, view).await,
             Entered::V0_2(entered) => entered.choose(store, view).await,

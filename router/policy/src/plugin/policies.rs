@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use rillway_plugin_sdk::authentication::Attempt;
-use rillway_plugin_sdk::layers::{Choice, View};
+use rillway_plugin_sdk::layers::{Decision, View};
 use rillway_plugin_sdk::recording::{Event, Order};
 use rillway_plugin_sdk::signaling::{Command, Input};
 use rillway_plugin_sdk::types::{Denial, Grant};
@@ -177,7 +177,7 @@ impl LayerInstance {
     ///
     /// # Errors
     /// [`Fault`]. Unless it [was refused](Fault::ends_instance), the instance is gone.
-    pub async fn choose(&mut self, view: View) -> Result<Vec<Choice>, Fault> {
+    pub async fn choose(&mut self, view: View) -> Result<Decision, Fault> {
         self.0.mailbox.call(view).await
     }
 

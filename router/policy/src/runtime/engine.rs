@@ -1,25 +1,29 @@
 //! The one wasmtime engine and the thread that advances its epoch.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
 use wasmtime::{
     Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, OptLevel,
     PoolingAllocationConfig,
 };
 
 use crate::error::HostError;
-use crate::host::{HostConfig, ThreadRole};
+use crate::host::{HostConfig, ThreadRole, lock};
 
 /// Between two ticks: how exactly the time of a call is bounded, and how long a busy plugin keeps the
 /// others of its thread waiting.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
-/// Ticks without a call after which the ticker sleeps.
-const IDLE_TICKS: u32 = 3;
 /// Stack of one call: WebAssembly's own, and what is left of it for the host functions it calls.
 const WASM_STACK_BYTES: usize = 256 << 10;
 const CALL_STACK_BYTES: usize = 512 << 10;
@@ -118,7 +122,10 @@ fn cache(folder: &Path) -> Result<Cache, HostError> {
     Cache::new(config).map_err(|error| refuse(format!("{error:#}")))
 }
 
-/// Advances the epoch while calls run, and sleeps while none does.
+/// Advances the epoch while calls run.
+///
+/// The kernel's timer is set by whoever makes the first of the calls that run, and taken back after the last
+/// one: most are over before the first tick, and then nobody wakes this thread.
 #[derive(Debug)]
 pub(crate) struct Ticker {
     shared: Arc<TickerShared>,
@@ -126,16 +133,23 @@ pub(crate) struct Ticker {
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct TickerShared {
-    calls: AtomicUsize,
-    asleep: AtomicBool,
+    timer: OwnedFd,
+    /// Calls that run. Held while the timer is set, so that both stay together.
+    calls: Mutex<usize>,
     end: AtomicBool,
 }
 
 impl Ticker {
     pub(crate) fn start(engine: Engine, config: &HostConfig) -> Result<(Ticker, Tick), HostError> {
-        let shared = Arc::new(TickerShared::default());
+        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)
+            .map_err(|error| HostError::Thread(error.into()))?;
+        let shared = Arc::new(TickerShared {
+            timer,
+            calls: Mutex::new(0),
+            end: AtomicBool::new(false),
+        });
         let started = config.thread_started.clone();
         let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
@@ -147,10 +161,7 @@ impl Ticker {
                 theirs.run(&engine);
             })
             .map_err(HostError::Thread)?;
-        let tick = Tick {
-            shared: Arc::clone(&shared),
-            thread: thread.thread().clone(),
-        };
+        let tick = Tick(Arc::clone(&shared));
         Ok((
             Ticker {
                 shared,
@@ -170,9 +181,8 @@ impl Ticker {
 
     fn signal(&self) {
         self.shared.end.store(true, SeqCst);
-        if let Some(thread) = &self.thread {
-            thread.thread().unpark();
-        }
+        let _calls = lock(&self.shared.calls);
+        self.shared.set(TICK);
     }
 }
 
@@ -184,56 +194,60 @@ impl Drop for Ticker {
 
 impl TickerShared {
     fn run(&self, engine: &Engine) {
-        let mut idle = 0;
         while !self.end.load(SeqCst) {
-            std::thread::sleep(TICK);
-            engine.increment_epoch();
-            if self.calls.load(SeqCst) > 0 {
-                idle = 0;
-                continue;
+            let mut ticks = [0; 8];
+            match rustix::io::read(&self.timer, &mut ticks) {
+                Ok(_) => engine.increment_epoch(),
+                Err(Errno::INTR) => {}
+                // Calls must not run without bounds: each tick is waited for here then.
+                Err(error) => {
+                    tracing::error!(%error, "the timer that bounds the time of plugins cannot be read");
+                    std::thread::sleep(TICK);
+                    engine.increment_epoch();
+                }
             }
-            idle += 1;
-            if idle < IDLE_TICKS {
-                continue;
-            }
-            self.asleep.store(true, SeqCst);
-            // A call that began before the line above did not see it, so look once more.
-            while self.calls.load(SeqCst) == 0 && !self.end.load(SeqCst) {
-                std::thread::park();
-            }
-            self.asleep.store(false, SeqCst);
-            idle = 0;
+        }
+    }
+
+    /// From now on one tick after the other; zero: none. With `calls` locked.
+    fn set(&self, every: Duration) {
+        let every = Timespec::try_from(every).unwrap_or_default();
+        let times = Itimerspec {
+            it_interval: every,
+            it_value: every,
+        };
+        if let Err(error) = timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &times) {
+            tracing::error!(%error, "the timer that bounds the time of plugins cannot be set");
         }
     }
 }
 
 /// Tells the ticker when calls begin and end.
 #[derive(Debug, Clone)]
-pub(crate) struct Tick {
-    shared: Arc<TickerShared>,
-    thread: std::thread::Thread,
-}
+pub(crate) struct Tick(Arc<TickerShared>);
 
 impl Tick {
     pub(crate) fn begin(&self) -> Ticking {
-        self.shared.calls.fetch_add(1, SeqCst);
-        if self.shared.asleep.load(SeqCst) {
-            self.thread.unpark();
+        let mut calls = lock(&self.0.calls);
+        *calls += 1;
+        if *calls == 1 {
+            self.0.set(TICK);
         }
-        Ticking {
-            shared: Arc::clone(&self.shared),
-        }
+        Ticking(Arc::clone(&self.0))
     }
 }
 
 /// A call is running while this lives.
 #[derive(Debug)]
-pub(crate) struct Ticking {
-    shared: Arc<TickerShared>,
-}
+pub(crate) struct Ticking(Arc<TickerShared>);
 
 impl Drop for Ticking {
     fn drop(&mut self) {
-        self.shared.calls.fetch_sub(1, SeqCst);
+        let mut calls = lock(&self.0.calls);
+        *calls -= 1;
+        // Whoever ends the ticker waits for the tick it has asked for.
+        if *calls == 0 && !self.0.end.load(SeqCst) {
+            self.0.set(Duration::ZERO);
+        }
     }
 }

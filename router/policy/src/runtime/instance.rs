@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rillway_plugin_sdk::authentication::Attempt;
-use rillway_plugin_sdk::layers::{Choice, View};
+use rillway_plugin_sdk::layers::{Decision, View};
 use rillway_plugin_sdk::recording::{Event, Order};
 use rillway_plugin_sdk::signaling::{Command, Input};
 use rillway_plugin_sdk::types::{Denial, Grant};
@@ -127,18 +127,15 @@ pub(crate) struct LayerSelection;
 impl Interface for LayerSelection {
     const KIND: Kind = Kind::LayerSelection;
     type Input = View;
-    type Output = Vec<Choice>;
+    type Output = Decision;
 
     fn deadline(limits: &Limits, input: &View) -> Duration {
         limits.call_for_view(Self::values_max(input))
     }
 
     fn values_max(input: &View) -> usize {
-        input
-            .subscribers
-            .iter()
-            .map(|s| s.subscriptions.len())
-            .sum()
+        let shown = input.subscribers.iter().map(|s| s.subscriptions.len());
+        shown.sum::<usize>().max(input.subscriptions as usize)
     }
 
     fn weigh_input(input: &View) -> usize {
@@ -146,11 +143,11 @@ impl Interface for LayerSelection {
     }
 
     fn weigh_output(output: &Self::Output) -> usize {
-        weigh::choices(output)
+        weigh::choices(&output.choices)
     }
 
     fn check(output: &Self::Output, values_max: usize) -> Result<(), Excess> {
-        check::choices(output, values_max)
+        check::choices(&output.choices, values_max)
     }
 
     async fn call(

@@ -1,6 +1,6 @@
 //! Calls that go well.
 
-use rillway_plugin_sdk::layers::View;
+use rillway_plugin_sdk::layers::{Decision, View};
 use rillway_plugin_sdk::recording::Event;
 use rillway_plugin_sdk::signaling::Input;
 use rillway_plugin_sdk::types::Denial;
@@ -64,7 +64,10 @@ async fn layers_and_recording_answer() {
     let host = TestHost::new();
     let plugin = host.plugin(Kind::LayerSelection, &Behaviour::Well).await;
     let mut layers = plugin.layer_selection().unwrap().open().await.unwrap();
-    assert_eq!(layers.choose(View::default()).await, Ok(vec![]));
+    assert_eq!(
+        layers.choose(View::default()).await,
+        Ok(Decision::default())
+    );
     let plugin = host.plugin(Kind::Recording, &Behaviour::Values(3)).await;
     let mut recording = plugin.recording().unwrap().open().await.unwrap();
     let orders = recording.decide(Event::RoomClosed).await.unwrap();

@@ -169,7 +169,8 @@ async fn what_is_returned_has_a_bound() {
         .await;
     let policy = plugin.layer_selection().unwrap();
     let (mut fits, mut breaks) = (policy.open().await.unwrap(), policy.open().await.unwrap());
-    assert_eq!(fits.choose(view(3, Vec::new())).await.unwrap().len(), 3);
+    let decision = fits.choose(view(3, Vec::new())).await.unwrap();
+    assert_eq!(decision.choices.len(), 3);
     assert_eq!(
         breaks.choose(view(2, Vec::new())).await,
         Err(excess(Excess::Choices))

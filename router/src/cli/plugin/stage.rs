@@ -306,7 +306,7 @@ fn goes_on(answers: &[Answer]) -> bool {
 }
 
 macro_rules! play_instance {
-    ($policy:expr, $call:ident, $calls:expr, $name:literal) => {{
+    ($policy:expr, $call:ident, $calls:expr, |$output:ident| $shown:expr) => {{
         let mut answers = Vec::new();
         let Some(policy) = $policy else {
             return vec![Err(Fault::Gone)];
@@ -317,7 +317,10 @@ macro_rules! play_instance {
         };
         for call in $calls {
             let answer = instance.$call(call).await;
-            answers.push(answer.map(|output| value($name, &output)));
+            answers.push(answer.map(|output| {
+                let $output = &output;
+                $shown
+            }));
             if !goes_on(&answers) {
                 break;
             }
@@ -343,13 +346,19 @@ async fn play(plugin: &Plugin, calls: Calls) -> Vec<Answer> {
             answers
         }
         Calls::Signaling(calls) => {
-            play_instance!(plugin.signaling(), call, calls, "commands")
+            play_instance!(plugin.signaling(), call, calls, |commands| value(
+                "commands", commands
+            ))
         }
         Calls::LayerSelection(calls) => {
-            play_instance!(plugin.layer_selection(), choose, calls, "choices")
+            play_instance!(plugin.layer_selection(), choose, calls, |decision| json!(
+                decision
+            ))
         }
         Calls::Recording(calls) => {
-            play_instance!(plugin.recording(), decide, calls, "orders")
+            play_instance!(plugin.recording(), decide, calls, |orders| value(
+                "orders", orders
+            ))
         }
     }
 }

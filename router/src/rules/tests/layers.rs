@@ -14,6 +14,10 @@ struct Script {
     acts: RefCell<VecDeque<Act>>,
     openings: RefCell<VecDeque<RuleFault>>,
     seen: RefCell<Vec<u64>>,
+    /// The last view as it was shown.
+    shown: RefCell<View>,
+    /// What the next is to show.
+    next: Cell<Scope>,
     opened: Cell<u32>,
     dropped: Cell<u32>,
     /// Retires the instance that there is.
@@ -59,17 +63,20 @@ impl LayerInstance for Instance {
         Box::pin(async move { reload.notified().await })
     }
 
-    fn choose(&mut self, view: View) -> LocalBoxFuture<'_, Result<Vec<Choice>, RuleFault>> {
+    fn choose(&mut self, view: View) -> LocalBoxFuture<'_, Result<Decision, RuleFault>> {
         self.0.seen.borrow_mut().push(view.now_ms);
+        *self.0.shown.borrow_mut() = view;
         let act = self.0.acts.borrow_mut().pop_front();
         Box::pin(async move {
+            let next = self.0.next.get();
+            let decision = |choices| Decision { choices, next };
             match act {
-                None => Ok(Vec::new()),
-                Some(Act::Choose(choices)) => Ok(choices),
+                None => Ok(decision(Vec::new())),
+                Some(Act::Choose(choices)) => Ok(decision(choices)),
                 Some(Act::Fault(fault)) => Err(fault),
                 Some(Act::Wait(notify)) => {
                     notify.notified().await;
-                    Ok(Vec::new())
+                    Ok(decision(Vec::new()))
                 }
             }
         })
@@ -94,6 +101,10 @@ fn stage(acts: Vec<Act>, queue: usize) -> (Stage, Rc<Script>) {
 
 /// A view of one subscription.
 fn view(sequence: u64) -> RoomEventKind {
+    RoomEventKind::View(Box::new(room_view(sequence)))
+}
+
+fn room_view(sequence: u64) -> RoomView {
     let wish = Wish {
         track: id::TrackId(7),
         width: 640,
@@ -107,7 +118,7 @@ fn view(sequence: u64) -> RoomEventKind {
         spatial: Some(2),
         temporal: Some(0),
     };
-    RoomEventKind::View(Box::new(RoomView {
+    RoomView {
         sequence,
         now_ms: sequence * 1_000,
         subscribers: vec![SubscriberView {
@@ -119,7 +130,7 @@ fn view(sequence: u64) -> RoomEventKind {
             subscriptions: vec![subscription],
         }],
         ..RoomView::default()
-    }))
+    }
 }
 
 fn choice() -> Choice {
@@ -331,5 +342,182 @@ fn rooms_of_a_dead_worker_end() {
         assert_eq!(script.dropped.get(), 1);
         assert!(stage.rules.rooms.borrow().is_empty());
         assert!(stage.rules.by_name.borrow().is_empty());
+    });
+}
+
+fn track(id: u64) -> TrackInfo {
+    let layer = |spatial, bitrate_bps| core::LayerInfo {
+        spatial,
+        temporal: 0,
+        rid: None,
+        width: 320,
+        height: 180,
+        fps: 30,
+        bitrate_bps,
+        active: true,
+    };
+    TrackInfo {
+        id: id::TrackId(id),
+        owner: ParticipantId(9),
+        kind: core::MediaKind::Video,
+        source: core::Source::Camera,
+        codec: "VP8".to_owned(),
+        muted: false,
+        layers: vec![layer(0, 160_000), layer(1, 1_600_000)],
+    }
+}
+
+/// A room whose policy has seen two tracks and two subscribers, and wants to be told changes from now on.
+async fn sparing(acts: Vec<Act>) -> (Stage, Rc<Script>, RoomView) {
+    let (mut stage, script) = stage(acts, 8);
+    script.next.set(Scope::Changes);
+    stage.open();
+    stage.order().await;
+    let mut room = room_view(1);
+    room.tracks = vec![track(7), track(8)];
+    let mut other = room.subscribers[0].clone();
+    other.id = ParticipantId(2);
+    room.subscribers.push(other);
+    stage.tell(RoomEventKind::View(Box::new(room.clone())));
+    assert_eq!(chosen(stage.order().await), (1, 0));
+    let shown = script.shown.take();
+    assert_eq!(shown.scope, Scope::Whole);
+    assert_eq!((shown.tracks.len(), shown.subscribers.len()), (2, 2));
+    (stage, script, room)
+}
+
+impl Stage {
+    /// Shows the next view and returns what the policy was shown of it.
+    async fn show(&mut self, script: &Script, room: &mut RoomView) -> View {
+        room.sequence += 1;
+        self.tell(RoomEventKind::View(Box::new(room.clone())));
+        assert_eq!(chosen(self.order().await).0, room.sequence);
+        script.shown.take()
+    }
+}
+
+fn ids(view: &View) -> (Vec<u64>, Vec<u64>) {
+    let tracks = view.tracks.iter().map(|track| track.id.0).collect();
+    (tracks, view.subscribers.iter().map(|s| s.id.0).collect())
+}
+
+#[test]
+fn who_wants_changes_is_told_what_is_new_changed_and_gone() {
+    local(async {
+        let (mut stage, script, mut room) = sparing(vec![]).await;
+        room.now_ms = 5_000;
+        room.speakers = vec![ParticipantId(2)];
+        let shown = stage.show(&script, &mut room).await;
+        let nothing = View {
+            now_ms: 5_000,
+            scope: Scope::Changes,
+            subscriptions: 2,
+            speakers: vec![types::ParticipantId(2)],
+            ..View::default()
+        };
+        assert_eq!(shown, nothing, "of the rest nothing has changed");
+
+        room.subscribers[1].subscriptions[0].wish.width = 320;
+        let shown = stage.show(&script, &mut room).await;
+        assert_eq!(ids(&shown), (vec![], vec![2]));
+        assert_eq!(shown.subscribers[0].subscriptions[0].width, 320);
+        room.subscribers[1].subscriptions[0].spatial = None;
+        room.tracks[0].muted = true;
+        let shown = stage.show(&script, &mut room).await;
+        assert_eq!(ids(&shown), (vec![7], vec![2]));
+
+        room.tracks.remove(0);
+        room.tracks.push(track(3));
+        room.subscribers.remove(0);
+        let shown = stage.show(&script, &mut room).await;
+        assert_eq!(ids(&shown), (vec![3], vec![]));
+        assert_eq!(shown.tracks_gone, [types::TrackId(7)]);
+        assert_eq!(shown.subscribers_gone, [types::ParticipantId(1)]);
+        assert_eq!(shown.subscriptions, 1);
+        // Whoever comes back is new.
+        room.tracks.push(track(7));
+        let shown = stage.show(&script, &mut room).await;
+        assert_eq!(ids(&shown), (vec![7], vec![]));
+        assert_eq!(
+            (shown.tracks_gone, shown.subscribers_gone),
+            (vec![], vec![])
+        );
+    });
+}
+
+#[test]
+fn small_movements_are_told_when_they_add_up() {
+    local(async {
+        let (mut stage, script, mut room) = sparing(vec![]).await;
+        // Of an estimate of 500 kb/s, in steps of 2 %: a sixteenth is passed at the fourth.
+        for (estimate, told) in [(510, 0), (520, 0), (530, 0), (540, 1), (550, 0)] {
+            room.subscribers[0].estimate_bps = Some(estimate * 1_000);
+            let shown = stage.show(&script, &mut room).await;
+            assert_eq!(shown.subscribers.len(), told, "{estimate} kb/s");
+        }
+        room.subscribers[0].estimate_bps = None;
+        assert_eq!(stage.show(&script, &mut room).await.subscribers.len(), 1);
+        for (audio, rtt, loss, told) in [
+            (38_000, 28, 9, 0),
+            (41_000, 20, 3, 1),
+            (41_000, 31, 3, 1),
+            (41_000, 31, 14, 1),
+            (0, 31, 14, 1),
+        ] {
+            let subscriber = &mut room.subscribers[0];
+            (subscriber.audio_bps, subscriber.rtt_ms) = (audio, rtt);
+            subscriber.loss_permille = loss;
+            let shown = stage.show(&script, &mut room).await;
+            assert_eq!(shown.subscribers.len(), told, "{audio} {rtt} {loss}");
+        }
+        for (bps, fps, told) in [
+            (1_690_000, 31, 0),
+            (1_710_000, 30, 1),
+            (1_710_000, 27, 1),
+            (0, 27, 1),
+        ] {
+            let layer = &mut room.tracks[1].layers[1];
+            (layer.bitrate_bps, layer.fps) = (bps, fps);
+            let shown = stage.show(&script, &mut room).await;
+            assert_eq!(ids(&shown).0, vec![8; told], "{bps} {fps}");
+        }
+    });
+}
+
+#[test]
+fn a_new_instance_and_one_that_asks_for_it_are_shown_the_whole_room() {
+    local(async {
+        let nothing = || Act::Choose(vec![]);
+        let trap = Act::Fault(RuleFault::Failed("trap".to_owned()));
+        let (mut stage, script, mut room) = sparing(vec![nothing(), nothing(), trap]).await;
+        assert_eq!(stage.show(&script, &mut room).await.scope, Scope::Changes);
+        room.sequence += 1;
+        stage.tell(RoomEventKind::View(Box::new(room.clone())));
+        assert_eq!(stage.order().await, RoomOrderKind::PolicyFailed);
+        let shown = stage.show(&script, &mut room).await;
+        assert_eq!((shown.scope, shown.tracks.len()), (Scope::Whole, 2));
+        script.next.set(Scope::Whole);
+        assert_eq!(stage.show(&script, &mut room).await.scope, Scope::Changes);
+        for _ in 0..2 {
+            let shown = stage.show(&script, &mut room).await;
+            assert_eq!((shown.scope, shown.tracks.len()), (Scope::Whole, 2));
+        }
+    });
+}
+
+#[test]
+fn choices_for_subscriptions_that_were_not_shown_again_count() {
+    local(async {
+        let (acts, both) = (vec![choice(), choice()], vec![choice(); 3]);
+        let acts = vec![Act::Choose(vec![]), Act::Choose(acts), Act::Choose(both)];
+        let (mut stage, script, mut room) = sparing(acts).await;
+        assert!(stage.show(&script, &mut room).await.subscribers.is_empty());
+        room.sequence += 1;
+        stage.tell(RoomEventKind::View(Box::new(room)));
+        assert_eq!(
+            stage.order().await,
+            RoomOrderKind::PolicyFailed,
+            "three of two"
+        );
     });
 }

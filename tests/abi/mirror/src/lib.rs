@@ -10,7 +10,8 @@
 //!   a room, with the attempt as JSON in the grant's attributes.
 //! * **layer selection** and **recording**: the JSON in the attribute `reply` (of a request, in recording) is
 //!   the answer; the attribute `show` asks for what was seen last, as JSON in reasons or in attributes of a
-//!   file; anything else is kept to be shown, and answered with nothing.
+//!   file; anything else is kept to be shown, and answered with nothing. The attribute `next` of a view is
+//!   what the next view is to show.
 //!
 //! JSON that is longer than the bound of what carries it is cut into several of them.
 #![forbid(unsafe_code)]
@@ -19,7 +20,7 @@ mod call;
 
 use rillway_plugin_sdk as sdk;
 use sdk::authentication::Attempt;
-use sdk::layers::{Choice, View};
+use sdk::layers::{Choice, Scope, View};
 use sdk::recording::{Container, Event, Order, Start};
 use sdk::signaling::{Action, Command, Frame, Input};
 use sdk::types::{Attributes, Denial, Grant, ParticipantId, TrackId};
@@ -40,6 +41,8 @@ struct Mirror {
     config: serde_json::Value,
     /// JSON of what was seen last and is still to be shown.
     seen: String,
+    /// What the next view is to show.
+    next: Scope,
 }
 
 impl sdk::Plugin for Mirror {
@@ -50,7 +53,8 @@ impl sdk::Plugin for Mirror {
             return Err(why.to_owned());
         }
         let seen = String::new();
-        Ok(Mirror { config, seen })
+        let next = Scope::Whole;
+        Ok(Mirror { config, seen, next })
     }
 }
 
@@ -97,6 +101,9 @@ impl sdk::Authentication for Mirror {
 
 impl sdk::LayerSelection for Mirror {
     fn choose(&mut self, view: View) -> Vec<Choice> {
+        let next = view.attributes.iter().find(|(name, _)| name == "next");
+        let next = next.map(|(_, json)| serde_json::from_str(json).expect("a scope"));
+        self.next = next.unwrap_or_default();
         if let Some(choices) = reply(&view.attributes) {
             return choices;
         }
@@ -116,6 +123,10 @@ impl sdk::LayerSelection for Mirror {
         };
         let reasons = cut(&mut self.seen, REASON_BYTES, most).into_iter();
         reasons.map(choice).collect()
+    }
+
+    fn next(&self) -> Scope {
+        self.next
     }
 }
 

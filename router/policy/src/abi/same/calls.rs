@@ -1,7 +1,7 @@
 //! Components of one version: linked, instantiated, called.
 
 use rillway_plugin_sdk::authentication::Attempt;
-use rillway_plugin_sdk::layers::{Choice, View};
+use rillway_plugin_sdk::layers::{Decision, View};
 use rillway_plugin_sdk::recording::{Event, Order};
 use rillway_plugin_sdk::signaling::{Command, Input};
 use rillway_plugin_sdk::types::{Denial, Grant};
@@ -12,7 +12,7 @@ use super::bindings::exports::rillway::policy::{
     authentication, layer_selection, lifecycle, recording, signaling,
 };
 
-use super::{imports, recording as events};
+use super::{imports, recording as events, view as views};
 use crate::abi::wrong_kind;
 use crate::context::Context;
 use crate::kind::{Capability, Kind};
@@ -139,12 +139,12 @@ impl Entered {
         &self,
         store: &mut Store<Context>,
         view: View,
-    ) -> wasmtime::Result<Vec<Choice>> {
+    ) -> wasmtime::Result<Decision> {
         let Interface::LayerSelection(guest) = &self.interface else {
             return Err(wrong_kind(Kind::LayerSelection));
         };
-        let choices = guest.call_choose(store, &view.into()).await?;
-        Ok(choices.into_iter().map(Choice::from).collect())
+        let decision = guest.call_choose(store, &view.into()).await?;
+        Ok(views::decision(decision))
     }
 
     pub(in crate::abi) async fn decide(

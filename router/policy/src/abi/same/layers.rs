@@ -1,10 +1,10 @@
-//! Views and choices.
+//! Subscribers and choices.
 
 use rillway_plugin_sdk::layers as sdk;
 use rillway_plugin_sdk::types::{ParticipantId, TrackId};
 
 use super::bindings::exports::rillway::policy::layer_selection as wit;
-use super::types::{all, ids};
+use super::types::all;
 
 impl From<sdk::Subscription> for wit::Subscription {
     fn from(subscription: sdk::Subscription) -> Self {
@@ -31,18 +31,6 @@ impl From<sdk::Subscriber> for wit::Subscriber {
             loss_permille: subscriber.loss_permille,
             subscriptions: all(subscriber.subscriptions),
             attributes: subscriber.attributes,
-        }
-    }
-}
-
-impl From<sdk::View> for wit::View {
-    fn from(view: sdk::View) -> Self {
-        wit::View {
-            now_ms: view.now_ms,
-            tracks: all(view.tracks),
-            subscribers: all(view.subscribers),
-            speakers: ids(view.speakers),
-            attributes: view.attributes,
         }
     }
 }

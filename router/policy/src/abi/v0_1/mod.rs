@@ -14,6 +14,7 @@ mod recording;
 mod signaling;
 #[path = "../same/types.rs"]
 mod types;
+mod view;
 
 use bindings::exports::rillway::policy::signaling as wit;
 use rillway_plugin_sdk::signaling as sdk;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use rillway_plugin_sdk::authentication::Attempt;
-use rillway_plugin_sdk::layers::View;
+use rillway_plugin_sdk::layers::{Decision, Scope, View};
 use rillway_plugin_sdk::recording::{Container, Event, FailureCause, Order, Request};
 use rillway_plugin_sdk::signaling::{Action, Command, FailureCode, Frame, Input, TransportState};
 use rillway_plugin_sdk::types::{Attributes, Denial, Direction, MediaKind, Source};
@@ -357,16 +357,20 @@ fn show() -> Attributes {
 }
 
 #[tokio::test]
-async fn layer_selection_sees_every_view_and_says_every_choice() {
+async fn layer_selection_sees_every_view_and_says_every_decision() {
     let host = TestHost::new();
     for (version, component, _) in COMPONENTS {
         let plugin = host.load(spec(component)).await;
         let mut room = plugin.layer_selection().unwrap().open().await.unwrap();
+        let old = version == "0.1.0";
         for view in values::views() {
-            assert_eq!(room.choose(view.clone()).await, Ok(Vec::new()), "{version}");
+            let silent = Ok(Decision::default());
+            assert_eq!(room.choose(view.clone()).await, silent, "{version}");
+            let view = if old { values::view_0_1(view) } else { view };
             let mut seen = String::new();
             for _ in 0..CALLS_MAX {
-                let choices = room.choose(support::view(64, show())).await.unwrap();
+                let decision = room.choose(support::view(64, show())).await.unwrap();
+                let choices = decision.choices;
                 if choices.is_empty() {
                     break;
                 }
@@ -374,9 +378,18 @@ async fn layer_selection_sees_every_view_and_says_every_choice() {
             }
             assert_eq!(read::<View>(&seen), view, "{version}");
         }
-        let choices = values::choices();
-        let view = support::view(choices.len(), reply(&choices));
-        assert_eq!(room.choose(view).await, Ok(choices), "{version}");
+        for mut decision in values::decisions() {
+            let mut attributes = reply(&decision.choices);
+            attributes.push((
+                "next".to_owned(),
+                serde_json::to_string(&decision.next).unwrap(),
+            ));
+            let view = support::view(decision.choices.len(), attributes);
+            if old {
+                decision.next = Scope::Whole;
+            }
+            assert_eq!(room.choose(view).await, Ok(decision), "{version}");
+        }
     }
 }
 

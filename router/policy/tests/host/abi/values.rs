@@ -1,7 +1,7 @@
 //! At least one value of every case of every type of the ABI, with something in every field.
 
 use rillway_plugin_sdk::authentication::Attempt;
-use rillway_plugin_sdk::layers::{Choice, Subscriber, Subscription, View};
+use rillway_plugin_sdk::layers::{Choice, Decision, Scope, Subscriber, Subscription, View};
 use rillway_plugin_sdk::recording::{
     Container, Event, Failure, FailureCause, Finished, Order, Recorded, Request, Start,
 };
@@ -520,15 +520,44 @@ pub(super) fn views() -> Vec<View> {
     };
     let everything = View {
         now_ms: u64::MAX,
+        scope: Scope::Changes,
         tracks: tracks(),
+        tracks_gone: vec![TrackId(ID_MAX), TrackId(2)],
         subscribers: vec![measured, new],
+        subscribers_gone: ids(),
+        subscriptions: u32::MAX,
         speakers: ids(),
         attributes: pairs("view"),
     };
-    vec![View::default(), everything]
+    let whole = View {
+        scope: Scope::Whole,
+        ..everything.clone()
+    };
+    vec![View::default(), everything, whole]
 }
 
-pub(super) fn choices() -> Vec<Choice> {
+/// As far as version 0.1.0 has words for it.
+pub(super) fn view_0_1(view: View) -> View {
+    View {
+        scope: Scope::Whole,
+        tracks_gone: Vec::new(),
+        subscribers_gone: Vec::new(),
+        subscriptions: 0,
+        ..view
+    }
+}
+
+pub(super) fn decisions() -> Vec<Decision> {
+    let decision = |next, choices| Decision { choices, next };
+    vec![
+        decision(Scope::Changes, choices()),
+        decision(Scope::Whole, Vec::new()),
+        decision(Scope::Changes, Vec::new()),
+        decision(Scope::Whole, choices()),
+    ]
+}
+
+fn choices() -> Vec<Choice> {
     let choice = |paused, reason| Choice {
         subscriber: ParticipantId(ID_MAX),
         track: TrackId(ID_MAX - 1),
