@@ -2,8 +2,11 @@
 
 mod calls;
 mod http;
+mod killed;
 mod limits;
 mod management;
+#[path = "../../router/recorder/tests/media/payloads.rs"]
+mod payloads;
 mod policies;
 mod process;
 mod recording;
@@ -12,4 +15,7 @@ mod rules;
 mod shutdown;
 mod signaling;
 mod site;
+#[expect(dead_code, reason = "written for the recorder's tests")]
+#[path = "../../router/recorder/tests/media/synth.rs"]
+mod synth;
 mod whip;

@@ -30,10 +30,21 @@ impl Site {
 
     /// Free ports, and what the test says beside them.
     pub(crate) fn config(&self, text: &str) -> Config {
+        self.save(text);
+        Site::load(&self.0)
+    }
+
+    /// Writes that configuration.
+    pub(crate) fn save(&self, text: &str) {
         let path = self.0.join("rillway.toml");
         let base = "gateway.listen = \"127.0.0.1:0\"\nmetrics.listen = \"127.0.0.1:0\"\n\
                     media = { workers = 1, first_port = 0, bind = [\"127.0.0.1\"] }\n";
         std::fs::write(&path, format!("{base}{text}")).expect("written");
+    }
+
+    /// The configuration in a site's folder.
+    pub(crate) fn load(folder: &std::path::Path) -> Config {
+        let path = folder.join("rillway.toml");
         Config::load(&path, &Overrides::default())
             .unwrap_or_else(|error| panic!("{}", error.render(false)))
     }

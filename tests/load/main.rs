@@ -5,6 +5,7 @@
 
 mod hostile;
 mod layers;
+mod recording;
 mod router;
 mod swap;
 
@@ -60,6 +61,8 @@ enum Meanwhile {
     Attack(String),
     /// Plugins get other versions.
     Swap(std::rc::Rc<swap::Operator>),
+    /// Another room is recorded.
+    Record(std::rc::Rc<recording::Studio>),
 }
 
 /// A subscriber at the end, with its delays by stretch.
@@ -177,6 +180,11 @@ fn crowd(router: &Router, stretches: &[Stretch]) -> Vec<u64> {
             *ready.borrow()
         );
         println!("all joined after {:?}", epoch.elapsed());
+        for stretch in stretches {
+            if let Meanwhile::Record(studio) = &stretch.meanwhile {
+                studio.open(gateway);
+            }
+        }
         // The waves of the last handshakes are over, and estimates have recovered from them.
         tokio::time::sleep(SETTLE_TIME).await;
         let cpu = (router.cpu_seconds(), Instant::now());
@@ -190,9 +198,13 @@ fn crowd(router: &Router, stretches: &[Stretch]) -> Vec<u64> {
                 Meanwhile::Nothing => {}
                 Meanwhile::Attack(plugin) => attack = Some(hostile::Attack::begin(gateway, plugin)),
                 Meanwhile::Swap(operator) => swaps = Some(operator.begin(gateway)),
+                Meanwhile::Record(studio) => studio.record(true),
             }
             tokio::time::sleep(Duration::from_secs(stretch.seconds)).await;
             drop(attack);
+            if let Meanwhile::Record(studio) = &stretch.meanwhile {
+                studio.record(false);
+            }
             if let Some(swaps) = swaps {
                 swaps.end().await;
             }
@@ -307,6 +319,12 @@ fn two_hundred_subscribers_lose_nothing_by_the_ring_driver_beside_hostile_plugin
 #[ignore = "needs a quiet machine: tests/run load"]
 fn two_hundred_subscribers_lose_nothing_while_every_plugin_is_swapped() {
     swap::run();
+}
+
+#[test]
+#[ignore = "needs a quiet machine: tests/run load"]
+fn two_hundred_subscribers_lose_nothing_while_another_room_is_recorded() {
+    recording::run();
 }
 
 #[test]

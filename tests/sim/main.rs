@@ -2,10 +2,14 @@
 
 mod data;
 mod faults;
+mod films;
 mod grants;
 mod ice;
 mod isolation;
 mod negotiation;
 mod nonces;
+#[path = "../../router/recorder/tests/media/payloads.rs"]
+mod payloads;
+mod recording;
 mod rooms;
 mod simulcast;

@@ -8,6 +8,7 @@
 
 pub mod client;
 pub mod component;
+pub mod film;
 pub mod forge;
 pub mod inbound;
 pub mod live;

@@ -139,6 +139,17 @@ impl LiveClient {
         Ok(())
     }
 
+    /// Asks that the room be recorded, or not any more.
+    ///
+    /// # Errors
+    /// [`LiveError`]
+    pub async fn record(&mut self, wanted: bool) -> Result<(), LiveError> {
+        let message = serde_json::json!({"type": "record", "start": wanted});
+        let message = Message::text(message.to_string());
+        self.socket.send(message).await.map_err(Box::new)?;
+        Ok(())
+    }
+
     /// Stops or resumes its media.
     pub fn set_running(&mut self, running: bool) {
         for published in &mut self.client.published {

@@ -364,10 +364,8 @@ impl Task {
         state.serving.set(true);
         self.tick = None;
         let mut begin = state.picture.borrow().events();
-        let recorded = state.books.ordered();
-        if !recorded.is_empty() {
-            begin.push(Event::Recording(recorded));
-        }
+        // Also if that is nothing: so an instance knows that it has the whole picture.
+        begin.push(Event::Recording(state.books.ordered()));
         for event in begin {
             if let Err(fault) = self.decide(&mut *instance, event).await {
                 return End::Fault(fault);

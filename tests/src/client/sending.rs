@@ -40,6 +40,53 @@ impl Client {
         sent
     }
 
+    /// Sends a frame of somebody else's making on one track, which makes none itself (`running` is false), in
+    /// its only layer. `again`: it is sent again to whoever asks for it. False: the track cannot be sent on yet.
+    pub fn send_payloads(
+        &mut self,
+        now: Instant,
+        index: usize,
+        payloads: &[Vec<u8>],
+        again: bool,
+    ) -> bool {
+        let (Some(peer), Some(published)) =
+            (self.publisher.as_mut(), self.published.get_mut(index))
+        else {
+            return false;
+        };
+        let Published {
+            spec,
+            layers,
+            beat,
+            mid,
+            ..
+        } = published;
+        let section = peer.rtc.media(*mid);
+        let pt = section.and_then(|m| m.remote_pts().first().copied());
+        let (Some(pt), [state]) = (pt, layers.as_mut_slice()) else {
+            return false;
+        };
+        let is_video = spec.kind == MediaKind::Video;
+        for (number, payload) in payloads.iter().enumerate() {
+            let sequence = FIRST_SEQUENCE + u64::from(state.sequence);
+            let timestamp = beat.timestamp(spec);
+            let write = RtpWrite::new(pt, sequence.into(), timestamp, now, payload.as_slice())
+                .marker(is_video && number + 1 == payloads.len())
+                .nackable(again);
+            let mut api = peer.rtc.direct_api();
+            let Some(stream) = api.stream_tx_by_mid(*mid, None) else {
+                return false;
+            };
+            stream.write_rtp(write);
+            state.sequence += 1;
+            peer.handle_timeout(now);
+        }
+        state.frame += 1;
+        beat.advance(now, spec);
+        self.take_events(now);
+        true
+    }
+
     /// Sends the frame that is due of one track, in all its layers.
     pub(super) fn send_frame(&mut self, now: Instant, index: usize) {
         let Client {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use rillway_core::api::{Direction, Event, EventKind, Request};
+use rillway_core::api::{Direction, Event, EventKind, RecordedPacket, Request};
 use rillway_core::id::{ClientId, SocketId, WorkerId};
 use rillway_core::limits::Limits;
 use rillway_core::stats::ShardStats;
@@ -19,6 +19,7 @@ use crate::client::{Client, ClientConfig};
 
 pub mod checks;
 mod network;
+mod recording;
 
 pub use network::{Account, Ledger, Link, Packet};
 use network::{earlier, take_wake};
@@ -67,6 +68,7 @@ struct ShardHost {
     address: SocketAddr,
     wake: Option<Instant>,
     dirty: bool,
+    recorded: Vec<RecordedPacket>,
 }
 
 struct ClientHost {
@@ -183,6 +185,7 @@ impl World {
             address,
             wake: None,
             dirty: false,
+            recorded: Vec::new(),
         });
         index
     }
@@ -488,6 +491,7 @@ impl World {
         host.dirty = false;
         let mut outbox = Outbox(Vec::new());
         host.shard.flush(now, &mut outbox);
+        host.recorded.extend(host.shard.drain_recorded());
         let mut events = Vec::new();
         while let Some(Event { client, kind }) = host.shard.poll_event() {
             events.push((client, kind));

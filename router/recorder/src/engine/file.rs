@@ -196,7 +196,10 @@ impl File {
             let waited = self.oldest.is_some_and(|since| now >= since + WRITE_DELAY);
             // A sync that is due takes with it what is there by now, but not what comes meanwhile.
             let with_sync = now >= self.sync_due && !self.flushed;
-            if ending || waited || first.over || with_sync || self.waiting >= WRITE_BYTES {
+            // What is replaced next makes what is appended playable: more would not come before that.
+            let whole = self.chunks.get(1).is_some_and(|next| next.over);
+            let enough = whole || self.waiting >= WRITE_BYTES;
+            if ending || waited || first.over || with_sync || enough {
                 self.flushed |= with_sync;
                 return self.write(id, now);
             }

@@ -10,8 +10,9 @@ use super::frame::{Config, Frame};
 use super::mp4::Mp4;
 use super::webm::Webm;
 
-/// A fragment is written as often, which is each second when a film is asked twenty times in one: what a crash costs at most, beside what waits for retransmissions.
-const FRAGMENT: Duration = Duration::from_millis(950);
+/// A fragment is written as often. With what follows until it can be played (two looks of the recorder, a sync,
+/// the last frame's length) that makes a second at most, which is what a crash may cost.
+const FRAGMENT: Duration = Duration::from_millis(800);
 /// A fragment is written earlier when it would be larger.
 const MAX_FRAGMENT_BYTES: usize = 4 << 20;
 /// A file ends before its index, and what a player needs to open it, becomes too large: nine hours at 30
@@ -81,12 +82,13 @@ pub(super) struct Member {
 }
 
 impl File {
-    /// A file with these tracks, of which the first frame is captured at `zero_ns`. The error is for people.
+    /// A file with these tracks, of which the first frame is captured at `zero_ns` and waits since `since`. The
+    /// error is for people.
     pub(super) fn new(
         container: Container,
         tracks: Vec<(TrackId, bool, Config)>,
         zero_ns: i64,
-        now: Instant,
+        since: Instant,
     ) -> Result<Self, String> {
         let configs: Vec<Config> = tracks.iter().map(|(_, _, config)| config.clone()).collect();
         let failed =
@@ -110,7 +112,7 @@ impl File {
             zero_ns,
             members,
             header: Some(header),
-            written: now,
+            written: since,
             waiting_bytes: 0,
         })
     }

@@ -14,6 +14,9 @@ use super::track::Track;
 const START: Duration = Duration::from_secs(3);
 /// The same for tracks of which no packet came: they may be muted.
 const START_SILENT: Duration = Duration::from_secs(1);
+/// The same for tracks that start with the first one: each is ordered by itself, and packets of one may come before
+/// the order for the next.
+const START_TOGETHER: Duration = Duration::from_millis(250);
 /// How long a file that ends waits for what its other tracks still have for it.
 const CUT: Duration = Duration::from_secs(3);
 /// How long sound at the end of a segment waits for the video of its time.
@@ -194,7 +197,8 @@ impl Recording {
         };
         let full = self.tracks.iter().any(Track::is_full);
         // What comes between two files was waited for when the first one ended.
-        if !(all || full || self.begun || !self.tracks.iter().any(awaited)) {
+        let complete = waited >= START_TOGETHER && !self.tracks.iter().any(awaited);
+        if !(all || full || self.begun || complete) {
             return Ok(false);
         }
         for track in self
@@ -221,7 +225,7 @@ impl Recording {
         self.waiting_since = None;
         self.begun = true;
         self.began = self.epoch.and_then(|epoch| moved(epoch, zero));
-        self.file = Some(File::new(self.container, members, zero, now)?);
+        self.file = Some(File::new(self.container, members, zero, since)?);
         into.push(Step::Begin);
         Ok(true)
     }

@@ -198,6 +198,51 @@ fn a_keyframe_is_asked_for_each_second_until_it_comes() {
     assert_eq!(steps, vec![Step::KeyframeWanted(TrackId(1)); 5]);
 }
 
+/// Each track is ordered by itself: that the second one comes a moment later makes no second file.
+#[test]
+fn tracks_that_start_together_share_a_file() {
+    let start = Instant::now();
+    let at = |ms: u64| start + Duration::from_millis(ms);
+    let keyframe = [0x10, 0x10, 0, 0, 0x9d, 0x01, 0x2a, 64, 0, 64, 0];
+    let mut film = Recording::new(Container::Mp4, None);
+    film.add(TrackId(1), true);
+    let mut order = Order::default();
+    for frame in 0..100_u64 {
+        let camera = Packet {
+            timestamp: frame as u32 * 1_800,
+            keyframe: true,
+            marker: true,
+            ..packet(frame, at(frame * 20), &keyframe)
+        };
+        film.packet(TrackId(1), &camera);
+        if frame == 4 {
+            film.add(TrackId(2), false);
+        }
+        if frame >= 4 {
+            let microphone = Packet {
+                timestamp: frame as u32 * 960,
+                clock_rate: 48_000,
+                codec: Codec::Opus,
+                ..packet(frame, at(frame * 20), &[0x78, 1, 2])
+            };
+            film.packet(TrackId(2), &microphone);
+        }
+        let mut steps = Vec::new();
+        film.steps(at(frame * 20), &mut steps);
+        order.check(&steps);
+    }
+    let mut steps = Vec::new();
+    film.finish(at(2_000), &mut steps);
+    order.check(&steps);
+    let ends = steps.iter().find_map(|step| match step {
+        Step::End(tracks) => Some(tracks),
+        _ => None,
+    });
+    let tracks = ends.expect("the file is complete");
+    let frames: Vec<u64> = tracks.iter().map(|track| track.frames).collect();
+    assert_eq!((order.files, frames), (1, vec![100, 96]));
+}
+
 #[test]
 fn too_many_tracks_are_refused() {
     let mut film = Recording::new(Container::Webm, None);

@@ -276,11 +276,11 @@ impl Track {
         };
         depacketizer.reset();
         match whole {
-            Some(Ok(whole)) if whole.keyframe || !making.must_be_keyframe => {
+            Some(Ok(whole)) if !making.must_be_keyframe || (whole.keyframe && !whole.headless) => {
                 self.watch.readable += 1;
                 self.emit(&making, whole);
             }
-            // Said to be a keyframe, and is none.
+            // Said to be a keyframe, and is none, or only the rest of one.
             Some(Ok(_)) => self.lose(),
             Some(Err(malformed)) => {
                 self.watch.reason = malformed.0;

@@ -9,6 +9,9 @@ use rillway_recorder::media::repair;
 use crate::studio::{Dice, Studio, bad_network, probe, seconds, write_to};
 use crate::synth::{Scratch, clean_hashes, hashes, have_ffmpeg, same, tone, video};
 
+/// Pictures of the first fragment, at least.
+const FIRST_FRAGMENT: usize = 20;
+
 const ALL: [(Codec, Container); 7] = [
     (Codec::Vp8, Container::Mp4),
     (Codec::Vp9, Container::Mp4),
@@ -148,7 +151,7 @@ fn crash(codec: Codec, container: Container) {
                 hashes(least.path(), "0:v", false).len()
             });
             assert!(
-                pictures.len() >= least.max(25),
+                pictures.len() >= least.max(FIRST_FRAGMENT),
                 "{at}: {} of {least} pictures",
                 pictures.len()
             );

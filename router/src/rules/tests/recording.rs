@@ -113,10 +113,11 @@ pub(super) fn start(track: u64, name: &str) -> Order {
     })
 }
 
-/// What an instance has seen, in a word each.
+/// What an instance has seen, in a word each; that nothing was recorded before it is not said.
 pub(super) fn words(script: &Script) -> String {
     let seen = script.seen.take();
-    let words = seen.iter().map(|event| match event {
+    let nothing = |event: &&Event| !matches!(event, Event::Recording(list) if list.is_empty());
+    let words = seen.iter().filter(nothing).map(|event| match event {
         Event::RoomOpened(name) => format!("open:{name}"),
         Event::ParticipantJoined(p) => format!("+{}", p.identity),
         Event::ParticipantLeft(id) => format!("-{}", id.0),
@@ -166,6 +167,24 @@ fn every_event_arrives_in_order_and_the_end_comes_last() {
         stage.tell(joined(2));
         settle().await;
         assert_eq!(words(&script), "", "nothing after the end");
+    });
+}
+
+#[test]
+fn an_instance_hears_once_what_is_recorded_even_if_that_is_nothing() {
+    local(async {
+        let (mut stage, script) = stage(|_| Ok(Vec::new()));
+        stage.open();
+        assert_eq!(stage.order().await, RoomOrderKind::WatchEvents);
+        settle().await;
+        stage.tell(joined(1));
+        settle().await;
+        let seen = script.seen.take();
+        let is = |event: &Event| matches!(event, Event::Recording(list) if list.is_empty());
+        assert!(
+            matches!(seen.as_slice(), [Event::RoomOpened(_), told, Event::ParticipantJoined(_)] if is(told)),
+            "{seen:?}"
+        );
     });
 }
 

@@ -29,6 +29,7 @@ const COUNTERS: &[Read] = &[
         s.packets_dropped_disk
     }),
     (&table::RECORDER_DROPS, &[], |s| s.drops),
+    (&table::RECORDER_ALARMS, &[], |s| s.alarms),
     (&table::RECORDER_EVENTS_LOST, &[], |s| s.events_lost),
 ];
 

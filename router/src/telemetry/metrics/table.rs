@@ -216,6 +216,8 @@ metrics! {
     RECORDER_FREE Gauge "rillway_recorder_free_bytes" "bytes" [];
     /// 1 while nothing is recorded because the disk is full or cannot be written.
     RECORDER_STOPPED Gauge "rillway_recorder_stopped" "one" [];
+    /// Times when recording stopped, or a file failed, for a reason that an operator has to mend: no space, a read-only or broken disk, no file descriptors. One for each reason until it has passed; the log has its line.
+    RECORDER_ALARMS Counter "rillway_recorder_alarms_total" "alarms" [];
     /// What recording policies were not told because the control thread was far behind.
     RECORDER_EVENTS_LOST Counter "rillway_recorder_events_lost_total" "events" [];
 

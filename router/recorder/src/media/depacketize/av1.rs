@@ -159,6 +159,7 @@ impl Av1 {
             config: config.filter(|_| keyframe),
             data,
             samples: 0,
+            headless: false,
         })
     }
 

@@ -3,6 +3,7 @@
 use super::{Malformed, Reader, Whole};
 use crate::media::frame::h264_config;
 
+const SLICE: u8 = 1;
 const IDR: u8 = 5;
 const SPS: u8 = 7;
 const PPS: u8 = 8;
@@ -25,6 +26,10 @@ pub(in crate::media) struct H264 {
     sps: Vec<Vec<u8>>,
     pps: Vec<Vec<u8>>,
     sps_is_new: bool,
+    /// Whether the first slice of this access unit is the first of its picture.
+    begins_picture: Option<bool>,
+    /// The last keyframe came with its parameter sets: one without has lost them, or its sender changed its mind.
+    sets_with_idr: bool,
 }
 
 /// Whether a sequence parameter set or an IDR slice is at its beginning.
@@ -45,6 +50,7 @@ impl H264 {
         self.fragment = None;
         self.idr = false;
         self.sps_is_new = false;
+        self.begins_picture = None;
     }
 
     pub(super) fn push(&mut self, payload: &[u8]) -> Result<usize, Malformed> {
@@ -95,6 +101,11 @@ impl H264 {
         let Some(kind) = unit.first().map(|byte| byte & 0x1f) else {
             return;
         };
+        if matches!(kind, SLICE | IDR) {
+            // §7.3.3: `first_mb_in_slice`, 0 as one bit.
+            let first = unit.get(1).is_some_and(|byte| byte & 0x80 != 0);
+            self.begins_picture.get_or_insert(first);
+        }
         match kind {
             // ISO/IEC 14496-15 §5.3.2: neither belongs into a sample.
             DELIMITER | FILLER => return,
@@ -120,6 +131,8 @@ impl H264 {
         let data = std::mem::take(&mut self.data);
         let keyframe = self.idr;
         let whole = self.fragment.is_none();
+        let has_sets = self.sps_is_new;
+        let headless = self.begins_picture != Some(true) || (self.sets_with_idr && !has_sets);
         self.reset();
         if !whole {
             return Err(Malformed("an H.264 NAL unit without its end"));
@@ -130,6 +143,7 @@ impl H264 {
         let config = if keyframe {
             let config =
                 h264_config(&self.sps, &self.pps).filter(|config| config.sample_entry().is_ok());
+            self.sets_with_idr = has_sets;
             Some(config.ok_or(Malformed(
                 "an H.264 keyframe without parameter sets that can be decoded",
             ))?)
@@ -141,6 +155,7 @@ impl H264 {
             keyframe,
             config,
             samples: 0,
+            headless,
         })
     }
 }

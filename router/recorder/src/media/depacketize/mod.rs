@@ -35,6 +35,8 @@ pub(super) struct Whole {
     pub(super) config: Option<Config>,
     /// Of audio, in units of 48 kHz; 0 for video.
     pub(super) samples: u32,
+    /// Nothing in it says that it has its beginning: where packets before it are missing, some may be its own.
+    pub(super) headless: bool,
 }
 
 /// Puts the payloads of one frame together. Holds at most one frame, at most 16 MiB.

@@ -34,6 +34,7 @@ impl Opus {
             keyframe: true,
             config: Some(Config::Opus),
             samples: std::mem::take(&mut self.samples),
+            headless: false,
         })
     }
 }

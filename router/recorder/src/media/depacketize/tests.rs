@@ -137,6 +137,28 @@ fn h264_units_get_their_lengths() {
 }
 
 #[test]
+fn the_rest_of_an_h264_keyframe_is_known_for_that() {
+    let (sps, pps): (&[u8], &[u8]) = (&sps(39, 22), &[0x68, 0xce, 0x38, 0x80]);
+    let (first, second): (&[u8], &[u8]) = (&[0x65, 0x88, 1], &[0x65, 0x40, 2]);
+    let mut depacketizer = Depacketizer::new(Codec::H264).unwrap();
+    let mut headless = |payloads: &[&[u8]]| {
+        for payload in payloads {
+            depacketizer.push(payload).unwrap();
+        }
+        let whole = depacketizer.finish().unwrap();
+        assert!(whole.keyframe);
+        whole.headless
+    };
+    assert!(!headless(&[sps, pps, first, second]));
+    // Its first slice is missing, in spite of parameter sets.
+    assert!(headless(&[sps, pps, second]));
+    // Its parameter sets are; a sender that sends them no more is believed the second time.
+    assert!(headless(&[first, second]));
+    assert!(!headless(&[first, second]));
+    assert!(headless(&[second]));
+}
+
+#[test]
 fn sizes_that_no_decoder_takes_are_refused() {
     // 16,383 × 16,383 in VP8, whose headers can say so.
     let payload = [0x10, 0x10, 0, 0, 0x9d, 0x01, 0x2a, 0xff, 0x3f, 0xff, 0x3f];

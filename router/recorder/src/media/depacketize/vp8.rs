@@ -70,6 +70,7 @@ impl Vp8 {
             keyframe: config.is_some(),
             config,
             samples: 0,
+            headless: false,
         })
     }
 }

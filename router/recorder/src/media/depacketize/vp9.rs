@@ -115,6 +115,7 @@ impl Vp9 {
             keyframe: config.is_some(),
             config,
             samples: 0,
+            headless: false,
         })
     }
 }
