@@ -78,14 +78,31 @@ const sign = (client) => client.evaluate(() => {
   return element === null || element.hidden ? null : element.textContent.trim();
 });
 
-/** Decodes all of a film with ffmpeg, where there is one. */
-function decode(file) {
-  const run = spawnSync('ffmpeg', ['-v', 'error', '-i', file, '-f', 'null', '-'], { encoding: 'utf8' });
-  if (run.error) {
-    console.log(`  note  ${path.basename(file)} is not decoded by ffmpeg (Debian package ffmpeg): ${run.error.message}`);
-    return;
+/** Runs a tool of ffmpeg and says what it printed; `null` where there is none. */
+function tool(name, file, before, after = []) {
+  const run = spawnSync(name, ['-v', 'error', ...before, file, ...after], { encoding: 'utf8', maxBuffer: 64 << 20 });
+  if (run.error?.code === 'ENOENT') {
+    console.log(`  note  ${path.basename(file)} is not looked at with ${name} (Debian package ffmpeg)`);
+    return null;
   }
-  check(run.status === 0 && run.stderr.trim() === '', `${path.basename(file)} decodes without an error`, run.stderr);
+  check(run.status === 0 && run.stderr.trim() === '', `${name} has nothing to say of ${path.basename(file)}`, run.stderr);
+  return run.stdout;
+}
+
+/** Decodes all of a film with ffmpeg, where there is one; the times of each stream rise. */
+function decode(file) {
+  // The encoder's default time base is one frame of the guessed rate: two frames that are closer than that, as a
+  // busy machine sends them, would be one time to it, and it would complain of a legal film.
+  tool('ffmpeg', file, ['-i'], ['-enc_time_base:v', '-1', '-f', 'null', '-']);
+  const packets = tool('ffprobe', file, ['-of', 'json', '-show_entries', 'packet=stream_index,dts']);
+  if (packets === null) return;
+  const last = new Map();
+  for (const packet of JSON.parse(packets).packets) {
+    const before = last.get(packet.stream_index) ?? -Infinity;
+    check(packet.dts > before, `times of stream ${packet.stream_index} rise`, { before, packet });
+    last.set(packet.stream_index, packet.dts);
+  }
+  check(last.size > 0, `${path.basename(file)} has packets`);
 }
 
 function recordingCase(codec) {

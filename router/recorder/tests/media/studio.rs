@@ -1,5 +1,6 @@
 //! A film in virtual time over a bad network, and the files that come out.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rillway_recorder::api::{Container, Packet, TrackId};
@@ -213,21 +214,50 @@ pub(crate) fn write_to(file: &mut Vec<u8>, write: &Write, most: usize) {
     }
 }
 
-/// ffmpeg decodes all of it, and has nothing to say.
+/// ffmpeg decodes all of it, and has nothing to say; the times of each stream rise.
 pub(crate) fn decodes(file: &Scratch) {
-    let (_, errors) = ffmpeg(&[
-        "-xerror",
-        "-i",
-        file.path().to_str().unwrap(),
-        "-f",
-        "null",
-        "-",
-    ]);
     if let Ok(keep) = std::env::var("RILLWAY_KEEP") {
         let name = file.path().file_name().unwrap();
         std::fs::copy(file.path(), std::path::Path::new(&keep).join(name)).unwrap();
     }
+    let path = file.path().to_str().unwrap();
+    // The encoder's default time base is one frame of the guessed rate: two frames that are closer than that
+    // would be one time to it, and it would complain of a legal file.
+    let (_, errors) = ffmpeg(&[
+        "-xerror",
+        "-i",
+        path,
+        "-enc_time_base:v",
+        "-1",
+        "-f",
+        "null",
+        "-",
+    ]);
     assert_eq!(errors, "", "decoding");
+    times_rise(file);
+}
+
+/// In each stream, every packet is later than the one before.
+fn times_rise(file: &Scratch) {
+    let mut command = std::process::Command::new("ffprobe");
+    command.args(["-v", "error", "-of", "csv=p=0"]);
+    command.args(["-show_entries", "packet=stream_index,dts"]);
+    let output = command.arg(file.path()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "ffprobe");
+    let mut last: BTreeMap<u32, i64> = BTreeMap::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        // Side data puts commas behind.
+        let mut fields = line.split(',');
+        let mut field = || fields.next().unwrap_or_default().trim();
+        let (stream, at) = (field().parse().unwrap(), field());
+        let at: i64 = at.parse().unwrap_or_else(|_| panic!("a time in {line:?}"));
+        let before = last.insert(stream, at);
+        assert!(
+            before.is_none_or(|before| before < at),
+            "stream {stream}: {before:?}, then {at}"
+        );
+    }
+    assert!(!last.is_empty(), "no packets");
 }
 
 /// One field of a stream, or of the file (`format`), as ffprobe tells it.
