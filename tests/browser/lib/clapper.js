@@ -29,6 +29,32 @@
     return { track, beep: (on) => { track.enabled = on; } };
   }
 
+  /** How long after its clap each beep is in the track, in milliseconds; nothing where a browser cannot tell. */
+  function listen(track, clapped) {
+    const delays = [];
+    if (!('MediaStreamTrackProcessor' in window)) return delays;
+    const reader = new MediaStreamTrackProcessor({ track: track.clone() }).readable.getReader();
+    let told = null;
+    (async () => {
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) return;
+        const at = performance.now();
+        const samples = new Float32Array(value.numberOfFrames);
+        value.copyTo(samples, { planeIndex: 0, format: 'f32-planar' });
+        const begins = samples.findIndex((sample) => Math.abs(sample) > 0.1);
+        const clap = clapped();
+        // What is read was complete at its end.
+        if (begins >= 0 && clap !== told) {
+          delays.push(at - clap - (1_000 * (samples.length - begins)) / value.sampleRate);
+          told = clap;
+        }
+        value.close();
+      }
+    })();
+    return delays;
+  }
+
   async function perform() {
     const { track, beep } = await (navigator.userAgent.includes('Firefox') ? gated() : oscillator());
     const canvas = document.createElement('canvas');
@@ -56,7 +82,8 @@
     }
     draw();
     setInterval(draw, 1_000 / 60);
-    window.clapper = { claps: () => claps };
+    const delays = listen(track, () => last);
+    window.clapper = { claps: () => claps, delays: () => delays };
     return { camera: canvas.captureStream().getVideoTracks()[0], microphone: track };
   }
 
