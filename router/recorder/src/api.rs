@@ -41,7 +41,7 @@ pub struct Packet {
     pub clock_rate: u32,
     /// When it was captured, by the router's clock, from the publisher's sender reports: what audio and
     /// video of one participant are aligned by (RFC 3550 §6.4.1). May move by some milliseconds as reports
-    /// come in.
+    /// come in; the time of arrival itself before the first one.
     pub captured: Instant,
     /// When it arrived.
     pub arrived: Instant,

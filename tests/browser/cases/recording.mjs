@@ -1,75 +1,55 @@
-// A call is recorded from the page, and what was recorded plays in a browser.
+// Calls are recorded, and what was recorded is whole, in step, and plays in a browser.
 
-import { spawnSync } from 'node:child_process';
-import { createReadStream, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
-import http from 'node:http';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 
-import { join, receives } from '../lib/meeting.mjs';
+import { clapper, decode, haveFfmpeg, lateness, median } from '../lib/films.mjs';
+import { enter, join, receives } from '../lib/meeting.mjs';
+import { play, serve } from '../lib/player.mjs';
 import { Router, total } from '../lib/router.mjs';
-import { check, sleep, until } from '../lib/runner.mjs';
+import { check, skip, sleep, until } from '../lib/runner.mjs';
 
 const RECORDED_SECONDS = 8;
+/** The clapper's picture: small, so that a busy machine encodes AV1 too. */
+const PICTURE = { width: 320, height: 180 };
+/** What is waited for; the film begins before the first and may lose some at its ends. */
+const CLAPS = 8;
+const CLAPS_MIN = 5;
+/** Sound and picture, at most so far apart: milliseconds, median of all claps of a browser. */
+const APART_MS = 40;
+/** The same of the claps of one film: ten claps, and what that browser's own stack had queued by chance. */
+const APART_IN_A_FILM_MS = 80;
 
-/** Serves a folder's files and a page with one of them until the stage is cleared, ranges included. */
-async function serve(stage, folder) {
-  const server = http.createServer((request, response) => {
-    const name = path.basename(decodeURIComponent(new URL(request.url, 'http://x/').pathname));
-    if (!name.endsWith('.mp4')) {
-      response.writeHead(200, { 'content-type': 'text/html' });
-      response.end('<!doctype html><meta charset="utf-8"><title>player</title><video muted></video>');
-      return;
-    }
-    const file = path.join(folder, name);
-    const size = statSync(file).size;
-    const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '');
-    const start = range ? Number(range[1]) : 0;
-    const end = range?.[2] ? Math.min(Number(range[2]), size - 1) : size - 1;
-    response.writeHead(range ? 206 : 200, {
-      'content-type': 'video/mp4',
-      'accept-ranges': 'bytes',
-      'content-length': end - start + 1,
-      ...(range ? { 'content-range': `bytes ${start}-${end}/${size}` } : {}),
-    });
-    createReadStream(file, { start, end }).pipe(response);
-  });
-  stage.defer(() => new Promise((done) => {
-    server.closeAllConnections();
-    server.close(done);
-  }));
-  return new Promise((resolve) => {
-    server.listen(0, '127.0.0.1', () => resolve(`http://127.0.0.1:${server.address().port}/`));
-  });
+/** A router that records into a folder; `more` of its table, or tables. */
+function recordingRouter(context, folder, more = '') {
+  const keys = `directory = "${folder}"\nfree_bytes_min = 1_048_576\n`;
+  return Router.start(context, { extra: `[recording]\n${keys}${more}` });
 }
 
-/** In the page: loads a film, seeks to its middle, plays a second of it, and says how that went. */
-async function play(source) {
-  const video = document.querySelector('video');
-  const event = (name) => new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`no ${name} within 10 s`)), 10_000);
-    video.addEventListener(name, () => { clearTimeout(timer); resolve(); }, { once: true });
-    video.addEventListener('error', () => reject(new Error(video.error?.message ?? 'error')), { once: true });
-  });
-  const loaded = event('loadeddata');
-  video.src = source;
-  await loaded;
-  const { duration } = video;
-  const middle = duration / 2;
-  const seeked = event('seeked');
-  video.currentTime = middle;
-  await seeked;
-  const at = video.currentTime;
-  await video.play();
-  await new Promise((resolve) => { setTimeout(resolve, 1_500); });
-  video.pause();
-  return {
-    duration, middle, at, after: video.currentTime,
-    seekable: video.seekable.length > 0 ? video.seekable.end(0) : 0,
-    width: video.videoWidth, height: video.videoHeight,
-    frames: video.getVideoPlaybackQuality().totalVideoFrames,
-    audioBytes: video.webkitAudioDecodedByteCount,
-  };
+function temporary(stage) {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'rillway-recorded-'));
+  stage.defer(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** A window of Chromium that plays the films below a folder. */
+async function cinema(context, folder) {
+  const url = await serve(context.stage, folder);
+  const viewer = await context.browsers.client('chromium', 'viewer');
+  context.stage.defer(() => viewer.close());
+  await viewer.open(url);
+  return (file) => viewer.evaluate(play, new URL(path.relative(folder, file), url).href);
+}
+
+/** What `play` saw is a film of pictures and sound that seeks. */
+function checkPlayed(seen) {
+  check(seen.seekable >= seen.duration - 0.5 && Math.abs(seen.at - seen.middle) < 0.5, 'it seeks', seen);
+  check(seen.after > seen.at + 0.5, 'it plays on from there', seen);
+  // A browser that has little of the processor sends a smaller picture.
+  check(seen.width >= 80 && Math.abs(seen.width * 9 - seen.height * 16) <= 32, 'it has the picture\'s shape', seen);
+  check(seen.frames > 5, 'it has pictures', seen);
+  check(seen.audioBytes > 0, 'it has sound', seen);
 }
 
 /** Whether the page shows that the meeting is recorded, and what it says of that. */
@@ -78,84 +58,166 @@ const sign = (client) => client.evaluate(() => {
   return element === null || element.hidden ? null : element.textContent.trim();
 });
 
-/** Runs a tool of ffmpeg and says what it printed; `null` where there is none. */
-function tool(name, file, before, after = []) {
-  const run = spawnSync(name, ['-v', 'error', ...before, file, ...after], { encoding: 'utf8', maxBuffer: 64 << 20 });
-  if (run.error?.code === 'ENOENT') {
-    console.log(`  note  ${path.basename(file)} is not looked at with ${name} (Debian package ffmpeg)`);
-    return null;
+async function byButton(context) {
+  const folder = path.join(temporary(context.stage), 'recordings');
+  const router = await recordingRouter(context, folder);
+  const search = { width: '640', height: '360', fps: '20', codec: 'VP8' };
+  const come = (name) => join(context, { engine: 'chromium', name, room: 'standup', url: router.url, search });
+  const ada = await come('Ada');
+  const grace = await come('Grace');
+  await Promise.all([ada, grace].map((client) => receives(client, 1)));
+  check(await sign(ada) === null, 'nothing is shown before');
+
+  await ada.evaluate(() => document.getElementById('control-record').click());
+  for (const client of [ada, grace]) {
+    const text = await until(`${client.name} sees that the call is recorded`, () => sign(client));
+    check(/^Recording .*asked for by/.test(text), 'who is recorded and who asked for it is said', text);
   }
-  check(run.status === 0 && run.stderr.trim() === '', `${name} has nothing to say of ${path.basename(file)}`, run.stderr);
-  return run.stdout;
-}
-
-/** Decodes all of a film with ffmpeg, where there is one; the times of each stream rise. */
-function decode(file) {
-  // The encoder's default time base is one frame of the guessed rate: two frames that are closer than that, as a
-  // busy machine sends them, would be one time to it, and it would complain of a legal film.
-  tool('ffmpeg', file, ['-i'], ['-enc_time_base:v', '-1', '-f', 'null', '-']);
-  const packets = tool('ffprobe', file, ['-of', 'json', '-show_entries', 'packet=stream_index,dts']);
-  if (packets === null) return;
-  const last = new Map();
-  for (const packet of JSON.parse(packets).packets) {
-    const before = last.get(packet.stream_index) ?? -Infinity;
-    check(packet.dts > before, `times of stream ${packet.stream_index} rise`, { before, packet });
-    last.set(packet.stream_index, packet.dts);
+  await sleep(RECORDED_SECONDS * 1_000);
+  await ada.evaluate(() => document.getElementById('control-record').click());
+  for (const client of [ada, grace]) {
+    await until(`${client.name} sees that it is over`, async () => (await sign(client)) === null);
   }
-  check(last.size > 0, `${path.basename(file)} has packets`);
+  const finished = async () => total(await router.metrics(), 'rillway_recorder_files_total', 'result="finished"');
+  await until('both files are complete', async () => (await finished()) === 2, { describe: finished });
+
+  const room = path.join(folder, 'standup');
+  const films = readdirSync(room).filter((name) => name.endsWith('.mp4'));
+  check(films.length === 2, 'a file for each of the two', readdirSync(room));
+  const show = await cinema(context, room);
+  for (const film of films) {
+    if (haveFfmpeg()) decode(path.join(room, film));
+    else console.log(`  note  ${film} is not decoded by ffmpeg (Debian package ffmpeg)`);
+    const seen = await show(path.join(room, film));
+    console.log(`        ${film} ${JSON.stringify(seen)}`);
+    check(Math.abs(seen.duration - RECORDED_SECONDS) < 4, 'it is as long as it was recorded', seen);
+    checkPlayed(seen);
+  }
+  const samples = await router.metrics();
+  check(total(samples, 'rillway_recorder_dropped_packets_total') === 0, 'nothing was left out');
 }
 
-function recordingCase(codec) {
-  return {
-    name: `recording: a call of two is recorded by the button and plays (${codec})`,
-    timeout: 180_000,
-    async run(context) {
-      const folder = mkdtempSync(path.join(os.tmpdir(), 'rillway-recorded-'));
-      context.stage.defer(() => rmSync(folder, { recursive: true, force: true }));
-      const extra = `[recording]\ndirectory = "${path.join(folder, 'recordings')}"\nfree_bytes_min = 1_048_576\n`;
-      const router = await Router.start(context, { extra });
-      const search = { width: '640', height: '360', fps: '20', codec };
-      const enter = (name) => join(context, { engine: 'chromium', name, room: 'standup', url: router.url, search });
-      const ada = await enter('Ada');
-      const grace = await enter('Grace');
-      await Promise.all([ada, grace].map((client) => receives(client, 1)));
-      check(await sign(ada) === null, 'nothing is shown before');
+/** Whether a browser encodes a codec. */
+const sends = (client, codec) => client.evaluate((name) => RTCRtpSender.getCapabilities('video').codecs
+  .some(({ mimeType }) => mimeType.toLowerCase() === `video/${name.toLowerCase()}`), codec);
 
-      await ada.evaluate(() => document.getElementById('control-record').click());
-      for (const client of [ada, grace]) {
-        const text = await until(`${client.name} sees that the call is recorded`, () => sign(client));
-        check(/^Recording .*asked for by/.test(text), 'who is recorded and who asked for it is said', text);
-      }
-      await sleep(RECORDED_SECONDS * 1_000);
-      await ada.evaluate(() => document.getElementById('control-record').click());
-      for (const client of [ada, grace]) {
-        await until(`${client.name} sees that it is over`, async () => (await sign(client)) === null);
-      }
-      const finished = async () => total(await router.metrics(), 'rillway_recorder_files_total', 'result="finished"');
-      await until('both files are complete', async () => (await finished()) === 2, { describe: finished });
-
-      const room = path.join(folder, 'recordings', 'standup');
-      const films = readdirSync(room).filter((name) => name.endsWith('.mp4'));
-      check(films.length === 2, 'a file for each of the two', readdirSync(room));
-      const url = await serve(context.stage, room);
-      const viewer = await context.browsers.client('chromium', 'viewer');
-      context.stage.defer(() => viewer.close());
-      await viewer.open(url);
-      for (const film of films) {
-        decode(path.join(room, film));
-        const seen = await viewer.evaluate(play, `${url}${encodeURIComponent(film)}`);
-        console.log(`        ${film} ${JSON.stringify(seen)}`);
-        check(Math.abs(seen.duration - RECORDED_SECONDS) < 4, 'it is as long as it was recorded', seen);
-        check(seen.seekable >= seen.duration - 0.5 && Math.abs(seen.at - seen.middle) < 0.5, 'it seeks', seen);
-        check(seen.after > seen.at + 0.5, 'it plays on from there', seen);
-        // A browser that has little of the processor sends a smaller picture.
-        check(seen.width >= 160 && seen.width * 9 === seen.height * 16 && seen.frames > 10, 'it has pictures', seen);
-        check(seen.audioBytes > 0, 'it has sound', seen);
-      }
-      const samples = await router.metrics();
-      check(total(samples, 'rillway_recorder_dropped_packets_total') === 0, 'nothing was left out');
-    },
-  };
+/** The sidecar of a room, once the room has closed and all its files are complete. */
+function sidecar(folder, room) {
+  const read = () => readdirSync(path.join(folder, room)).filter((name) => name.endsWith('.json'))
+    .map((name) => JSON.parse(readFileSync(path.join(folder, room, name), 'utf8')))[0];
+  return until(`the recording of ${room} is complete`, () => {
+    const all = read();
+    return all?.ended ? all : null;
+  }, { describe: read });
 }
 
-export default [recordingCase('VP8'), recordingCase('VP9')];
+/** The clappers of those who can send `codec` meet in a room; the films of each, by the room's sidecar. */
+async function clapTogether({ clients, router, folder }, codec) {
+  const room = codec.toLowerCase();
+  const search = { ...PICTURE, fps: '30', simulcast: '0', codec };
+  const present = [];
+  for (const client of clients) {
+    if (!await sends(client, codec)) {
+      console.log(`  note  this ${client.engine} cannot send ${codec}: nothing of it is recorded`);
+      continue;
+    }
+    await enter(client, { name: client.name, room, url: router.url, search });
+    present.push(client);
+  }
+  if (present.length === 0) return [];
+  if (present.length > 1) await Promise.all(present.map((client) => receives(client, present.length - 1)));
+  const people = [];
+  for (const client of present) {
+    const claps = () => client.evaluate(() => window.clapper.claps());
+    const before = await claps();
+    people.push({ client, id: Number(`0x${(await client.snapshot()).me.id}`), claps, before });
+  }
+  for (const { client, claps, before } of people) {
+    await until(`${client.name} has clapped`, async () => (await claps()) >= before + CLAPS, { timeout: 60_000 });
+  }
+  for (const person of people) person.delays = await person.client.evaluate(() => window.clapper.delays());
+  for (const client of present) await client.open(new URL('healthz', router.url).href);
+  const { tracks, files } = await sidecar(folder, room);
+  return people.flatMap(({ client, id, delays }) => {
+    const own = tracks.filter((track) => track.participant === id).map((track) => track.id);
+    const films = files.filter((file) => file.of.some((track) => own.includes(track)));
+    check(films.length > 0, `there is a film of ${client.name}`, files);
+    return films.map((film) => ({ client, codec, film, delays, file: path.join(folder, film.name) }));
+  });
+}
+
+/** Looks at one film and prints how it is. How late its beeps are; `null` where it ended before its video came. */
+async function inspect({ client, codec, film, delays, file }, show) {
+  check(film.state === 'finished' && film.tracks.every((track) => track.gaps.length === 0), 'it is whole', film);
+  const video = film.tracks.find((track) => track.codec !== 'opus');
+  const streams = decode(file);
+  // The video's first keyframe may take a busy browser longer than a film waits for it.
+  if (!video) return null;
+  check(video.codec === codec, `it is coded in ${codec}`, film);
+  const coded = streams.map((stream) => stream.codec_name).sort();
+  check(coded.join() === [codec.toLowerCase(), 'opus'].sort().join(), 'ffprobe sees both streams', streams);
+  const seen = await show(file);
+  checkPlayed(seen);
+  const { heard, flashed, late } = lateness(file);
+  // What was late in the page's own track is none of the recorder's.
+  const own = delays.length > 0 ? median(delays) : 0;
+  const offset = median(late) - own;
+  const list = late.map((ms) => ms.toFixed(0)).join(' ');
+  console.log(`        ${codec} of ${client.engine} in ${film.container}: ${seen.duration.toFixed(1)} s, `
+    + `${seen.width}×${seen.height}, ${video.frames} frames; sound after picture: ${offset.toFixed(0)} ms `
+    + `beside the page's own ${own.toFixed(0)} (${list})`);
+  check(late.length >= CLAPS_MIN, 'claps are heard and seen', { heard, flashed, late });
+  check(Math.abs(offset) <= APART_IN_A_FILM_MS, `sound and picture are within ${APART_IN_A_FILM_MS} ms`,
+    { heard, flashed, late });
+  return late.map((ms) => ms - own);
+}
+
+async function claps(context) {
+  if (!haveFfmpeg()) skip('no ffmpeg (Debian package ffmpeg)');
+  const { stage } = context;
+  const recordings = temporary(stage);
+  const before = clapper(PICTURE);
+  const clients = [];
+  for (const engine of ['chromium', 'firefox']) {
+    const client = await context.browsers.client(engine, engine);
+    stage.defer(() => client.close());
+    stage.witness((folder) => client.testify(folder));
+    await client.before(before);
+    clients.push(client);
+  }
+  const films = [];
+  for (const [container, codecs] of [['mp4', ['VP9', 'AV1', 'H264']], ['webm', ['VP8', 'VP9', 'AV1']]]) {
+    const plugin = `[plugins.record-all.config.files]\ncontainer = "${container}"\n`;
+    const folder = path.join(recordings, container);
+    const router = await recordingRouter(context, folder, `policy = "record-all"\n${plugin}`);
+    for (const client of clients) await client.open(new URL('healthz', router.url).href);
+    for (const codec of codecs) films.push(...await clapTogether({ clients, router, folder }, codec));
+    check(total(await router.metrics(), 'rillway_recorder_dropped_packets_total') === 0, 'nothing was left out');
+    await router.end('SIGTERM');
+  }
+  const show = await cinema(context, recordings);
+  const late = { chromium: [], firefox: [] };
+  const looked = new Set();
+  const label = ({ client, codec, film }) => `${client.engine} ${codec} ${film.container}`;
+  for (const film of films) {
+    const seen = await inspect(film, show);
+    if (!seen) continue;
+    looked.add(label(film));
+    late[film.client.engine].push(...seen);
+  }
+  const wanted = new Set(films.map(label));
+  check(looked.size === wanted.size, 'each has a film with picture and sound', [...wanted]);
+  for (const [engine, all] of Object.entries(late)) {
+    const offset = median(all);
+    console.log(`        sound after picture, ${all.length} claps of ${engine}: ${offset.toFixed(1)} ms`);
+    check(Math.abs(offset) <= APART_MS, `sound and picture of ${engine} are within ${APART_MS} ms`, all);
+  }
+  for (const codec of ['VP8', 'VP9', 'AV1']) {
+    check(films.some((film) => film.codec === codec), `a browser sends ${codec}`);
+  }
+}
+
+export default [
+  { name: 'recording: a call of two is recorded by the button and plays', timeout: 180_000, run: byButton },
+  { name: 'recording: clappers of two browsers, every codec: whole, in step, and playing', timeout: 400_000, run: claps },
+];

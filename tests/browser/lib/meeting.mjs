@@ -10,14 +10,19 @@ export async function join(context, { engine, name, room, url, search = {}, befo
   const client = await context.browsers.client(engine, name.toLowerCase());
   context.stage.defer(() => client.close());
   context.stage.witness((folder) => client.testify(folder));
-  const query = new URLSearchParams({ room, name, autojoin: '1', ...search });
   if (before) await client.before(before);
+  await enter(client, { name, room, url, search });
+  return client;
+}
+
+/** The same with a window that is there; it leaves the room it was in. */
+export async function enter(client, { name, room, url, search = {} }) {
+  const query = new URLSearchParams({ room, name, autojoin: '1', ...search });
   await client.open(`${url}?${query}`);
   await until(`${name} has joined`, async () => (await client.snapshot()).state === 'joined', {
     timeout: 20_000,
     describe: () => client.snapshot(),
   });
-  return client;
 }
 
 const key = (pc, stream) => `${pc.index}:${stream.mid ?? stream.ssrc}`;

@@ -8,7 +8,7 @@ use crate::api::{Codec, Container, Packet, TrackId};
 use super::depacketize::{Depacketizer, Whole};
 use super::frame::{Config, Frame, holds};
 use super::reorder::{Ordered, Reorder};
-use super::timeline::Timeline;
+use super::timeline::{Captured, Timeline};
 
 /// A keyframe that does not come is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ pub(super) struct Track {
 struct Making {
     timestamp: u32,
     clock_rate: u32,
-    captured_ns: i64,
+    captured: Captured,
     arrived: Instant,
     marker: bool,
     /// A payload of it could not be read.
@@ -223,7 +223,11 @@ impl Track {
         let making = self.making.get_or_insert_with(|| Making {
             timestamp: packet.timestamp,
             clock_rate: packet.clock_rate,
-            captured_ns: since(epoch, packet.captured),
+            captured: Captured {
+                ns: since(epoch, packet.captured),
+                // Without a report, the router takes the arrival for it.
+                reported: packet.captured != packet.arrived,
+            },
             arrived: packet.arrived,
             marker: false,
             broken: false,
@@ -327,9 +331,7 @@ impl Track {
             (0, false) => 48_000,
             (rate, _) => rate,
         };
-        let time_ns = self
-            .timeline
-            .place(making.timestamp, rate, making.captured_ns);
+        let time_ns = self.timeline.place(making.timestamp, rate, making.captured);
         let length_ns = if self.video {
             let usual = self.last.map_or(USUAL_FRAME_NS, |last| last.length_ns);
             // A pause is no frame rate: one second is the slowest that is believed.
