@@ -4,6 +4,7 @@ mod calls;
 mod http;
 mod limits;
 mod management;
+mod operating;
 mod policies;
 mod process;
 mod recording;

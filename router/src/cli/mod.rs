@@ -12,6 +12,7 @@ pub mod ca;
 pub mod operate;
 pub mod plugin;
 pub mod recording;
+pub mod rooms;
 mod summary;
 
 #[cfg(test)]
@@ -89,6 +90,15 @@ enum Command {
     /// Show the media workers of a running router
     #[command(after_help = operate::WORKERS_HELP)]
     Worker(operate::Workers),
+    /// Show the rooms of a running router
+    #[command(subcommand, after_help = rooms::ROOM_HELP)]
+    Room(rooms::Room),
+    /// Show a participant of a room: transports, tracks, subscriptions
+    #[command(subcommand, after_help = rooms::PARTICIPANT_HELP)]
+    Participant(rooms::Participant),
+    /// Say why a participant gets what it gets: estimate, wish, layers, the last decisions
+    #[command(after_help = rooms::WHY_HELP)]
+    Why(rooms::Why),
     /// Make certificates for the management channel
     #[command(subcommand)]
     Ca(ca::Ca),
@@ -183,6 +193,12 @@ pub enum Action {
     Node(operate::Node),
     /// Print the media workers of a running router.
     Worker(operate::Workers),
+    /// Ask a running router about its rooms.
+    Room(rooms::Room),
+    /// Ask a running router about a participant.
+    Participant(rooms::Participant),
+    /// Ask a running router for its reasons.
+    Why(rooms::Why),
     /// Make certificates and exit.
     Ca(ca::Ca),
     /// Look at recordings and exit.
@@ -236,6 +252,9 @@ impl Arguments {
             }
             Command::Node(node) => Ok(Action::Node(node)),
             Command::Worker(workers) => Ok(Action::Worker(workers)),
+            Command::Room(room) => Ok(Action::Room(room)),
+            Command::Participant(participant) => Ok(Action::Participant(participant)),
+            Command::Why(why) => Ok(Action::Why(why)),
             Command::Ca(ca) => Ok(Action::Ca(ca)),
             Command::Plugin(plugin) => Ok(Action::Plugin(plugin)),
             Command::Recording(recording) => Ok(Action::Recording(recording)),

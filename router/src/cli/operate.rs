@@ -120,18 +120,43 @@ impl Ask {
         verb: Verb,
         table: impl Fn(&Part) -> String,
     ) -> Result<String, OperateError> {
-        let target = self.target()?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| OperateError::Local(error.to_string()))?;
-        let parts = runtime.block_on(parts(&target, verb))?;
+        let parts = self.parts(verb)?;
         let mut text = String::new();
         for part in &parts {
             text += &if self.json { json(part)? } else { table(part) };
             text.push('\n');
         }
         Ok(text)
+    }
+
+    /// Makes one call; the parts of its answer.
+    ///
+    /// # Errors
+    /// [`OperateError`].
+    pub(super) fn parts(&self, verb: Verb) -> Result<Vec<Part>, OperateError> {
+        let target = self.target()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| OperateError::Local(error.to_string()))?;
+        runtime.block_on(parts(&target, verb))
+    }
+
+    /// What was found, as JSON or as tables.
+    ///
+    /// # Errors
+    /// [`OperateError::Local`].
+    pub(super) fn show<T: Serialize>(
+        &self,
+        found: &T,
+        tables: impl FnOnce(&T) -> String,
+    ) -> Result<String, OperateError> {
+        let text = if self.json {
+            pretty(found).map_err(|error| OperateError::Local(error.to_string()))?
+        } else {
+            tables(found)
+        };
+        Ok(text.trim_end().to_owned() + "\n")
     }
 
     fn target(&self) -> Result<Target, OperateError> {
@@ -183,6 +208,11 @@ fn json(part: &Part) -> Result<String, OperateError> {
         Part::Status(status) => pretty(status),
         Part::Workers(workers) => pretty(&workers.workers),
         Part::Plugins(plugins) => pretty(&plugins.plugins),
+        Part::Rooms(found) => pretty(&found.rooms),
+        Part::Participants(found) => pretty(&found.participants),
+        Part::Tracks(found) => pretty(&found.tracks),
+        Part::Subscriptions(found) => pretty(&found.subscriptions),
+        Part::Reasons(found) => pretty(&found.reasons),
         Part::End(end) => pretty(end),
         Part::Error(error) => pretty(error),
     };

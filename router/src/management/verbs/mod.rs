@@ -1,6 +1,9 @@
 //! The verbs: what each needs, and where it is carried out.
 
+mod convert;
+mod find;
 mod plugins;
+mod rooms;
 mod workers;
 
 use super::call::{Call, Failure};
@@ -50,6 +53,10 @@ fn facts(verb: &Verb) -> Facts {
         },
         Verb::Workers(_) => sees("workers"),
         Verb::Plugins(_) => sees("plugins"),
+        Verb::Rooms(_) => sees("rooms"),
+        Verb::Room(_) => sees("room"),
+        Verb::Participant(_) => sees("participant"),
+        Verb::Why(_) => sees("why"),
         Verb::PluginReload(_) => changes("plugin_reload", Role::Admin),
         Verb::PluginPromote(_) => changes("plugin_promote", Role::Admin),
         Verb::PluginReturn(_) => changes("plugin_return", Role::Admin),
@@ -62,7 +69,7 @@ fn target(verb: &Verb) -> String {
         Verb::PluginReload(request) => &request.name,
         Verb::PluginPromote(request) => &request.name,
         Verb::PluginReturn(request) => &request.name,
-        Verb::Status(_) | Verb::Workers(_) | Verb::Plugins(_) => "",
+        _ => "",
     };
     name.chars().take(64).filter(|c| !c.is_control()).collect()
 }
@@ -114,6 +121,10 @@ async fn dispatch(call: &mut Call, verb: Verb) -> Result<(), Failure> {
         Verb::Status(_) => status(call).await,
         Verb::Workers(_) => workers::list(call).await,
         Verb::Plugins(_) => plugins::list(call).await,
+        Verb::Rooms(_) => rooms::list(call).await,
+        Verb::Room(request) => rooms::show(call, &request).await,
+        Verb::Participant(request) => rooms::participant(call, &request).await,
+        Verb::Why(request) => rooms::why(call, &request).await,
         Verb::PluginReload(request) => plugins::reload(call, request).await,
         Verb::PluginPromote(request) => plugins::promote(call, &request.name).await,
         Verb::PluginReturn(request) => plugins::rollback(call, &request.name).await,
