@@ -28,6 +28,8 @@ fn act(arguments: Arguments) -> anyhow::Result<()> {
         Action::Worker(workers) => print(&workers.run()?),
         Action::Room(room) => print(&room.run()?),
         Action::Participant(participant) => print(&participant.run()?),
+        Action::Track(track) => print(&track.run()?),
+        Action::Drain(drain) => print(&drain.run()?),
         Action::Why(why) => print(&why.run()?),
         Action::Ca(ca) => print(&ca.run()?),
         Action::Recording(recording) => found(recording.run()?),

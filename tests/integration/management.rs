@@ -9,8 +9,9 @@ use rillway::management::wire::error::Code;
 use rillway::management::wire::request::Verb;
 use rillway::management::wire::response::Part;
 use rillway::management::wire::{
-    ParticipantRequest, Plugin, PluginPromoteRequest, PluginReloadRequest, PluginReturnRequest,
-    PluginsRequest, RoomRequest, RoomsRequest, StatusRequest, WhyRequest, WorkersRequest,
+    CloseRoomRequest, DrainRequest, KickRequest, MuteRequest, ParticipantRequest, Plugin,
+    PluginPromoteRequest, PluginReloadRequest, PluginReturnRequest, PluginsRequest, RecordRequest,
+    RoomRequest, RoomsRequest, StatusRequest, WhyRequest, WorkersRequest,
 };
 use rillway::management::{CallError, Client, ConnectError, Identity, Role, Target};
 use rillway::{Running, Signals};
@@ -159,6 +160,29 @@ async fn each_role_has_its_verbs_and_no_other() {
         (
             Verb::Why(WhyRequest::default()),
             [missing, missing, missing, forbidden],
+        ),
+        (
+            Verb::Kick(KickRequest::default()),
+            [forbidden, missing, missing, forbidden],
+        ),
+        (
+            Verb::Mute(MuteRequest::default()),
+            [forbidden, missing, missing, forbidden],
+        ),
+        (
+            Verb::CloseRoom(CloseRoomRequest::default()),
+            [forbidden, missing, missing, forbidden],
+        ),
+        (
+            Verb::Record(RecordRequest::default()),
+            [forbidden, missing, missing, forbidden],
+        ),
+        // Out of bounds, so that it ends nothing.
+        (
+            Verb::Drain(DrainRequest {
+                deadline_ms: Some(u32::MAX),
+            }),
+            [forbidden, forbidden, Some(Code::Invalid), forbidden],
         ),
         (
             reload("none", Vec::new(), 0),

@@ -7,18 +7,20 @@ use rillway::management::wire::error::Code;
 use rillway::management::wire::request::Verb;
 use rillway::management::wire::response::Part;
 use rillway::management::wire::{
-    Error, Participant, ParticipantRequest, Reason, Room, RoomRequest, RoomsRequest, Subscription,
+    CloseRoomRequest, DrainRequest, Error, KickRequest, MuteRequest, Participant,
+    ParticipantRequest, Reason, RecordRequest, Room, RoomRequest, RoomsRequest, Subscription,
     Track, WhyRequest,
 };
-use rillway::management::{CallError, Client, Role};
+use rillway::management::{CallError, Client, ConnectError, Role};
 use rillway::{Running, Signals};
-use rillway_core::api::{Action, Wish};
+use rillway_core::api::{Action, EventKind, RequestError, Wish};
 use rillway_tests::client::full_grant;
 use rillway_tests::live::{LiveClient, member};
 use rillway_tests::media::TrackSpec;
 
 use crate::management::{Managed, ask, authority, management};
-use crate::router::{PATIENCE, config, join};
+use crate::router::{PATIENCE, SUBPROTOCOL, config, handshake, join, metric, refusal, soon};
+use crate::site::Site;
 
 /// A router of two workers with a management channel.
 fn two_workers() -> Managed {
@@ -286,4 +288,304 @@ async fn whoever_asks_why_hears_of_wish_layers_and_decisions() {
     let error = refused(ask(&viewer, why("meeting", "Bob", "screen")).await);
     assert_eq!(error.code(), Code::NotFound);
     assert!(error.help.contains("(camera)"), "{error:?}");
+}
+
+/// The one error of an answer, which has this code.
+async fn error(client: &Client, verb: Verb, code: Code) -> Error {
+    let error = refused(ask(client, verb).await);
+    assert_eq!(error.code(), code, "{error:?}");
+    error
+}
+
+fn mute(room: &str, of: &str, track: &str, muted: bool) -> Verb {
+    Verb::Mute(MuteRequest {
+        room: room.to_owned(),
+        participant: of.to_owned(),
+        track: track.to_owned(),
+        muted,
+    })
+}
+
+fn kick(room: &str, participant: &str, reason: &str) -> Verb {
+    Verb::Kick(KickRequest {
+        room: room.to_owned(),
+        participant: participant.to_owned(),
+        reason: reason.to_owned(),
+    })
+}
+
+fn close(room: &str) -> Verb {
+    Verb::CloseRoom(CloseRoomRequest {
+        room: room.to_owned(),
+        reason: String::new(),
+    })
+}
+
+/// How many were removed.
+async fn removed(client: &Client, verb: Verb) -> u32 {
+    match ask(client, verb).await.expect("an answer").as_slice() {
+        [Part::Removed(removed)] => removed.participants,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn operators_mute_and_nobody_undoes_it() {
+    let managed = two_workers();
+    let operator = managed.client(Role::Operator).await;
+    let mut clients = meeting(&managed.running, "meeting").await;
+    let track = clients[0].client.published[0].track.expect("published");
+    let heard = |clients: &[LiveClient]| clients[1].client.inbound[&track].packets;
+
+    let several = error(
+        &operator,
+        mute("meeting", "", "microphone", true),
+        Code::Invalid,
+    )
+    .await;
+    assert!(several.message.contains("2 tracks"), "{several:?}");
+    let muted = see(&operator, mute("meeting", "Ada", "microphone", true))
+        .await
+        .tracks;
+    assert_eq!(muted[0].id, format!("{:x}", track.0));
+    assert!(muted[0].muted && muted[0].muted_by_operator && !muted[0].muted_by_publisher);
+    run_for(&mut clients, Duration::from_millis(300)).await;
+    for client in &clients {
+        let told = EventKind::TrackMuted(track, true);
+        assert!(client.client.events.contains(&told), "everybody is told");
+    }
+    let before = heard(&clients);
+    clients[0].client.request(Action::Mute(track, false));
+    run_for(&mut clients, Duration::from_millis(700)).await;
+    assert_eq!(heard(&clients), before, "nothing of it is forwarded");
+    let refused = clients[0].client.failures.last().map(|(_, error)| error);
+    assert!(
+        matches!(refused, Some(RequestError::Forbidden(_))),
+        "{refused:?}"
+    );
+
+    let id = format!("{:x}", track.0);
+    let again = see(&operator, mute("meeting", "", &id, false)).await.tracks;
+    assert!(!again[0].muted, "{again:?}");
+    run_for(&mut clients, Duration::from_millis(700)).await;
+    assert!(heard(&clients) > before + 10);
+    error(
+        &operator,
+        mute("meeting", "Zoe", "microphone", true),
+        Code::NotFound,
+    )
+    .await;
+    error(
+        &operator,
+        mute("meeting", "Ada", "screen", true),
+        Code::NotFound,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn operators_remove_people_who_are_told_why() {
+    let managed = two_workers();
+    let operator = managed.client(Role::Operator).await;
+    let mut clients = meeting(&managed.running, "meeting").await;
+    assert_eq!(
+        removed(&operator, kick("meeting", "Bob", "one is enough")).await,
+        1
+    );
+    run_for(&mut clients, Duration::from_millis(500)).await;
+    let ended = clients[1].ended.clone().expect("closed");
+    assert_eq!(
+        (ended.code, ended.reason.as_str()),
+        (Some(4003), "one is enough")
+    );
+    assert!(clients[0].ended.is_none() && clients[0].client.roster.is_empty());
+    let gone = error(&operator, kick("meeting", "Bob", ""), Code::NotFound).await;
+    assert!(gone.help.contains("(Ada)"), "{gone:?}");
+    error(
+        &operator,
+        kick("meeting", "Ada", "two\nlines"),
+        Code::Invalid,
+    )
+    .await;
+
+    // More than one step removes; the room on the other worker stays.
+    let mut members = Vec::new();
+    for number in 0..40 {
+        members.push(join(&managed.running, "full", &number.to_string()).await.0);
+    }
+    assert_eq!(removed(&operator, close("full")).await, 40);
+    for member in &mut members {
+        let told = member.told("removed").await;
+        assert_eq!(told["reason"], "the room was closed by an operator");
+        assert_eq!(member.closed().await, 4003);
+    }
+    let gone = error(&operator, close("full"), Code::NotFound).await;
+    assert_eq!(gone.help, "open are: meeting");
+    // It may be opened again.
+    join(&managed.running, "full", "Eve").await;
+    assert_eq!(removed(&operator, close("meeting")).await, 1);
+}
+
+fn record(room: &str, start: bool, tracks: &[&str]) -> Verb {
+    Verb::Record(RecordRequest {
+        room: room.to_owned(),
+        start,
+        tracks: tracks.iter().map(|&track| track.to_owned()).collect(),
+    })
+}
+
+async fn recorded(client: &Client, verb: Verb) -> usize {
+    match ask(client, verb).await.expect("an answer").as_slice() {
+        [Part::Recorded(recorded)] => recorded.tracks.len(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A router of a site, with a management channel.
+fn recording(site: &Site, policy: &str) -> Managed {
+    let authority = authority();
+    let mut config = site.config(&format!(
+        "authentication.policy = \"auth-open\"\n\
+         recording = {{ policy = \"{policy}\", directory = \"recordings\" }}\n"
+    ));
+    config.management = Some(management(&authority));
+    let running = rillway::run(config, Signals::Ignore).expect("free ports");
+    Managed { authority, running }
+}
+
+#[tokio::test]
+async fn operators_have_rooms_recorded_where_the_policy_agrees() {
+    let site = Site::new("record-by-operator");
+    let managed = recording(&site, "record-on-request");
+    let operator = managed.client(Role::Operator).await;
+    let mut clients = [talker(&managed.running, "standup", 1, "Ada").await];
+    let published = |c: &LiveClient| c.client.published.iter().all(|p| p.track.is_some());
+    let ready = LiveClient::run_all(&mut clients, PATIENCE, |c| {
+        c.client.published.len() == 2 && published(c)
+    });
+    assert!(ready.await.expect("sockets work"));
+    run_for(&mut clients, Duration::from_millis(1_000)).await;
+    let (mut bob, _) = join(&managed.running, "standup", "Bob").await;
+
+    assert_eq!(
+        recorded(&operator, record("standup", true, &["microphone"])).await,
+        1
+    );
+    assert_eq!(recorded(&operator, record("standup", true, &[])).await, 2);
+    run_for(&mut clients, Duration::from_millis(1_500)).await;
+    let told = bob.told("recording").await;
+    assert_eq!(told["active"], true, "{told}");
+    error(
+        &operator,
+        record("standup", true, &["screen"]),
+        Code::NotFound,
+    )
+    .await;
+    error(&operator, record("elsewhere", true, &[]), Code::NotFound).await;
+    assert_eq!(recorded(&operator, record("standup", false, &[])).await, 0);
+    run_for(&mut clients, Duration::from_millis(500)).await;
+    let finished = "rillway_recorder_files_total{result=\"finished\"}";
+    let until = Instant::now() + PATIENCE;
+    while metric(&managed.running, finished).await < Some(1.0) {
+        assert!(Instant::now() < until, "a file is complete");
+        run_for(&mut clients, Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_records_or_the_policy_decides_otherwise_operators_are_told() {
+    let managed = two_workers();
+    let operator = managed.client(Role::Operator).await;
+    let (_ada, _) = join(&managed.running, "r", "Ada").await;
+    let nowhere = error(&operator, record("r", true, &[]), Code::WrongState).await;
+    assert!(
+        nowhere.message.contains("recording.directory"),
+        "{nowhere:?}"
+    );
+    assert!(nowhere.help.contains("`recording`"), "{nowhere:?}");
+
+    let site = Site::new("record-never");
+    let managed = recording(&site, "none");
+    let operator = managed.client(Role::Operator).await;
+    let (_ada, _) = join(&managed.running, "r", "Ada").await;
+    for start in [true, false] {
+        let none = error(&operator, record("r", start, &[]), Code::WrongState).await;
+        assert!(none.message.contains("records nothing"), "{none:?}");
+    }
+
+    let site = Site::new("record-regardless");
+    let managed = recording(&site, "record-all");
+    let operator = managed.client(Role::Operator).await;
+    let mut clients = [talker(&managed.running, "r", 1, "Ada").await];
+    let ready = |c: &LiveClient| c.client.published.iter().any(|p| p.track.is_some());
+    let ready = LiveClient::run_all(&mut clients, PATIENCE, ready).await;
+    assert!(ready.expect("sockets work"));
+    run_for(&mut clients, Duration::from_millis(1_000)).await;
+    let other = error(&operator, record("r", false, &[]), Code::WrongState).await;
+    assert!(other.message.contains("goes on recording"), "{other:?}");
+}
+
+fn drain(deadline_ms: Option<u32>) -> Verb {
+    Verb::Drain(DrainRequest { deadline_ms })
+}
+
+#[tokio::test]
+async fn an_admin_drains_and_hears_how_it_goes() {
+    let managed = two_workers();
+    let admin = managed.client(Role::Admin).await;
+    let (mut ada, _) = join(&managed.running, "r", "Ada").await;
+    error(&admin, drain(Some(86_400_001)), Code::Invalid).await;
+    let mut answer = admin.call(drain(Some(2_500))).await.expect("a stream");
+    let first = soon("a report", answer.next()).await.expect("a part");
+    assert!(matches!(first, Some(Part::Draining(_))), "{first:?}");
+    let told = ada.told("draining").await["deadlineMs"]
+        .as_u64()
+        .expect("a time");
+    assert!((1_000..=2_500).contains(&told), "{told}");
+    let again = error(&admin, drain(Some(1_000)), Code::WrongState).await;
+    assert!(again.message.contains("draining already"), "{again:?}");
+    let protocol = [("sec-websocket-protocol", SUBPROTOCOL)];
+    let address = managed.running.gateway_address();
+    assert_eq!(refusal(handshake(address, &protocol).await), 503);
+
+    let mut reports = 0;
+    let end = loop {
+        match soon("a report", answer.next()).await {
+            Ok(Some(Part::Draining(report))) => {
+                assert!(report.ms_left <= 2_500, "{report:?}");
+                reports += 1;
+            }
+            other => break other,
+        }
+    };
+    assert!(reports >= 1, "each second and when it begins");
+    let ended = matches!(
+        end,
+        Ok(None) | Err(CallError::Connection(ConnectError::Ended))
+    );
+    assert!(ended, "{end:?}");
+    assert_eq!(ada.closed().await, 1001);
+    let running = managed.running;
+    let ended = tokio::task::spawn_blocking(|| running.wait()).await;
+    ended
+        .expect("no panic")
+        .expect("an end on request is no error");
+}
+
+#[tokio::test]
+async fn a_drain_is_cut_short_by_a_deadline_of_nothing() {
+    let managed = two_workers();
+    let admin = managed.client(Role::Admin).await;
+    let (mut ada, _) = join(&managed.running, "r", "Ada").await;
+    let mut long = admin.call(drain(Some(86_400_000))).await.expect("a stream");
+    soon("a report", long.next()).await.expect("a part");
+    ada.told("draining").await;
+    // It ends while this is asked, so that it may or may not be answered.
+    let _ = ask(&admin, drain(Some(0))).await;
+    assert_eq!(ada.closed().await, 1001);
+    let running = managed.running;
+    let ended = tokio::task::spawn_blocking(|| running.wait()).await;
+    ended
+        .expect("no panic")
+        .expect("an end on request is no error");
 }

@@ -9,6 +9,7 @@ use crate::config::{self, Config, ConfigError, DriverChoice, LogFormat, MetricsF
 use crate::telemetry;
 
 pub mod ca;
+pub mod drain;
 pub mod operate;
 pub mod plugin;
 pub mod recording;
@@ -90,12 +91,18 @@ enum Command {
     /// Show the media workers of a running router
     #[command(after_help = operate::WORKERS_HELP)]
     Worker(operate::Workers),
-    /// Show the rooms of a running router
+    /// Show the rooms of a running router, or close one
     #[command(subcommand, after_help = rooms::ROOM_HELP)]
     Room(rooms::Room),
-    /// Show a participant of a room: transports, tracks, subscriptions
+    /// Show a participant of a room, or take it out
     #[command(subcommand, after_help = rooms::PARTICIPANT_HELP)]
     Participant(rooms::Participant),
+    /// Mute a track of a room, or unmute it
+    #[command(subcommand, after_help = rooms::TRACK_HELP)]
+    Track(rooms::TrackVerb),
+    /// End a running router without cutting anybody off
+    #[command(after_help = drain::HELP)]
+    Drain(drain::Drain),
     /// Say why a participant gets what it gets: estimate, wish, layers, the last decisions
     #[command(after_help = rooms::WHY_HELP)]
     Why(rooms::Why),
@@ -197,6 +204,10 @@ pub enum Action {
     Room(rooms::Room),
     /// Ask a running router about a participant.
     Participant(rooms::Participant),
+    /// Have a running router mute a track.
+    Track(rooms::TrackVerb),
+    /// Have a running router end.
+    Drain(drain::Drain),
     /// Ask a running router for its reasons.
     Why(rooms::Why),
     /// Make certificates and exit.
@@ -254,6 +265,8 @@ impl Arguments {
             Command::Worker(workers) => Ok(Action::Worker(workers)),
             Command::Room(room) => Ok(Action::Room(room)),
             Command::Participant(participant) => Ok(Action::Participant(participant)),
+            Command::Track(track) => Ok(Action::Track(track)),
+            Command::Drain(drain) => Ok(Action::Drain(drain)),
             Command::Why(why) => Ok(Action::Why(why)),
             Command::Ca(ca) => Ok(Action::Ca(ca)),
             Command::Plugin(plugin) => Ok(Action::Plugin(plugin)),

@@ -135,11 +135,38 @@ impl Ask {
     /// [`OperateError`].
     pub(super) fn parts(&self, verb: Verb) -> Result<Vec<Part>, OperateError> {
         let target = self.target()?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| OperateError::Local(error.to_string()))?;
-        runtime.block_on(parts(&target, verb))
+        runtime()?.block_on(parts(&target, verb))
+    }
+
+    /// Makes one call, and hands over each part as it comes. Returns whether the router ended meanwhile.
+    ///
+    /// # Errors
+    /// [`OperateError`], that of `each` included.
+    pub(super) fn follow(
+        &self,
+        verb: Verb,
+        mut each: impl FnMut(Part) -> Result<(), OperateError>,
+    ) -> Result<bool, OperateError> {
+        let target = self.target()?;
+        runtime()?.block_on(async {
+            let client = Client::connect(&target).await?;
+            let mut answer = client.call(verb).await?;
+            loop {
+                match answer.next().await {
+                    Ok(Some(part)) => each(part)?,
+                    Ok(None) => break,
+                    Err(CallError::Connection(ConnectError::Ended)) => return Ok(true),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            client.close().await;
+            Ok(false)
+        })
+    }
+
+    /// Whether JSON is wanted.
+    pub(super) fn is_json(&self) -> bool {
+        self.json
     }
 
     /// What was found, as JSON or as tables.
@@ -192,6 +219,13 @@ pub(super) fn read(path: &Path) -> Result<String, OperateError> {
     std::fs::read_to_string(path).map_err(|error| OperateError::argument(&path.display(), &error))
 }
 
+fn runtime() -> Result<tokio::runtime::Runtime, OperateError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| OperateError::Local(error.to_string()))
+}
+
 async fn parts(target: &Target, verb: Verb) -> Result<Vec<Part>, OperateError> {
     let client = Client::connect(target).await?;
     let mut answer = client.call(verb).await?;
@@ -213,6 +247,9 @@ fn json(part: &Part) -> Result<String, OperateError> {
         Part::Tracks(found) => pretty(&found.tracks),
         Part::Subscriptions(found) => pretty(&found.subscriptions),
         Part::Reasons(found) => pretty(&found.reasons),
+        Part::Removed(removed) => pretty(removed),
+        Part::Recorded(recorded) => pretty(recorded),
+        Part::Draining(draining) => pretty(draining),
         Part::End(end) => pretty(end),
         Part::Error(error) => pretty(error),
     };

@@ -8,20 +8,28 @@ use crate::management::wire;
 use crate::management::wire::request::Verb;
 use crate::management::wire::response::Part;
 use crate::management::wire::{
-    Layer, Network, ParticipantRequest, RoomRequest, RoomsRequest, Subscription, Track, Transport,
-    WhyRequest,
+    CloseRoomRequest, KickRequest, Layer, MuteRequest, Network, ParticipantRequest, RoomRequest,
+    RoomsRequest, Subscription, Track, Transport, WhyRequest,
 };
 
 pub(super) const ROOM_HELP: &str = "\
 Examples:
   rillway room ls
   rillway room show standup
-  rillway room show standup --json";
+  rillway room show standup --json
+  rillway room close standup --reason 'maintenance at noon'";
 
 pub(super) const PARTICIPANT_HELP: &str = "\
 Examples:
   rillway participant show standup Ada          by display name, if only one has it
-  rillway participant show standup 2000000001   by id, as `rillway room show` lists them";
+  rillway participant show standup 2000000001   by id, as `rillway room show` lists them
+  rillway participant kick standup Ada --reason 'one is enough'";
+
+pub(super) const TRACK_HELP: &str = "\
+Examples:
+  rillway track mute standup 2000000001         by id, as `rillway room show` lists them
+  rillway track mute standup microphone --of Ada
+  rillway track unmute standup microphone --of Ada";
 
 pub(super) const WHY_HELP: &str = "\
 Examples:
@@ -42,6 +50,17 @@ pub enum Room {
         #[command(flatten)]
         ask: Ask,
     },
+    /// Take everybody out of a room
+    Close {
+        /// Name of the room
+        room: String,
+        /// What they are told, at most 120 bytes
+        #[arg(long, value_name = "TEXT", default_value_t)]
+        reason: String,
+        /// Which router, and how its answer is shown
+        #[command(flatten)]
+        ask: Ask,
+    },
 }
 
 /// `rillway participant`.
@@ -57,6 +76,43 @@ pub enum Participant {
         #[command(flatten)]
         ask: Ask,
     },
+    /// Take a participant out of its room
+    Kick {
+        /// Name of the room
+        room: String,
+        /// Id; or identity or display name, if only one in the room has it
+        participant: String,
+        /// What it is told, at most 120 bytes
+        #[arg(long, value_name = "TEXT", default_value_t)]
+        reason: String,
+        /// Which router, and how its answer is shown
+        #[command(flatten)]
+        ask: Ask,
+    },
+}
+
+/// `rillway track`.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum TrackVerb {
+    /// Forward nothing of a track; its publisher cannot undo that
+    Mute(Muted),
+    /// Forward it again, unless its publisher has muted it too
+    Unmute(Muted),
+}
+
+/// Which track.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[group(skip)]
+pub struct Muted {
+    /// Name of the room
+    room: String,
+    /// Id; or a source such as `camera`, if only one has it
+    track: String,
+    /// Only tracks of this participant are meant
+    #[arg(long, value_name = "PARTICIPANT", default_value_t)]
+    of: String,
+    #[command(flatten)]
+    ask: Ask,
 }
 
 /// `rillway why`.
@@ -135,6 +191,13 @@ impl Room {
                     .join("\n\n")
                 })
             }
+            Room::Close { room, reason, ask } => {
+                let request = CloseRoomRequest {
+                    room: room.clone(),
+                    reason: reason.clone(),
+                };
+                ask.call(Verb::CloseRoom(request), removed)
+            }
         }
     }
 }
@@ -145,11 +208,26 @@ impl Participant {
     /// # Errors
     /// [`OperateError`].
     pub fn run(&self) -> Result<String, OperateError> {
-        let Participant::Show {
-            room,
-            participant,
-            ask,
-        } = self;
+        let (room, participant, ask) = match self {
+            Participant::Show {
+                room,
+                participant,
+                ask,
+            } => (room, participant, ask),
+            Participant::Kick {
+                room,
+                participant,
+                reason,
+                ask,
+            } => {
+                let request = KickRequest {
+                    room: room.clone(),
+                    participant: participant.clone(),
+                    reason: reason.clone(),
+                };
+                return ask.call(Verb::Kick(request), removed);
+            }
+        };
         let request = ParticipantRequest {
             room: room.clone(),
             participant: participant.clone(),
@@ -169,6 +247,39 @@ impl Participant {
             tables.push(track_table(&person.tracks));
             tables.push(subscription_table(&person.subscriptions));
             tables.join("\n\n")
+        })
+    }
+}
+
+fn removed(part: &Part) -> String {
+    match part {
+        Part::Removed(removed) => match removed.participants {
+            1 => "1 participant removed".to_owned(),
+            count => format!("{count} participants removed"),
+        },
+        _ => String::new(),
+    }
+}
+
+impl TrackVerb {
+    /// Asks, and shows the track as it is then.
+    ///
+    /// # Errors
+    /// [`OperateError`].
+    pub fn run(&self) -> Result<String, OperateError> {
+        let (which, muted) = match self {
+            TrackVerb::Mute(which) => (which, true),
+            TrackVerb::Unmute(which) => (which, false),
+        };
+        let request = MuteRequest {
+            room: which.room.clone(),
+            track: which.track.clone(),
+            muted,
+            participant: which.of.clone(),
+        };
+        which.ask.call(Verb::Mute(request), |part| match part {
+            Part::Tracks(tracks) => track_table(&tracks.tracks),
+            _ => String::new(),
         })
     }
 }

@@ -11,6 +11,7 @@ use rillway_core::inspect::{Items, Order, Outcome, Page, Query};
 use rillway_policy::Plugin;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
+use crate::run::errands::Errand;
 use crate::session::Phase;
 use crate::worker::{Command, Question, ToWorker, Window, Worker};
 
@@ -33,6 +34,18 @@ pub(crate) struct Sources {
     pub(crate) phase: watch::Receiver<Phase>,
     /// The loaded policies, by name.
     pub(crate) plugins: BTreeMap<String, Plugin>,
+    /// The way to the control thread.
+    pub(crate) asked: Asked,
+}
+
+/// What operators may ask of the control thread.
+pub(crate) struct Asked {
+    /// About rooms.
+    pub(crate) errands: mpsc::Sender<Errand>,
+    /// About the process.
+    pub(crate) orders: mpsc::Sender<crate::run::Order>,
+    /// Time a drain takes without a deadline of its own.
+    pub(crate) notice: Duration,
 }
 
 /// No answer: the worker has ended, or is too busy.
@@ -148,6 +161,13 @@ impl Pages<'_> {
 }
 
 impl Sources {
+    /// Participants of all workers, at most a second ago.
+    pub(crate) fn participants(&self) -> u64 {
+        let seen = self.workers.iter().map(|worker| worker.window.look());
+        let counts = seen.filter_map(|seen| Some(seen.stats?.shard.participants));
+        counts.sum()
+    }
+
     /// "serving", "draining" or "closing".
     pub(crate) fn phase(&self) -> &'static str {
         match *self.phase.borrow() {

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::directory::MemoryDirectory;
 use crate::gateway::{Accepted, Gateway, Route};
 use crate::management::server as management;
-use crate::management::source::Sources;
+use crate::management::source::{Asked, Sources};
 use crate::policies::{self, Policies, PoliciesError};
 use crate::recorder;
 use crate::rules::{Desk, NO_POLICY, RecorderOrders, RuleSet, Rules};
@@ -29,10 +29,13 @@ use crate::telemetry::metrics::{GatewayRecorder, Registry, RulesRecorder};
 use crate::worker::Worker;
 
 use super::drain::{self, Drain};
-use super::{Order, RunError, Signals, settings};
+use super::{Order, RunError, Signals, errands, settings};
 
 /// Connections between gateway and session acceptor; the acceptor never waits, so they are few.
 const ACCEPTED_MAX: usize = 1_024;
+
+/// Orders of operators that wait: there are two kinds, and a third has nothing to add.
+const ORDERS_MAX: usize = 4;
 
 /// What the control thread is given.
 pub(super) struct Parts {
@@ -80,7 +83,8 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
         ready,
     } = parts;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(start)?;
-    let orders = drain::Orders::new(orders, signals).map_err(start)?;
+    let (of_operators, operators) = mpsc::channel(ORDERS_MAX);
+    let orders = drain::Orders::new(orders, operators, signals).map_err(start)?;
     let Deciders {
         policies,
         deciding,
@@ -94,12 +98,19 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     let (phase, phase_seen) = watch::channel(Phase::Serving);
     // Before the policies in the order of ends: its calls hold their handles.
     let address = listener.local_addr().map_err(start)?;
-    let sources = || sources(address, &workers, &phase_seen, &policies);
+    let (errands, to_run) = mpsc::channel(errands::ERRANDS_MAX);
+    let asked = Asked {
+        errands,
+        orders: of_operators,
+        notice: config.shutdown.notice,
+    };
+    let sources = || sources(address, &workers, &phase_seen, &policies, asked);
     let _management = managed(management, &config, sources).map_err(start)?;
     let alive = Arc::new(AtomicUsize::new(workers.len()));
     let (desk, following) = desk(&config, recording);
     let deciding = (deciding, desk);
     let control = Rc::new(control(&config, &workers, deciding, &phase_seen, recorders));
+    tokio::task::spawn_local(errands::run(control.rules.clone(), to_run));
     let recorder_end = following.map(|f| f.follow(control.rules.clone(), recorded));
     let (threads, all_ended) = follow_workers(workers, &control, &alive, &phase_seen);
     let (accepted, to_accept) = mpsc::channel(ACCEPTED_MAX);
@@ -199,6 +210,7 @@ fn sources(
     workers: &[Worker],
     phase: &watch::Receiver<Phase>,
     policies: &Policies,
+    asked: Asked,
 ) -> Sources {
     Sources {
         started: Instant::now(),
@@ -206,6 +218,7 @@ fn sources(
         workers: workers.iter().map(Into::into).collect(),
         phase: phase.clone(),
         plugins: policies.by_name(),
+        asked,
     }
 }
 

@@ -1,6 +1,8 @@
 //! The verbs: what each needs, and where it is carried out.
 
+mod change;
 mod convert;
+mod drain;
 mod find;
 mod plugins;
 mod rooms;
@@ -57,21 +59,40 @@ fn facts(verb: &Verb) -> Facts {
         Verb::Room(_) => sees("room"),
         Verb::Participant(_) => sees("participant"),
         Verb::Why(_) => sees("why"),
+        Verb::Kick(_) => changes("kick", Role::Operator),
+        Verb::Mute(_) => changes("mute", Role::Operator),
+        Verb::CloseRoom(_) => changes("close_room", Role::Operator),
+        Verb::Record(_) => changes("record", Role::Operator),
+        Verb::Drain(_) => changes("drain", Role::Admin),
         Verb::PluginReload(_) => changes("plugin_reload", Role::Admin),
         Verb::PluginPromote(_) => changes("plugin_promote", Role::Admin),
         Verb::PluginReturn(_) => changes("plugin_return", Role::Admin),
     }
 }
 
-/// The plugin a request is about, for the log.
+/// What a request is about, for the log.
 fn target(verb: &Verb) -> String {
-    let name = match verb {
-        Verb::PluginReload(request) => &request.name,
-        Verb::PluginPromote(request) => &request.name,
-        Verb::PluginReturn(request) => &request.name,
-        _ => "",
-    };
-    name.chars().take(64).filter(|c| !c.is_control()).collect()
+    let both = |room: &str, what: &str| format!("{} in {}", find::shown(what), find::shown(room));
+    match verb {
+        Verb::PluginReload(request) => find::shown(&request.name),
+        Verb::PluginPromote(request) => find::shown(&request.name),
+        Verb::PluginReturn(request) => find::shown(&request.name),
+        Verb::Kick(request) => both(&request.room, &request.participant),
+        Verb::Mute(request) => {
+            let muted = if request.muted { "on" } else { "off" };
+            format!("{} {muted}", both(&request.room, &request.track))
+        }
+        Verb::CloseRoom(request) => find::shown(&request.room),
+        Verb::Record(request) => {
+            let what = if request.start { "start" } else { "stop" };
+            both(&request.room, what)
+        }
+        Verb::Drain(request) => match request.deadline_ms {
+            Some(deadline_ms) => format!("within {deadline_ms} ms"),
+            None => "as configured".to_owned(),
+        },
+        _ => String::new(),
+    }
 }
 
 /// Checks the role and carries the verb out. Changes are logged.
@@ -125,6 +146,11 @@ async fn dispatch(call: &mut Call, verb: Verb) -> Result<(), Failure> {
         Verb::Room(request) => rooms::show(call, &request).await,
         Verb::Participant(request) => rooms::participant(call, &request).await,
         Verb::Why(request) => rooms::why(call, &request).await,
+        Verb::Kick(request) => change::kick(call, request).await,
+        Verb::Mute(request) => change::mute(call, &request).await,
+        Verb::CloseRoom(request) => change::close_room(call, request).await,
+        Verb::Record(request) => change::record(call, request).await,
+        Verb::Drain(request) => drain::drain(call, request).await,
         Verb::PluginReload(request) => plugins::reload(call, request).await,
         Verb::PluginPromote(request) => plugins::promote(call, &request.name).await,
         Verb::PluginReturn(request) => plugins::rollback(call, &request.name).await,
