@@ -29,6 +29,7 @@ fn act(arguments: Arguments) -> anyhow::Result<()> {
         Action::Room(room) => print(&room.run()?),
         Action::Participant(participant) => print(&participant.run()?),
         Action::Track(track) => print(&track.run()?),
+        Action::Events(events) => print(&events.run()?),
         Action::Drain(drain) => print(&drain.run()?),
         Action::Why(why) => print(&why.run()?),
         Action::Ca(ca) => print(&ca.run()?),

@@ -9,9 +9,9 @@ use rillway::management::wire::error::Code;
 use rillway::management::wire::request::Verb;
 use rillway::management::wire::response::Part;
 use rillway::management::wire::{
-    CloseRoomRequest, DrainRequest, KickRequest, MuteRequest, ParticipantRequest, Plugin,
-    PluginPromoteRequest, PluginReloadRequest, PluginReturnRequest, PluginsRequest, RecordRequest,
-    RoomRequest, RoomsRequest, StatusRequest, WhyRequest, WorkersRequest,
+    CloseRoomRequest, DrainRequest, EventsRequest, KickRequest, MuteRequest, ParticipantRequest,
+    Plugin, PluginPromoteRequest, PluginReloadRequest, PluginReturnRequest, PluginsRequest,
+    RecordRequest, RoomRequest, RoomsRequest, StatusRequest, WhyRequest, WorkersRequest,
 };
 use rillway::management::{CallError, Client, ConnectError, Identity, Role, Target};
 use rillway::{Running, Signals};
@@ -198,6 +198,19 @@ async fn each_role_has_its_verbs_and_no_other() {
             assert_eq!(got, wanted[index], "{role}: {verb:?}");
         }
         client.close().await;
+    }
+    // A watch does not end by itself.
+    for (role, sees) in Role::ALL.into_iter().zip([true, true, true, false]) {
+        let client = managed.client(role).await;
+        let mut watch = client
+            .call(Verb::Events(EventsRequest::default()))
+            .await
+            .expect("a stream");
+        match soon("a part", watch.next()).await {
+            Ok(Some(Part::Lost(lost))) => assert!(sees && lost.count == 0, "{role}"),
+            Err(CallError::Said(error)) => assert!(!sees && error.code() == Code::Forbidden),
+            other => panic!("{role}: {other:?}"),
+        }
     }
     let client = managed.client(Role::Viewer).await;
     let status = ask(&client, Verb::Status(StatusRequest {}))

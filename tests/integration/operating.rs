@@ -7,19 +7,24 @@ use rillway::management::wire::error::Code;
 use rillway::management::wire::request::Verb;
 use rillway::management::wire::response::Part;
 use rillway::management::wire::{
-    CloseRoomRequest, DrainRequest, Error, KickRequest, MuteRequest, Participant,
-    ParticipantRequest, Reason, RecordRequest, Room, RoomRequest, RoomsRequest, Subscription,
-    Track, WhyRequest,
+    CloseRoomRequest, DrainRequest, Error, Event, EventsRequest, KickRequest, MuteRequest,
+    Participant, ParticipantRequest, Reason, RecordRequest, Room, RoomRequest, RoomsRequest,
+    Subscription, Track, WhyRequest,
 };
-use rillway::management::{CallError, Client, ConnectError, Role};
+use rillway::management::{Answer, CallError, Client, ConnectError, Role};
 use rillway::{Running, Signals};
 use rillway_core::api::{Action, EventKind, RequestError, Wish};
+use rillway_policy::Kind;
+use rillway_policy::testing::{Behaviour, component};
 use rillway_tests::client::full_grant;
 use rillway_tests::live::{LiveClient, member};
 use rillway_tests::media::TrackSpec;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::management::{Managed, ask, authority, management};
-use crate::router::{PATIENCE, SUBPROTOCOL, config, handshake, join, metric, refusal, soon};
+use crate::router::{
+    PATIENCE, SUBPROTOCOL, config, connect, handshake, join, metric, refusal, soon,
+};
 use crate::site::Site;
 
 /// A router of two workers with a management channel.
@@ -217,6 +222,17 @@ async fn rooms_are_seen_as_they_are_on_whichever_worker() {
         "{network:?}"
     );
 
+    run_for(&mut clients, Duration::from_millis(100)).await;
+}
+
+#[tokio::test]
+async fn names_that_mean_nobody_or_several_are_answered_with_who_is_there() {
+    let managed = two_workers();
+    let viewer = managed.client(Role::Viewer).await;
+    let (_ada, _) = join(&managed.running, "meeting", "Ada").await;
+    let (_bob, joined) = join(&managed.running, "meeting", "Bob").await;
+    let (_eve, _) = join(&managed.running, "other", "Eve").await;
+    let bob = joined["participant"]["id"].as_str().expect("an id");
     let error = refused(ask(&viewer, room("meting")).await);
     assert_eq!(
         (error.code(), error.help.as_str()),
@@ -232,8 +248,7 @@ async fn rooms_are_seen_as_they_are_on_whichever_worker() {
     let (_second, _) = join(&managed.running, "meeting", "Bob").await;
     let error = refused(ask(&viewer, participant("meeting", "Bob")).await);
     assert_eq!(error.code(), Code::Invalid, "{error:?}");
-    assert!(error.help.contains(&bob.id), "{error:?}");
-    run_for(&mut clients, Duration::from_millis(100)).await;
+    assert!(error.help.contains(bob), "{error:?}");
 }
 
 #[tokio::test]
@@ -494,7 +509,14 @@ async fn operators_have_rooms_recorded_where_the_policy_agrees() {
 
 #[tokio::test]
 async fn where_nothing_records_or_the_policy_decides_otherwise_operators_are_told() {
-    let managed = two_workers();
+    let site = Site::new("record-nowhere");
+    let authority = authority();
+    let mut config = site.config(
+        "authentication.policy = \"auth-open\"\nrecording.policy = \"record-on-request\"\n",
+    );
+    config.management = Some(management(&authority));
+    let running = rillway::run(config, Signals::Ignore).expect("free ports");
+    let managed = Managed { authority, running };
     let operator = managed.client(Role::Operator).await;
     let (_ada, _) = join(&managed.running, "r", "Ada").await;
     let nowhere = error(&operator, record("r", true, &[]), Code::WrongState).await;
@@ -588,4 +610,122 @@ async fn a_drain_is_cut_short_by_a_deadline_of_nothing() {
     ended
         .expect("no panic")
         .expect("an end on request is no error");
+}
+
+/// Reads events until one of this kind.
+async fn until(answer: &mut Answer, kind: &str) -> Event {
+    soon(kind, async {
+        loop {
+            match answer.next().await.expect("a watch goes on") {
+                Some(Part::Event(event)) if event.kind == kind => return event,
+                Some(Part::Event(_)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    })
+    .await
+}
+
+/// Begins to watch a room, or all.
+async fn watch(client: &Client, room: &str) -> Answer {
+    let room = room.to_owned();
+    let mut answer = client
+        .call(Verb::Events(EventsRequest { room }))
+        .await
+        .expect("a stream");
+    let begun = soon("the beginning", answer.next()).await.expect("a part");
+    assert!(matches!(begun, Some(Part::Lost(lost)) if lost.count == 0));
+    answer
+}
+
+#[tokio::test]
+async fn whoever_watches_is_told_what_happens_in_order() {
+    let site = Site::new("watched");
+    let managed = recording(&site, "record-on-request");
+    let viewer = managed.client(Role::Viewer).await;
+    let operator = managed.client(Role::Operator).await;
+    let mut all = watch(&viewer, "").await;
+    let mut one = watch(&viewer, "standup").await;
+    let (other, _) = join(&managed.running, "other", "Eve").await;
+    let mut clients = [talker(&managed.running, "standup", 1, "Ada").await];
+    let ready = |c: &LiveClient| c.client.published.iter().any(|p| p.track.is_some());
+    let ready = LiveClient::run_all(&mut clients, PATIENCE, ready).await;
+    assert!(ready.expect("sockets work"));
+    run_for(&mut clients, Duration::from_millis(500)).await;
+
+    assert_eq!(until(&mut all, "room_opened").await.room, "other");
+    let opened = soon("the first", one.next()).await.expect("goes on");
+    let Some(Part::Event(opened)) = opened else {
+        panic!("{opened:?}")
+    };
+    assert_eq!((&*opened.kind, &*opened.room), ("room_opened", "standup"));
+    assert!(opened.at_ms > 1_600_000_000_000);
+    let joined = until(&mut one, "joined").await;
+    let me = format!("{:x}", clients[0].client.me.expect("joined").0);
+    assert_eq!(
+        (joined.participant, joined.detail.as_str()),
+        (me.clone(), "Ada")
+    );
+    for source in ["microphone", "camera"] {
+        let published = until(&mut one, "published").await;
+        assert_eq!(
+            (published.detail.as_str(), &published.participant),
+            (source, &me)
+        );
+        assert_eq!(published.identity, joined.identity);
+    }
+    recorded(&operator, record("standup", true, &[])).await;
+    let changed = until(&mut one, "operator").await;
+    assert_eq!(changed.identity, "ada", "the name of the certificate");
+    assert!(
+        changed.detail.contains("record start in standup: done"),
+        "{changed:?}"
+    );
+    assert_eq!(
+        until(&mut one, "recording").await.detail.split(' ').count(),
+        2
+    );
+    see(&operator, mute("standup", "", "camera", true)).await;
+    assert_eq!(until(&mut one, "muted").await.detail, "camera");
+    recorded(&operator, record("standup", false, &[])).await;
+    until(&mut one, "recording_stopped").await;
+    clients[0].client.leave();
+    run_for(&mut clients, Duration::from_millis(300)).await;
+    until(&mut one, "unpublished").await;
+    assert_eq!(until(&mut one, "left").await.participant, me);
+    until(&mut one, "room_closed").await;
+    // Whoever watches everything has heard the same.
+    other.vanish();
+    let mut closed = vec![until(&mut all, "room_closed").await.room];
+    closed.push(until(&mut all, "room_closed").await.room);
+    closed.sort_unstable();
+    assert_eq!(closed, ["other", "standup"]);
+}
+
+#[tokio::test]
+async fn a_plugin_that_fails_is_among_the_events() {
+    let site = Site::new("watched-plugin");
+    let trap = component(Kind::Signaling, &Behaviour::Trap);
+    site.write("mine.wasm", &trap);
+    let authority = authority();
+    let mut config = site.config(
+        "authentication.policy = \"auth-open\"\n\
+         [[signaling.routes]]\npath = \"/signal/rooms\"\nplugin = \"mine\"\n\
+         subprotocol = \"rillway.rooms.v1\"\n\
+         [plugins.mine]\ncomponent = \"mine.wasm\"\n",
+    );
+    config.management = Some(management(&authority));
+    let running = rillway::run(config, Signals::Ignore).expect("free ports");
+    let managed = Managed { authority, running };
+    let viewer = managed.client(Role::Viewer).await;
+    let mut events = watch(&viewer, "").await;
+    let mut client = connect(&managed.running).await;
+    client.try_send(Message::text("{}")).await;
+    let fault = until(&mut events, "plugin_fault").await;
+    assert_eq!(fault.plugin, "mine");
+    assert!(fault.detail.contains("failed; 1-"), "{fault:?}");
+    // A watcher that has gone costs nothing, and its call ends.
+    drop(events);
+    let rooms = see(&viewer, Verb::Rooms(RoomsRequest {})).await;
+    assert_eq!(rooms.rooms, []);
 }

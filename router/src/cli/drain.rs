@@ -59,8 +59,8 @@ impl Drain {
             deadline_ms: deadline.map(|ms| u32::try_from(ms).unwrap_or(u32::MAX)),
         };
         self.ask.follow(Verb::Drain(request), |part| match part {
-            Part::Draining(draining) => self.say(&draining),
-            _ => Ok(()),
+            Part::Draining(draining) => self.say(&draining).map(|()| true),
+            _ => Ok(true),
         })?;
         Ok(if self.ask.is_json() {
             String::new()

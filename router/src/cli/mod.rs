@@ -10,6 +10,7 @@ use crate::telemetry;
 
 pub mod ca;
 pub mod drain;
+pub mod events;
 pub mod operate;
 pub mod plugin;
 pub mod recording;
@@ -100,6 +101,9 @@ enum Command {
     /// Mute a track of a room, or unmute it
     #[command(subcommand, after_help = rooms::TRACK_HELP)]
     Track(rooms::TrackVerb),
+    /// Watch what happens in a running router
+    #[command(after_help = events::HELP)]
+    Events(events::EventsCommand),
     /// End a running router without cutting anybody off
     #[command(after_help = drain::HELP)]
     Drain(drain::Drain),
@@ -206,6 +210,8 @@ pub enum Action {
     Participant(rooms::Participant),
     /// Have a running router mute a track.
     Track(rooms::TrackVerb),
+    /// Watch a running router.
+    Events(events::EventsCommand),
     /// Have a running router end.
     Drain(drain::Drain),
     /// Ask a running router for its reasons.
@@ -266,6 +272,7 @@ impl Arguments {
             Command::Room(room) => Ok(Action::Room(room)),
             Command::Participant(participant) => Ok(Action::Participant(participant)),
             Command::Track(track) => Ok(Action::Track(track)),
+            Command::Events(events) => Ok(Action::Events(events)),
             Command::Drain(drain) => Ok(Action::Drain(drain)),
             Command::Why(why) => Ok(Action::Why(why)),
             Command::Ca(ca) => Ok(Action::Ca(ca)),

@@ -138,14 +138,15 @@ impl Ask {
         runtime()?.block_on(parts(&target, verb))
     }
 
-    /// Makes one call, and hands over each part as it comes. Returns whether the router ended meanwhile.
+    /// Makes one call, and hands over each part as it comes, until `each` wants no more. Returns whether the
+    /// router ended meanwhile.
     ///
     /// # Errors
     /// [`OperateError`], that of `each` included.
     pub(super) fn follow(
         &self,
         verb: Verb,
-        mut each: impl FnMut(Part) -> Result<(), OperateError>,
+        mut each: impl FnMut(Part) -> Result<bool, OperateError>,
     ) -> Result<bool, OperateError> {
         let target = self.target()?;
         runtime()?.block_on(async {
@@ -153,7 +154,11 @@ impl Ask {
             let mut answer = client.call(verb).await?;
             loop {
                 match answer.next().await {
-                    Ok(Some(part)) => each(part)?,
+                    Ok(Some(part)) => {
+                        if !each(part)? {
+                            break;
+                        }
+                    }
                     Ok(None) => break,
                     Err(CallError::Connection(ConnectError::Ended)) => return Ok(true),
                     Err(error) => return Err(error.into()),
@@ -248,6 +253,8 @@ fn json(part: &Part) -> Result<String, OperateError> {
         Part::Subscriptions(found) => pretty(&found.subscriptions),
         Part::Reasons(found) => pretty(&found.reasons),
         Part::Removed(removed) => pretty(removed),
+        Part::Event(event) => pretty(event),
+        Part::Lost(lost) => pretty(lost),
         Part::Recorded(recorded) => pretty(recorded),
         Part::Draining(draining) => pretty(draining),
         Part::End(end) => pretty(end),

@@ -11,6 +11,7 @@ use rillway_core::inspect::{Items, Order, Outcome, Page, Query};
 use rillway_policy::Plugin;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
+use super::events::Events;
 use crate::run::errands::Errand;
 use crate::session::Phase;
 use crate::worker::{Command, Question, ToWorker, Window, Worker};
@@ -34,6 +35,8 @@ pub(crate) struct Sources {
     pub(crate) phase: watch::Receiver<Phase>,
     /// The loaded policies, by name.
     pub(crate) plugins: BTreeMap<String, Plugin>,
+    /// What happens.
+    pub(crate) events: Events,
     /// The way to the control thread.
     pub(crate) asked: Asked,
 }

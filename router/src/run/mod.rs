@@ -3,6 +3,7 @@
 mod control;
 mod drain;
 pub(crate) mod errands;
+mod feed;
 mod settings;
 
 use std::io;

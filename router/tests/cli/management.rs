@@ -181,6 +181,42 @@ fn a_dev_is_found_and_its_plugins_are_changed() {
     drop(third);
 }
 
+#[test]
+fn events_are_lines_and_end_after_as_many_as_are_wanted() {
+    let machine = Machine::new("events", "");
+    let _router = machine.start("dev");
+    let folder = machine.folder();
+    let watch = std::thread::spawn(move || {
+        let mut command = rillway(&["events", "--count", "2", "--json"]);
+        command.env("XDG_RUNTIME_DIR", &folder);
+        command.output().expect("runs")
+    });
+    // Until it watches, nothing is kept for it.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !watch.is_finished() {
+        assert!(Instant::now() < deadline, "two events");
+        let (code, _, stderr) = machine.run(&["plugin", "promote", "auth-open"]);
+        assert_eq!(code, 0, "{stderr}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let output = watch.join().expect("no panic");
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let events: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(events.len(), 2, "{text}");
+    assert_eq!(events[0]["kind"], "operator", "{text}");
+    let detail = events[0]["detail"].as_str().expect("text");
+    assert!(
+        detail.contains("plugin_promote auth-open: done"),
+        "{detail}"
+    );
+    let (code, _, _) = machine.run(&["events", "--count", "0"]);
+    assert_eq!(code, EXIT_USAGE);
+}
+
 /// Verbs about rooms, on a router that has none.
 fn rooms_are_asked_for(machine: &Machine) {
     assert_eq!(

@@ -3,6 +3,7 @@
 mod change;
 mod convert;
 mod drain;
+mod events;
 mod find;
 mod plugins;
 mod rooms;
@@ -10,10 +11,10 @@ mod workers;
 
 use super::call::{Call, Failure};
 use super::role::Role;
-use super::wire::Status;
 use super::wire::error::Code;
 use super::wire::request::Verb;
 use super::wire::response::Part;
+use super::wire::{Event, Status};
 
 /// What is fixed about a verb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,7 @@ fn facts(verb: &Verb) -> Facts {
         Verb::Room(_) => sees("room"),
         Verb::Participant(_) => sees("participant"),
         Verb::Why(_) => sees("why"),
+        Verb::Events(_) => sees("events"),
         Verb::Kick(_) => changes("kick", Role::Operator),
         Verb::Mute(_) => changes("mute", Role::Operator),
         Verb::CloseRoom(_) => changes("close_room", Role::Operator),
@@ -95,6 +97,17 @@ fn target(verb: &Verb) -> String {
     }
 }
 
+/// The room that a change is about; empty: none.
+fn room(verb: &Verb) -> String {
+    match verb {
+        Verb::Kick(request) => request.room.clone(),
+        Verb::Mute(request) => request.room.clone(),
+        Verb::CloseRoom(request) => request.room.clone(),
+        Verb::Record(request) => request.room.clone(),
+        _ => String::new(),
+    }
+}
+
 /// Checks the role and carries the verb out. Changes are logged.
 pub(super) async fn run(call: &mut Call, verb: Verb) -> Result<(), Failure> {
     let facts = facts(&verb);
@@ -120,12 +133,21 @@ pub(super) async fn run(call: &mut Call, verb: Verb) -> Result<(), Failure> {
         return dispatch(call, verb).await;
     }
     let target = target(&verb);
+    let about = (room(&verb), target.clone());
+    let events = call.sources.events.clone();
     let result = dispatch(call, verb).await;
     let outcome = match &result {
         Ok(()) => "done",
         Err(Failure::Gone) => "client gone",
         Err(Failure::Error(error)) => error.message.as_str(),
     };
+    events.publish(|| Event {
+        kind: "operator".to_owned(),
+        room: about.0,
+        identity: holder.name.clone(),
+        detail: format!("{} {}: {outcome}", facts.name, about.1),
+        ..Event::default()
+    });
     tracing::info!(
         client = holder.name,
         role = %holder.role,
@@ -146,6 +168,7 @@ async fn dispatch(call: &mut Call, verb: Verb) -> Result<(), Failure> {
         Verb::Room(request) => rooms::show(call, &request).await,
         Verb::Participant(request) => rooms::participant(call, &request).await,
         Verb::Why(request) => rooms::why(call, &request).await,
+        Verb::Events(request) => events::watch(call, &request).await,
         Verb::Kick(request) => change::kick(call, request).await,
         Verb::Mute(request) => change::mute(call, &request).await,
         Verb::CloseRoom(request) => change::close_room(call, request).await,
