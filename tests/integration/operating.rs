@@ -526,6 +526,8 @@ async fn where_nothing_records_or_the_policy_decides_otherwise_operators_are_tol
     );
     assert!(nowhere.help.contains("`recording`"), "{nowhere:?}");
 
+    // One router at a time: each reserves address space for its plugins.
+    drop(managed);
     let site = Site::new("record-never");
     let managed = recording(&site, "none");
     let operator = managed.client(Role::Operator).await;
@@ -535,6 +537,7 @@ async fn where_nothing_records_or_the_policy_decides_otherwise_operators_are_tol
         assert!(none.message.contains("records nothing"), "{none:?}");
     }
 
+    drop(managed);
     let site = Site::new("record-regardless");
     let managed = recording(&site, "record-all");
     let operator = managed.client(Role::Operator).await;
