@@ -5,6 +5,7 @@ mod http;
 mod killed;
 mod limits;
 mod management;
+mod operating;
 #[path = "../../router/recorder/tests/media/payloads.rs"]
 mod payloads;
 mod policies;

@@ -9,8 +9,9 @@ use rillway::management::wire::error::Code;
 use rillway::management::wire::request::Verb;
 use rillway::management::wire::response::Part;
 use rillway::management::wire::{
+    CloseRoomRequest, DrainRequest, EventsRequest, KickRequest, MuteRequest, ParticipantRequest,
     Plugin, PluginPromoteRequest, PluginReloadRequest, PluginReturnRequest, PluginsRequest,
-    StatusRequest, WorkersRequest,
+    RecordRequest, RoomRequest, RoomsRequest, StatusRequest, WhyRequest, WorkersRequest,
 };
 use rillway::management::{CallError, Client, ConnectError, Identity, Role, Target};
 use rillway::{Running, Signals};
@@ -24,12 +25,12 @@ use crate::site::Site;
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// An authority, and a router whose operators it certifies.
-struct Managed {
-    authority: Authority,
-    running: Running,
+pub(crate) struct Managed {
+    pub(crate) authority: Authority,
+    pub(crate) running: Running,
 }
 
-fn authority() -> Authority {
+pub(crate) fn authority() -> Authority {
     Authority::create("test", HOUR).expect("an authority")
 }
 
@@ -59,13 +60,13 @@ fn identity(
     }
 }
 
-fn management(authority: &Authority) -> Management {
+pub(crate) fn management(authority: &Authority) -> Management {
     let listen = "127.0.0.1:0".parse().expect("an address");
     Management::new(listen, identity(authority, authority, None, HOUR))
 }
 
 impl Managed {
-    fn start(change: impl FnOnce(&mut Management)) -> Managed {
+    pub(crate) fn start(change: impl FnOnce(&mut Management)) -> Managed {
         let authority = authority();
         let mut config = config();
         let mut settings = management(&authority);
@@ -75,7 +76,7 @@ impl Managed {
         Managed { authority, running }
     }
 
-    fn target(&self, identity: Identity) -> Target {
+    pub(crate) fn target(&self, identity: Identity) -> Target {
         Target {
             address: self.running.management_address().expect("it is on"),
             name: "127.0.0.1".to_owned(),
@@ -83,7 +84,7 @@ impl Managed {
         }
     }
 
-    async fn client(&self, role: Role) -> Client {
+    pub(crate) async fn client(&self, role: Role) -> Client {
         let identity = identity(&self.authority, &self.authority, Some(role), HOUR);
         let client = Client::connect(&self.target(identity)).await;
         client.unwrap_or_else(|error| panic!("{error}"))
@@ -91,7 +92,7 @@ impl Managed {
 }
 
 /// All parts of an answer.
-async fn ask(client: &Client, verb: Verb) -> Result<Vec<Part>, CallError> {
+pub(crate) async fn ask(client: &Client, verb: Verb) -> Result<Vec<Part>, CallError> {
     soon("the answer", async {
         let mut answer = client.call(verb).await?;
         let mut parts = Vec::new();
@@ -103,7 +104,7 @@ async fn ask(client: &Client, verb: Verb) -> Result<Vec<Part>, CallError> {
     .await
 }
 
-fn code(result: Result<Vec<Part>, CallError>) -> Option<Code> {
+pub(crate) fn code(result: Result<Vec<Part>, CallError>) -> Option<Code> {
     match result {
         Ok(_) => None,
         Err(CallError::Said(error)) => Some(error.code()),
@@ -135,7 +136,7 @@ fn rollback(name: &str) -> Verb {
 #[tokio::test]
 async fn each_role_has_its_verbs_and_no_other() {
     let managed = Managed::start(|_| {});
-    // What a verb without right to it answers, and what it answers with: there is no such plugin.
+    // What a verb without right to it answers, and what it answers with: there is no such plugin or room.
     let (forbidden, missing) = (Some(Code::Forbidden), Some(Code::NotFound));
     let verbs = [
         (Verb::Status(StatusRequest {}), [None, None, None, None]),
@@ -146,6 +147,42 @@ async fn each_role_has_its_verbs_and_no_other() {
         (
             Verb::Plugins(PluginsRequest {}),
             [None, None, None, forbidden],
+        ),
+        (Verb::Rooms(RoomsRequest {}), [None, None, None, forbidden]),
+        (
+            Verb::Room(RoomRequest::default()),
+            [missing, missing, missing, forbidden],
+        ),
+        (
+            Verb::Participant(ParticipantRequest::default()),
+            [missing, missing, missing, forbidden],
+        ),
+        (
+            Verb::Why(WhyRequest::default()),
+            [missing, missing, missing, forbidden],
+        ),
+        (
+            Verb::Kick(KickRequest::default()),
+            [forbidden, missing, missing, forbidden],
+        ),
+        (
+            Verb::Mute(MuteRequest::default()),
+            [forbidden, missing, missing, forbidden],
+        ),
+        (
+            Verb::CloseRoom(CloseRoomRequest::default()),
+            [forbidden, missing, missing, forbidden],
+        ),
+        (
+            Verb::Record(RecordRequest::default()),
+            [forbidden, missing, missing, forbidden],
+        ),
+        // Out of bounds, so that it ends nothing.
+        (
+            Verb::Drain(DrainRequest {
+                deadline_ms: Some(u32::MAX),
+            }),
+            [forbidden, forbidden, Some(Code::Invalid), forbidden],
         ),
         (
             reload("none", Vec::new(), 0),
@@ -161,6 +198,19 @@ async fn each_role_has_its_verbs_and_no_other() {
             assert_eq!(got, wanted[index], "{role}: {verb:?}");
         }
         client.close().await;
+    }
+    // A watch does not end by itself.
+    for (role, sees) in Role::ALL.into_iter().zip([true, true, true, false]) {
+        let client = managed.client(role).await;
+        let mut watch = client
+            .call(Verb::Events(EventsRequest::default()))
+            .await
+            .expect("a stream");
+        match soon("a part", watch.next()).await {
+            Ok(Some(Part::Lost(lost))) => assert!(sees && lost.count == 0, "{role}"),
+            Err(CallError::Said(error)) => assert!(!sees && error.code() == Code::Forbidden),
+            other => panic!("{role}: {other:?}"),
+        }
     }
     let client = managed.client(Role::Viewer).await;
     let status = ask(&client, Verb::Status(StatusRequest {}))

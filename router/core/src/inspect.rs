@@ -5,8 +5,9 @@
 //! seen exactly once.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use crate::api::{ParticipantInfo, TrackInfo, TransportState, Wish};
+use crate::api::{Decider, Fit, ParticipantInfo, TrackInfo, TransportState, Wish};
 use crate::id::{ParticipantId, TrackId};
 
 /// Items one page has at most. At about a microsecond each, below what a few packets cost.
@@ -22,8 +23,11 @@ pub const REMOVED_PER_ORDER: usize = 32;
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Query {
-    /// Every room.
-    Rooms,
+    /// The room of a name, or every room.
+    Rooms {
+        /// Name.
+        name: Option<String>,
+    },
     /// Participants of a room, or all.
     Participants {
         /// Name of the room.
@@ -40,6 +44,13 @@ pub enum Query {
         room: Option<String>,
         /// The receiver.
         participant: Option<ParticipantId>,
+    },
+    /// Why a participant gets what it gets: of a track, or of all that it subscribes to.
+    Reasons {
+        /// The receiver.
+        participant: ParticipantId,
+        /// Only of this track.
+        track: Option<TrackId>,
     },
 }
 
@@ -63,6 +74,8 @@ pub enum Items {
     Tracks(Vec<TrackView>),
     /// For [`Query::Subscriptions`].
     Subscriptions(Vec<SubscriptionView>),
+    /// For [`Query::Reasons`].
+    Reasons(Vec<ReasonView>),
 }
 
 /// A room.
@@ -108,6 +121,30 @@ pub struct TransportView {
     pub path: Option<(SocketAddr, SocketAddr)>,
     /// What the way to the client carries; `None` for the transport from it.
     pub network: Option<NetworkView>,
+    /// What went over it so far.
+    pub traffic: Traffic,
+}
+
+/// What went over a transport since it was made. Each transport goes one way: what the other way would
+/// count stays 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// RTP packets from the client.
+    pub packets_received: u64,
+    /// Their headers and payloads.
+    pub bytes_received: u64,
+    /// RTP packets to the client, retransmissions and padding included.
+    pub packets_sent: u64,
+    /// As they left, with everything but UDP and below.
+    pub bytes_sent: u64,
+    /// Retransmissions among them.
+    pub retransmitted: u64,
+    /// Packets to the client that were lost, by its receiver reports.
+    pub packets_lost: u64,
+    /// Generic NACKs of the client (RFC 4585 §6.2.1), each for up to 17 packets.
+    pub nacks: u64,
+    /// Requests for a keyframe: of the client, or to it where it is the one that sends.
+    pub plis: u64,
 }
 
 /// The network toward a client, by what it reports.
@@ -151,6 +188,10 @@ pub struct TrackView {
     pub sizes: Vec<Option<(u16, u16)>>,
     /// Subscriptions to it.
     pub subscriptions: u32,
+    /// Muted by its publisher.
+    pub muted_by_owner: bool,
+    /// Muted by an operator.
+    pub muted_by_operator: bool,
 }
 
 /// A subscription.
@@ -180,6 +221,46 @@ pub struct SubscriptionView {
     pub target: Option<u8>,
     /// Nothing is forwarded, by decision of the layer policy or because it does not fit the network.
     pub held: bool,
+    /// Packets forwarded so far, without retransmissions.
+    pub packets: u64,
+    /// Payload of those, bytes.
+    pub bytes: u64,
+    /// Bits per second of what is forwarded now, as it arrives.
+    pub bitrate_bps: u32,
+}
+
+/// Why a receiver gets what it gets of a track.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReasonView {
+    /// What it gets.
+    pub subscription: SubscriptionView,
+    /// What it could get.
+    pub track: TrackView,
+    /// What its network carries; `None`: it has no transport yet.
+    pub network: Option<NetworkView>,
+    /// What the sound that it receives takes of that, bits per second: sound comes first.
+    pub audio_bps: u32,
+    /// The last decisions, oldest first; the last is in force. None for sound, which is always forwarded.
+    pub decisions: Vec<DecisionView>,
+}
+
+/// A decision about a subscription, and what was made of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecisionView {
+    /// How long ago it came into force.
+    pub age: Duration,
+    /// Who decided.
+    pub by: Decider,
+    /// Their reason.
+    pub reason: String,
+    /// What a policy outside the core chose: a spatial index at most, or nothing at all (`Some(None)`).
+    pub chosen: Option<Option<u8>>,
+    /// What the core made of it: the next layer that is being sent; `None`: nothing.
+    pub wanted: Option<u8>,
+    /// What the estimate of the network leaves room for; `None`: no bound.
+    pub fits: Option<Fit>,
+    /// The layer that is due by both; `None`: nothing.
+    pub due: Option<u8>,
 }
 
 /// What operators may do to a shard. No grant is asked.
@@ -199,7 +280,8 @@ pub enum Order {
         /// What they are told.
         reason: String,
     },
-    /// Mutes or unmutes a track for everybody. Its publisher may change it again.
+    /// Mutes a track for everybody, or takes that back. Its publisher cannot undo it; a mute of its own
+    /// stays when this one is taken back.
     Mute {
         /// Which.
         track: TrackId,

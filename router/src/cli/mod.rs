@@ -9,9 +9,12 @@ use crate::config::{self, Config, ConfigError, DriverChoice, LogFormat, MetricsF
 use crate::telemetry;
 
 pub mod ca;
+pub mod drain;
+pub mod events;
 pub mod operate;
 pub mod plugin;
 pub mod recording;
+pub mod rooms;
 mod summary;
 
 #[cfg(test)]
@@ -89,6 +92,24 @@ enum Command {
     /// Show the media workers of a running router
     #[command(after_help = operate::WORKERS_HELP)]
     Worker(operate::Workers),
+    /// Show the rooms of a running router, or close one
+    #[command(subcommand, after_help = rooms::ROOM_HELP)]
+    Room(rooms::Room),
+    /// Show a participant of a room, or take it out
+    #[command(subcommand, after_help = rooms::PARTICIPANT_HELP)]
+    Participant(rooms::Participant),
+    /// Mute a track of a room, or unmute it
+    #[command(subcommand, after_help = rooms::TRACK_HELP)]
+    Track(rooms::TrackVerb),
+    /// Watch what happens in a running router
+    #[command(after_help = events::HELP)]
+    Events(events::EventsCommand),
+    /// End a running router without cutting anybody off
+    #[command(after_help = drain::HELP)]
+    Drain(drain::Drain),
+    /// Say why a participant gets what it gets: estimate, wish, layers, the last decisions
+    #[command(after_help = rooms::WHY_HELP)]
+    Why(rooms::Why),
     /// Make certificates for the management channel
     #[command(subcommand)]
     Ca(ca::Ca),
@@ -183,6 +204,18 @@ pub enum Action {
     Node(operate::Node),
     /// Print the media workers of a running router.
     Worker(operate::Workers),
+    /// Ask a running router about its rooms.
+    Room(rooms::Room),
+    /// Ask a running router about a participant.
+    Participant(rooms::Participant),
+    /// Have a running router mute a track.
+    Track(rooms::TrackVerb),
+    /// Watch a running router.
+    Events(events::EventsCommand),
+    /// Have a running router end.
+    Drain(drain::Drain),
+    /// Ask a running router for its reasons.
+    Why(rooms::Why),
     /// Make certificates and exit.
     Ca(ca::Ca),
     /// Look at recordings and exit.
@@ -236,6 +269,12 @@ impl Arguments {
             }
             Command::Node(node) => Ok(Action::Node(node)),
             Command::Worker(workers) => Ok(Action::Worker(workers)),
+            Command::Room(room) => Ok(Action::Room(room)),
+            Command::Participant(participant) => Ok(Action::Participant(participant)),
+            Command::Track(track) => Ok(Action::Track(track)),
+            Command::Events(events) => Ok(Action::Events(events)),
+            Command::Drain(drain) => Ok(Action::Drain(drain)),
+            Command::Why(why) => Ok(Action::Why(why)),
             Command::Ca(ca) => Ok(Action::Ca(ca)),
             Command::Plugin(plugin) => Ok(Action::Plugin(plugin)),
             Command::Recording(recording) => Ok(Action::Recording(recording)),

@@ -120,18 +120,75 @@ impl Ask {
         verb: Verb,
         table: impl Fn(&Part) -> String,
     ) -> Result<String, OperateError> {
-        let target = self.target()?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| OperateError::Local(error.to_string()))?;
-        let parts = runtime.block_on(parts(&target, verb))?;
+        let parts = self.parts(verb)?;
         let mut text = String::new();
         for part in &parts {
             text += &if self.json { json(part)? } else { table(part) };
             text.push('\n');
         }
         Ok(text)
+    }
+
+    /// Makes one call; the parts of its answer.
+    ///
+    /// # Errors
+    /// [`OperateError`].
+    pub(super) fn parts(&self, verb: Verb) -> Result<Vec<Part>, OperateError> {
+        let target = self.target()?;
+        runtime()?.block_on(parts(&target, verb))
+    }
+
+    /// Makes one call, and hands over each part as it comes, until `each` wants no more. Returns whether the
+    /// router ended meanwhile.
+    ///
+    /// # Errors
+    /// [`OperateError`], that of `each` included.
+    pub(super) fn follow(
+        &self,
+        verb: Verb,
+        mut each: impl FnMut(Part) -> Result<bool, OperateError>,
+    ) -> Result<bool, OperateError> {
+        let target = self.target()?;
+        runtime()?.block_on(async {
+            let client = Client::connect(&target).await?;
+            let mut answer = client.call(verb).await?;
+            loop {
+                match answer.next().await {
+                    Ok(Some(part)) => {
+                        if !each(part)? {
+                            break;
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(CallError::Connection(ConnectError::Ended)) => return Ok(true),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            client.close().await;
+            Ok(false)
+        })
+    }
+
+    /// Whether JSON is wanted.
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// What was found, as JSON or as tables.
+    ///
+    /// # Errors
+    /// [`OperateError::Local`].
+    pub(super) fn show<T: Serialize>(
+        &self,
+        found: &T,
+        tables: impl FnOnce(&T) -> String,
+    ) -> Result<String, OperateError> {
+        let text = if self.json {
+            pretty(found).map_err(|error| OperateError::Local(error.to_string()))?
+        } else {
+            tables(found)
+        };
+        Ok(text.trim_end().to_owned() + "\n")
     }
 
     fn target(&self) -> Result<Target, OperateError> {
@@ -167,6 +224,13 @@ pub(super) fn read(path: &Path) -> Result<String, OperateError> {
     std::fs::read_to_string(path).map_err(|error| OperateError::argument(&path.display(), &error))
 }
 
+fn runtime() -> Result<tokio::runtime::Runtime, OperateError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| OperateError::Local(error.to_string()))
+}
+
 async fn parts(target: &Target, verb: Verb) -> Result<Vec<Part>, OperateError> {
     let client = Client::connect(target).await?;
     let mut answer = client.call(verb).await?;
@@ -183,6 +247,16 @@ fn json(part: &Part) -> Result<String, OperateError> {
         Part::Status(status) => pretty(status),
         Part::Workers(workers) => pretty(&workers.workers),
         Part::Plugins(plugins) => pretty(&plugins.plugins),
+        Part::Rooms(found) => pretty(&found.rooms),
+        Part::Participants(found) => pretty(&found.participants),
+        Part::Tracks(found) => pretty(&found.tracks),
+        Part::Subscriptions(found) => pretty(&found.subscriptions),
+        Part::Reasons(found) => pretty(&found.reasons),
+        Part::Removed(removed) => pretty(removed),
+        Part::Event(event) => pretty(event),
+        Part::Lost(lost) => pretty(lost),
+        Part::Recorded(recorded) => pretty(recorded),
+        Part::Draining(draining) => pretty(draining),
         Part::End(end) => pretty(end),
         Part::Error(error) => pretty(error),
     };

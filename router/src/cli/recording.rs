@@ -1,4 +1,5 @@
-//! `rillway recording` and `rillway dump`: what was recorded, and whether it is whole. No router is asked.
+//! `rillway recording` and `rillway dump`: what was recorded, and whether it is whole. No router is asked but to
+//! start and stop.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -16,8 +17,11 @@ use rillway_recorder::films::Files;
 use rillway_recorder::verify::{self, Verdict};
 use serde::Serialize;
 
-use super::operate::table;
+use super::operate::{Ask, OperateError, table};
 use crate::config::{Config, ConfigError, Overrides};
+use crate::management::wire::RecordRequest;
+use crate::management::wire::request::Verb;
+use crate::management::wire::response::Part;
 
 /// Exit code where a recording is damaged, `EX_DATAERR` of sysexits.h.
 pub const EXIT_DAMAGED: u8 = 65;
@@ -27,8 +31,10 @@ Examples:
   rillway recording ls --root /var/lib/rillway
   rillway recording verify --config rillway.toml
   rillway recording verify --root /mnt/backup --json
+  rillway recording start standup                  ask the recording policy of a running router
+  rillway recording stop standup --track screen
 
-Both may be used while a router records there; what is being written is `unfinished`.";
+ls and verify may be used while a router records there; what is being written is `unfinished`.";
 
 pub(super) const DUMP_HELP: &str = "\
 Examples:
@@ -44,8 +50,42 @@ The format is in docs/recording-dump.md.";
 pub enum Recording {
     /// List recordings: rooms, files, how they ended
     Ls(Where),
+    /// Ask the recording policy of a running router's room to start
+    Start(Asked),
+    /// Ask the recording policy of a running router's room to stop
+    Stop(Asked),
     /// Compare every file with its sidecar: size, SHA-256, checksums of RTP dumps
     Verify(Where),
+}
+
+/// What is to be recorded, or no more.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[group(skip)]
+pub struct Asked {
+    /// Name of the room
+    room: String,
+    /// Only this track: its id, or its source if only one has it; may be given several times
+    #[arg(long = "track", value_name = "TRACK")]
+    tracks: Vec<String>,
+    #[command(flatten)]
+    ask: Ask,
+}
+
+impl Asked {
+    fn run(&self, start: bool) -> Result<String, OperateError> {
+        let request = RecordRequest {
+            room: self.room.clone(),
+            start,
+            tracks: self.tracks.clone(),
+        };
+        self.ask.call(Verb::Record(request), |part| match part {
+            Part::Recorded(recorded) if recorded.tracks.is_empty() => {
+                "nothing is recorded now".to_owned()
+            }
+            Part::Recorded(recorded) => format!("recorded now: {}", recorded.tracks.join(", ")),
+            _ => String::new(),
+        })
+    }
 }
 
 /// Which folder, and how it is shown.
@@ -141,6 +181,9 @@ pub enum RecordingError {
         /// How.
         why: String,
     },
+    /// A running router was asked, and there is no answer.
+    #[error("{0}")]
+    Operate(#[from] OperateError),
     /// No text for the answer.
     #[error("{0}")]
     Local(String),
@@ -153,6 +196,7 @@ impl RecordingError {
         match self {
             Self::Config(_) | Self::NoDirectory(_) => ConfigError::EXIT_CODE,
             Self::Path { .. } | Self::Extension(_) => super::EXIT_USAGE,
+            Self::Operate(error) => error.exit_code(),
             Self::Local(_) => super::EXIT_INTERNAL,
             _ => EXIT_DAMAGED,
         }
@@ -200,15 +244,21 @@ impl Where {
     }
 }
 
+fn done(text: String) -> Done {
+    Done { text, failed: None }
+}
+
 impl Recording {
     /// Does it.
     ///
     /// # Errors
-    /// The folder, or the configuration that names it, cannot be used.
+    /// The folder, or the configuration that names it, cannot be used; or a router refuses.
     pub fn run(&self) -> Result<Done, RecordingError> {
         match self {
             Self::Ls(at) => ls(at),
             Self::Verify(at) => verify_all(at),
+            Self::Start(asked) => Ok(done(asked.run(true)?)),
+            Self::Stop(asked) => Ok(done(asked.run(false)?)),
         }
     }
 }

@@ -6,6 +6,7 @@ mod call;
 mod client;
 pub mod dev;
 pub mod discovery;
+pub(crate) mod events;
 pub mod frame;
 pub mod pki;
 mod role;

@@ -19,9 +19,9 @@ const NAME_BYTES_MAX: usize = 64;
 pub enum Role {
     /// Sees everything, changes nothing.
     Viewer,
-    /// The same, as long as no verb acts on people in calls: those will be its own.
+    /// And acts on people in calls: kicks, mutes, closes rooms, has them recorded.
     Operator,
-    /// And changes the router: its plugins.
+    /// And changes the router: its plugins, its end.
     Admin,
     /// Another router: sees that this one is there.
     Peer,

@@ -22,8 +22,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rillway_core::api::{RoomEvent, RoomEventKind};
-use rillway_core::id::{ParticipantId, RoomId, WorkerId};
+use rillway_core::id::{self, ParticipantId, RoomId, WorkerId};
+use rillway_plugin_sdk::recording::Request;
 use rillway_plugin_sdk::signaling::RecordingState;
+use rillway_plugin_sdk::types;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::telemetry::metrics::RulesRecorder;
@@ -39,6 +41,11 @@ pub(crate) use seams::{
     Audience, LayerFactory, LayerInstance, Opening, RecorderOrders, RecordingFactory,
     RecordingInstance, RuleFault,
 };
+
+/// Attribute of a recording request: name in the certificate of the operator who asks.
+const OPERATOR: &str = "operator";
+/// Attribute of a recording request: a track that is meant, as a decimal number.
+const TRACK: &str = "track";
 
 /// The layer policy of all rooms.
 #[derive(Clone)]
@@ -207,10 +214,54 @@ impl Rules {
         by: ParticipantId,
         start: bool,
     ) -> Result<oneshot::Receiver<Outcome>, &'static str> {
+        self.ask_to_record(
+            room,
+            Request {
+                start,
+                by: Some(types::ParticipantId(by.0)),
+                attributes: Vec::new(),
+            },
+        )
+    }
+
+    /// The same for an operator: the policy hears his name in the attribute [`OPERATOR`], and which tracks
+    /// he means, if not all.
+    ///
+    /// # Errors
+    /// What is in the way, for people.
+    pub(crate) fn request_recording_by_operator(
+        &self,
+        room: &str,
+        operator: String,
+        tracks: &[id::TrackId],
+        start: bool,
+    ) -> Result<oneshot::Receiver<Outcome>, &'static str> {
+        // A policy that waits for tracks would say yes to what comes to nothing.
+        if start && let Some(why) = self.desk.absence() {
+            return Err(why);
+        }
+        let tracks = tracks.iter().map(|track| (TRACK, track.0.to_string()));
+        let attributes = std::iter::once((OPERATOR, operator)).chain(tracks);
+        let attributes = attributes.map(|(name, value)| (name.to_owned(), value));
+        self.ask_to_record(
+            room,
+            Request {
+                start,
+                by: None,
+                attributes: attributes.collect(),
+            },
+        )
+    }
+
+    fn ask_to_record(
+        &self,
+        room: &str,
+        request: Request,
+    ) -> Result<oneshot::Receiver<Outcome>, &'static str> {
         let id = self.by_name.borrow().get(room).copied();
         let rooms = self.rooms.borrow();
         let recording = id.and_then(|id| rooms.get(&id)?.recording.as_ref());
-        recording.ok_or(NO_POLICY)?.request(by, start)
+        recording.ok_or(NO_POLICY)?.request(request)
     }
 }
 

@@ -12,7 +12,7 @@ use rillway_core::api::{RoomEventKind, RoomOrderKind};
 use rillway_core::id;
 use rillway_plugin_sdk::recording::{Event, Failure, FailureCause, Order, Request, Start};
 use rillway_plugin_sdk::signaling::RecordingState;
-use rillway_plugin_sdk::types::{ParticipantId, TrackId};
+use rillway_plugin_sdk::types::TrackId;
 use rillway_recorder::api::Event as RecorderEvent;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Interval, MissedTickBehavior};
@@ -138,14 +138,13 @@ impl RecordingRoom {
         self.state.books.state()
     }
 
-    /// A participant wants the recording to start or stop.
+    /// A participant, or an operator, wants the recording to start or stop.
     ///
     /// # Errors
     /// What is in the way, for people.
     pub(super) fn request(
         &self,
-        by: id::ParticipantId,
-        start: bool,
+        request: Request,
     ) -> Result<oneshot::Receiver<Outcome>, &'static str> {
         if !self.state.serving.get() {
             return Err(NOT_NOW);
@@ -156,11 +155,6 @@ impl RecordingRoom {
             return Err(TOO_MANY);
         }
         drop(queue);
-        let request = Request {
-            start,
-            by: Some(ParticipantId(by.0)),
-            attributes: Vec::new(),
-        };
         let (answer, outcome) = oneshot::channel();
         self.state.push(Item::Asked(request, answer));
         Ok(outcome)

@@ -18,8 +18,9 @@ use tokio::task::LocalSet;
 use crate::config::Config;
 use crate::directory::MemoryDirectory;
 use crate::gateway::{Accepted, Gateway, Route};
+use crate::management::events::Events;
 use crate::management::server as management;
-use crate::management::source::Sources;
+use crate::management::source::{Asked, Sources};
 use crate::policies::{self, Policies, PoliciesError};
 use crate::recorder;
 use crate::rules::{Desk, NO_POLICY, RecorderOrders, RuleSet, Rules};
@@ -29,10 +30,14 @@ use crate::telemetry::metrics::{GatewayRecorder, Registry, RulesRecorder};
 use crate::worker::Worker;
 
 use super::drain::{self, Drain};
-use super::{Order, RunError, Signals, settings};
+use super::feed::{self, Feed, Told};
+use super::{Order, RunError, Signals, errands, settings};
 
 /// Connections between gateway and session acceptor; the acceptor never waits, so they are few.
 const ACCEPTED_MAX: usize = 1_024;
+
+/// Orders of operators that wait: there are two kinds, and a third has nothing to add.
+const ORDERS_MAX: usize = 4;
 
 /// What the control thread is given.
 pub(super) struct Parts {
@@ -80,7 +85,8 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
         ready,
     } = parts;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(start)?;
-    let orders = drain::Orders::new(orders, signals).map_err(start)?;
+    let (asked, of_operators, to_run) = operators(&config);
+    let orders = drain::Orders::new(orders, of_operators, signals).map_err(start)?;
     let Deciders {
         policies,
         deciding,
@@ -94,14 +100,18 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     let (phase, phase_seen) = watch::channel(Phase::Serving);
     // Before the policies in the order of ends: its calls hold their handles.
     let address = listener.local_addr().map_err(start)?;
-    let sources = || sources(address, &workers, &phase_seen, &policies);
+    let events = Events::default();
+    let asked = (asked, events.clone());
+    let sources = || sources(address, &workers, &phase_seen, &policies, asked);
     let _management = managed(management, &config, sources).map_err(start)?;
     let alive = Arc::new(AtomicUsize::new(workers.len()));
     let (desk, following) = desk(&config, recording);
-    let deciding = (deciding, desk);
+    let deciding = (deciding, desk, events.clone());
     let control = Rc::new(control(&config, &workers, deciding, &phase_seen, recorders));
+    let feed = feed(&config, &control, &policies, &phase_seen, events);
+    tokio::task::spawn_local(errands::run(control.rules.clone(), to_run));
     let recorder_end = following.map(|f| f.follow(control.rules.clone(), recorded));
-    let (threads, all_ended) = follow_workers(workers, &control, &alive, &phase_seen);
+    let (threads, all_ended) = follow_workers(workers, (&control, feed), &alive, &phase_seen);
     let (accepted, to_accept) = mpsc::channel(ACCEPTED_MAX);
     let gateway = Arc::new(Gateway::new(
         settings::gateway(&config, served.iter().map(|s| s.route.clone()).collect()),
@@ -128,10 +138,44 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     .await
 }
 
+/// What operators who watch are told, if any can.
+fn feed(
+    config: &Config,
+    control: &Control,
+    policies: &Policies,
+    phase: &watch::Receiver<Phase>,
+    events: Events,
+) -> Option<Rc<Feed>> {
+    config.management.as_ref()?;
+    for plugin in policies.plugins() {
+        tokio::spawn(feed::plugin(plugin.clone(), events.clone()));
+    }
+    tokio::spawn(feed::phases(phase.clone(), events.clone()));
+    Some(Rc::new(Feed::new(events, control.workers.clone())))
+}
+
+/// The way of operators to this thread: what they may ask, and where their orders and errands come out.
+fn operators(
+    config: &Config,
+) -> (
+    Asked,
+    mpsc::Receiver<Order>,
+    mpsc::Receiver<errands::Errand>,
+) {
+    let (orders, of_operators) = mpsc::channel(ORDERS_MAX);
+    let (errands, to_run) = mpsc::channel(errands::ERRANDS_MAX);
+    let asked = Asked {
+        errands,
+        orders,
+        notice: config.shutdown.notice,
+    };
+    (asked, of_operators, to_run)
+}
+
 /// Follows what workers say until each has ended. Returns their threads, and what hears when none is left.
 fn follow_workers(
     workers: Vec<Worker>,
-    control: &Rc<Control>,
+    (control, feed): (&Rc<Control>, Option<Rc<Feed>>),
     alive: &Arc<AtomicUsize>,
     phase: &watch::Receiver<Phase>,
 ) -> (Vec<JoinHandle<()>>, Rc<Notify>) {
@@ -139,6 +183,7 @@ fn follow_workers(
     let watch = |id| WorkerWatch {
         id,
         control: control.clone(),
+        feed: feed.clone(),
         alive: alive.clone(),
         all_ended: all_ended.clone(),
         phase: phase.clone(),
@@ -146,7 +191,8 @@ fn follow_workers(
     let threads = workers
         .into_iter()
         .map(|worker| {
-            tokio::task::spawn_local(follow_rooms(control.rules.clone(), worker.rooms));
+            let rules = control.rules.clone();
+            tokio::task::spawn_local(follow_rooms(rules, feed.clone(), worker.rooms));
             tokio::task::spawn_local(dispatch(watch(worker.id), worker.events));
             worker.thread
         })
@@ -199,6 +245,7 @@ fn sources(
     workers: &[Worker],
     phase: &watch::Receiver<Phase>,
     policies: &Policies,
+    (asked, events): (Asked, Events),
 ) -> Sources {
     Sources {
         started: Instant::now(),
@@ -206,19 +253,25 @@ fn sources(
         workers: workers.iter().map(Into::into).collect(),
         phase: phase.clone(),
         plugins: policies.by_name(),
+        asked,
+        events,
     }
 }
 
 fn control(
     config: &Config,
     workers: &[Worker],
-    (deciding, desk): (Deciding, RecorderSide),
+    (deciding, desk, events): (Deciding, RecorderSide, Events),
     phase: &watch::Receiver<Phase>,
     (recorder, rules): (GatewayRecorder, RulesRecorder),
 ) -> Control {
     let queues: Vec<_> = workers.iter().map(|w| w.requests.clone()).collect();
     let clients = Rc::new(Clients::default());
-    let desk = Desk::new(desk, clients.clone());
+    let told = Told {
+        clients: clients.clone(),
+        events,
+    };
+    let desk = Desk::new(desk, Rc::new(told));
     let rules = Rules::new(deciding.rules, queues.clone(), rules, desk);
     Control {
         directory: Box::new(MemoryDirectory::new(workers.iter().map(|w| w.id))),
@@ -348,14 +401,22 @@ async fn accept(control: Rc<Control>, served: Vec<Served>, mut accepted: mpsc::R
 struct WorkerWatch {
     id: WorkerId,
     control: Rc<Control>,
+    feed: Option<Rc<Feed>>,
     alive: Arc<AtomicUsize>,
     all_ended: Rc<Notify>,
     phase: watch::Receiver<Phase>,
 }
 
 /// Hands a worker's events about rooms to their policies.
-async fn follow_rooms(rules: Rc<Rules>, mut events: mpsc::Receiver<RoomEvent>) {
+async fn follow_rooms(
+    rules: Rc<Rules>,
+    feed: Option<Rc<Feed>>,
+    mut events: mpsc::Receiver<RoomEvent>,
+) {
     while let Some(event) = events.recv().await {
+        if let Some(feed) = &feed {
+            feed.on_event(&event);
+        }
         rules.on_event(event);
     }
 }
@@ -367,6 +428,9 @@ async fn dispatch(watch: WorkerWatch, mut events: mpsc::Receiver<Event>) {
     }
     watch.control.directory.worker_ended(watch.id);
     watch.control.rules.worker_ended(watch.id);
+    if let Some(feed) = &watch.feed {
+        feed.worker_ended(watch.id);
+    }
     let clients = watch.control.clients.worker_ended(watch.id);
     let left = watch
         .alive
@@ -444,6 +508,7 @@ mod tests {
         let watch = |id| WorkerWatch {
             id,
             control: control.clone(),
+            feed: None,
             alive: alive.clone(),
             all_ended: all_ended.clone(),
             phase: seen.clone(),

@@ -23,9 +23,10 @@ const HURRY: Duration = Duration::from_millis(100);
 /// Time workers get to flush and let go of their buffers.
 const WORKERS_TIME: Duration = Duration::from_secs(2);
 
-/// Orders of the owner, and of the operating system.
+/// Orders of the owner, of operators, and of the operating system.
 pub(super) struct Orders {
     orders: mpsc::Receiver<Order>,
+    operators: mpsc::Receiver<Order>,
     signals: Option<(Signal, Signal)>,
     draining: bool,
 }
@@ -35,7 +36,11 @@ impl Orders {
     ///
     /// # Errors
     /// What the system said.
-    pub(super) fn new(orders: mpsc::Receiver<Order>, signals: Signals) -> io::Result<Self> {
+    pub(super) fn new(
+        orders: mpsc::Receiver<Order>,
+        operators: mpsc::Receiver<Order>,
+        signals: Signals,
+    ) -> io::Result<Self> {
         let signals = match signals {
             Signals::Handle => Some((
                 signal(SignalKind::terminate())?,
@@ -45,6 +50,7 @@ impl Orders {
         };
         Ok(Orders {
             orders,
+            operators,
             signals,
             draining: false,
         })
@@ -55,8 +61,10 @@ impl Orders {
         let order = tokio::select! {
             // Without an owner nobody could stop it any more.
             order = self.orders.recv() => order.unwrap_or(Order::Stop),
+            // Whoever asks over a channel that is off, or ended, asks for nothing.
+            Some(order) = self.operators.recv() => order,
             () = signalled(&mut self.signals) => {
-                if self.draining { Order::Stop } else { Order::Drain }
+                if self.draining { Order::Stop } else { Order::Drain(None) }
             }
         };
         self.draining = true;
@@ -103,7 +111,8 @@ pub(super) async fn until_end(mut drain: Drain) -> Result<(), RunError> {
         () = drain.all_ended.notified() => Err(RunError::Ended("every media worker has ended")),
     };
     let result = match order {
-        Ok(Order::Drain) => {
+        Ok(Order::Drain(deadline)) => {
+            drain.notice = deadline.unwrap_or(drain.notice);
             drain.tell_and_close().await;
             Ok(())
         }

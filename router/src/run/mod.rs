@@ -2,11 +2,14 @@
 
 mod control;
 mod drain;
+pub(crate) mod errands;
+mod feed;
 mod settings;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rillway_recorder::engine::Tap;
 use tokio::sync::mpsc;
@@ -62,10 +65,10 @@ impl RunError {
 }
 
 /// What a running router is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Order {
-    /// Tell clients, wait, close, end.
-    Drain,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Tell clients, wait for so long or as configured, close, end.
+    Drain(Option<Duration>),
     /// Close and end.
     Stop,
 }
@@ -122,7 +125,7 @@ impl Running {
 
     /// Begins to drain: no new clients, a notice to those connected, then the end. Returns at once.
     pub fn shutdown(&self) {
-        self.order(Order::Drain);
+        self.order(Order::Drain(None));
     }
 
     /// Ends without waiting for clients. Returns at once.

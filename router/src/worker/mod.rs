@@ -4,6 +4,7 @@
 //! requests and hears from it by a bounded queue of events; when the latter closes without having
 //! been told to stop, the worker has died and its rooms with it.
 
+mod ask;
 mod backlog;
 mod counters;
 pub(crate) mod interfaces;
@@ -31,6 +32,7 @@ use tokio::sync::mpsc;
 
 use crate::telemetry::metrics::WorkerRecorder;
 
+pub(crate) use ask::{Command, Question};
 pub(crate) use counters::BOUNDS;
 pub(crate) use latency::Window;
 pub(crate) use turn::ToWorker;

@@ -1,6 +1,7 @@
 //! The worker's loop: wait, then one turn.
 //!
-//! A turn: receive within a budget → requests → timers → flush → recorded packets → events → counters. The receive
+//! A turn: receive within a budget → requests → timers → flush → recorded packets → events → an operator's
+//! question → counters. The receive
 //! budget follows the time turns take, so that under load neither timers nor requests wait for
 //! longer than a few milliseconds, and between turns the runtime is given the thread once.
 
@@ -22,6 +23,7 @@ use tokio::time::Sleep;
 use crate::recorder;
 use crate::telemetry::metrics::WorkerRecorder;
 
+use super::ask::{Asked, Command, Question};
 use super::backlog::Backlog;
 use super::counters::{TurnStats, WorkerStats};
 use super::latency::{Latency, Window};
@@ -53,6 +55,10 @@ pub(crate) enum ToWorker {
     Request(Request),
     /// What the rules of a room want.
     Room(RoomOrder),
+    /// What an operator wants to see.
+    Question(Question),
+    /// What an operator wants done.
+    Command(Command),
     /// Flush and end.
     Stop,
 }
@@ -84,6 +90,7 @@ pub(crate) async fn run<D: UdpDriver>(turns: Turns<D>) -> io::Result<()> {
         sleep: Box::pin(tokio::time::sleep(REPORT_PERIOD)),
         sleep_until: now + REPORT_PERIOD,
         pending: None,
+        asked: Asked::default(),
         stopping: false,
         busy: false,
         budget: BUDGET_MAX,
@@ -112,6 +119,8 @@ struct Loop<D: UdpDriver> {
     sleep_until: Instant,
     /// A request taken while waiting.
     pending: Option<ToWorker>,
+    /// Operators' questions, for the end of a turn.
+    asked: Asked,
     stopping: bool,
     /// More work is known to be there: do not wait.
     busy: bool,
@@ -205,6 +214,8 @@ impl<D: UdpDriver> Loop<D> {
         self.latency.sent();
         self.record();
         self.events(now);
+        self.asked.answer(&self.turns.shard, now);
+        self.busy |= self.asked.is_waiting();
         Ok(datagrams)
     }
 
@@ -244,6 +255,11 @@ impl<D: UdpDriver> Loop<D> {
                 ToWorker::Room(order) => {
                     self.stats.requests += 1;
                     self.turns.shard.handle_order(now, order);
+                }
+                ToWorker::Question(question) => self.asked.put(question),
+                ToWorker::Command(command) => {
+                    self.stats.requests += 1;
+                    command.carry_out(&mut self.turns.shard, now);
                 }
                 ToWorker::Stop => {
                     self.stopping = true;

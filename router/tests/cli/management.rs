@@ -115,6 +115,7 @@ fn a_dev_is_found_and_its_plugins_are_changed() {
         "{stdout}"
     );
 
+    rooms_are_asked_for(&machine);
     let (code, stdout, stderr) = machine.run(&["plugin", "reload", "auth-open"]);
     assert_eq!(code, 0, "{stderr}");
     assert!(stdout.contains(" 2-"), "{stdout}");
@@ -178,6 +179,99 @@ fn a_dev_is_found_and_its_plugins_are_changed() {
     ];
     assert_eq!(machine.json(&one)["pid"], second.child.id());
     drop(third);
+}
+
+#[test]
+fn events_are_lines_and_end_after_as_many_as_are_wanted() {
+    let machine = Machine::new("events", "");
+    let _router = machine.start("dev");
+    let folder = machine.folder();
+    let watch = std::thread::spawn(move || {
+        let mut command = rillway(&["events", "--count", "2", "--json"]);
+        command.env("XDG_RUNTIME_DIR", &folder);
+        command.output().expect("runs")
+    });
+    // Until it watches, nothing is kept for it.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !watch.is_finished() {
+        assert!(Instant::now() < deadline, "two events");
+        let (code, _, stderr) = machine.run(&["plugin", "promote", "auth-open"]);
+        assert_eq!(code, 0, "{stderr}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let output = watch.join().expect("no panic");
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let events: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(events.len(), 2, "{text}");
+    assert_eq!(events[0]["kind"], "operator", "{text}");
+    let detail = events[0]["detail"].as_str().expect("text");
+    assert!(
+        detail.contains("plugin_promote auth-open: done"),
+        "{detail}"
+    );
+    let (code, _, _) = machine.run(&["events", "--count", "0"]);
+    assert_eq!(code, EXIT_USAGE);
+}
+
+/// Verbs about rooms, on a router that has none.
+fn rooms_are_asked_for(machine: &Machine) {
+    assert_eq!(
+        machine.json(&["room", "ls", "--json"]),
+        serde_json::json!([])
+    );
+    let (code, stdout, _) = machine.run(&["room", "ls"]);
+    assert_eq!(code, 0);
+    assert!(
+        stdout.starts_with("ROOM") && stdout.lines().count() == 1,
+        "{stdout}"
+    );
+    for arguments in [
+        &["room", "show", "standup"][..],
+        &["room", "close", "standup", "--reason", "noon"],
+        &["participant", "show", "standup", "Ada"],
+        &["participant", "kick", "standup", "Ada"],
+        &["track", "mute", "standup", "microphone", "--of", "Ada"],
+        &["track", "unmute", "standup", "microphone"],
+        &["why", "standup", "Ada", "camera"],
+        &["recording", "start", "standup"],
+        &["recording", "stop", "standup", "--track", "screen"],
+    ] {
+        let (code, stdout, stderr) = machine.run(arguments);
+        assert_eq!(code, EXIT_REFUSED, "{arguments:?}: {stderr}");
+        assert!(stdout.is_empty(), "{stdout}");
+        assert!(
+            stderr.contains("there is no room `standup`") && stderr.contains("no room is open"),
+            "{arguments:?}: {stderr}"
+        );
+    }
+    for arguments in [
+        &["room", "show"][..],
+        &["why", "standup"],
+        &["drain", "--deadline", "30"],
+        &["drain", "--deadline", "25h"],
+        &["track", "mute", "standup"],
+    ] {
+        let (code, _, stderr) = machine.run(arguments);
+        assert_eq!(code, EXIT_USAGE, "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_dev_is_drained_by_the_command_line() {
+    let machine = Machine::new("drained", "");
+    let mut router = machine.start("dev");
+    let (code, stdout, stderr) = machine.run(&["drain", "--deadline", "2s"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(
+        stdout.contains("0 participants") && stdout.ends_with("ended\n"),
+        "{stdout}"
+    );
+    let status = router.child.wait().expect("ours");
+    assert_eq!(status.code(), Some(0));
 }
 
 fn mode(path: &Path) -> u32 {

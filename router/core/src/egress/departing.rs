@@ -65,6 +65,7 @@ impl Writer<'_> {
             *self.transport_sequence = self.transport_sequence.wrapping_add(1);
         }
         self.bytes += bytes;
+        self.written.bytes += bytes as u64;
         desk.train.couple(bytes, self.route, desk.out);
     }
 

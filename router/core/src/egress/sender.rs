@@ -100,6 +100,8 @@ pub(crate) struct Written {
     pub(crate) padding: u64,
     /// Bursts begun, to ask the path for more.
     pub(crate) probes: u64,
+    /// Bytes of all packets, padding too, as they left.
+    pub(crate) bytes: u64,
 }
 
 impl Sender {

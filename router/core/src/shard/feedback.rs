@@ -61,6 +61,7 @@ impl Shard {
                     sender.on_reception(now, &self.egress.clock, &reception)
                 {
                     transport.network.on_reception(now, expected, lost);
+                    transport.traffic.packets_lost += u64::from(lost);
                 }
                 if let Some(round_trip) = sender.round_trip() {
                     transport.network.on_round_trip(round_trip);
@@ -71,6 +72,7 @@ impl Shard {
                 first,
                 following,
             } => {
+                transport.traffic.nacks += 1;
                 let others = (0..16).filter(|bit| following & (1 << bit) != 0);
                 let others = others.map(|bit| first.wrapping_add(bit + 1));
                 for number in std::iter::once(first).chain(others) {
@@ -81,6 +83,7 @@ impl Shard {
                 }
             }
             Feedback::Keyframe { ssrc } => {
+                transport.traffic.plis += 1;
                 if let Some(mid) = sender.mid_of(ssrc) {
                     self.on_keyframe_request(now, key, mid);
                 }

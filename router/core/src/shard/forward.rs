@@ -117,6 +117,9 @@ impl Shard {
         packet: &RtpPacket,
     ) -> Option<Destination> {
         let transport = self.transports.get_mut(key)?;
+        transport.traffic.packets_received += 1;
+        transport.traffic.bytes_received +=
+            (packet.header.header_len + packet.payload.len()) as u64;
         let ssrc = *packet.header.ssrc;
         if let Some(known) = transport.streams.destination(ssrc) {
             return Some(known);
@@ -309,6 +312,10 @@ impl Shard {
             }
             sender.queue(departure)
         });
+        if queued {
+            subscription.packets += 1;
+            subscription.bytes += incoming.payload_bytes;
+        }
         if queued && !transport.sending {
             transport.sending = true;
             self.sending.push(outlet.transport);
@@ -406,6 +413,7 @@ impl Shard {
         });
         match asked {
             Ok(true) => {
+                transport.traffic.plis += 1;
                 self.stats.keyframe_requests_sent += 1;
                 self.mark(transport_key);
             }

@@ -2,18 +2,19 @@
 
 use std::time::Instant;
 
-use super::slab::{Key, RoomKey, Slab, TrackKey, TransportKey};
+use super::layers::built_in_reason;
+use super::slab::{Key, RoomKey, Slab, SubscriptionKey, TrackKey, TransportKey};
 use super::{ParticipantKey, Shard, from_public};
-use crate::api::RequestError;
+use crate::api::{Decider, RequestError};
 use crate::egress::congestion::Bounds;
-use crate::id::ParticipantId;
+use crate::id::{ParticipantId, TrackId};
 use crate::inspect::{
-    EstimateBounds, ITEMS_PER_PAGE, Items, NetworkView, Order, Outcome, Page, ParticipantView,
-    Query, REMOVED_PER_ORDER, RoomView, SCANNED_PER_PAGE, SubscriptionView, TrackView,
-    TransportView,
+    DecisionView, EstimateBounds, ITEMS_PER_PAGE, Items, NetworkView, Order, Outcome, Page,
+    ParticipantView, Query, REMOVED_PER_ORDER, ReasonView, RoomView, SCANNED_PER_PAGE,
+    SubscriptionView, TrackView, TransportView,
 };
 use crate::participant::Participant;
-use crate::subscription::Subscription;
+use crate::subscription::{Subscription, decided};
 use crate::track::Track;
 
 /// Work left for one page.
@@ -71,9 +72,18 @@ impl Shard {
         let room_of =
             |name: &Option<String>| name.as_ref().map(|name| self.room_names.get(name).copied());
         let (items, next) = match query {
-            Query::Rooms => {
+            Query::Rooms { name: None } => {
                 let (rooms, next) = page(&self.rooms, from, |key, _, b| self.room_view(key, b));
                 (Items::Rooms(rooms), next)
+            }
+            Query::Rooms { name: Some(name) } => {
+                let key = self.room_names.get(name.as_str());
+                let room = key.and_then(|key| self.room_view(*key, &mut Budget::new()));
+                (Items::Rooms(room.into_iter().collect()), None)
+            }
+            Query::Reasons { participant, track } => {
+                let reasons = self.reasons(now, *participant, *track);
+                (Items::Reasons(reasons), None)
             }
             Query::Participants { room } => {
                 let wanted = room_of(room);
@@ -92,11 +102,16 @@ impl Shard {
             }
             Query::Subscriptions { room, participant } => {
                 let wanted = room_of(room);
-                let receiver = participant.map(|id| self.participant_key(id));
+                if let Some(participant) = participant {
+                    let found = self.subscriptions_of(*participant, wanted);
+                    return Page {
+                        items: Items::Subscriptions(found),
+                        next: None,
+                    };
+                }
                 let (found, next) = page(&self.subscriptions, from, |_, subscription, _| {
                     let track = self.tracks.get(subscription.track)?;
-                    let receives = receiver.is_none_or(|key| key == Some(subscription.subscriber));
-                    (receives && is_wanted(wanted, track.room))
+                    is_wanted(wanted, track.room)
                         .then(|| self.subscription_view(subscription, track))?
                 });
                 (Items::Subscriptions(found), next)
@@ -173,6 +188,7 @@ impl Shard {
             state: transport.state,
             path,
             network: self.network_view(now, key),
+            traffic: transport.traffic,
         })
     }
 
@@ -200,6 +216,8 @@ impl Shard {
             identity: self.identity(track.owner),
             sizes: sizes.collect(),
             subscriptions: count(track.subscriptions.len()),
+            muted_by_owner: track.muted_by_owner,
+            muted_by_operator: track.muted_by_operator,
         }
     }
 
@@ -228,7 +246,63 @@ impl Shard {
             spatial: subscription.current.map(|layer| track.spatial(layer)),
             target: subscription.target.map(|layer| track.spatial(layer)),
             held: subscription.is_held(),
+            packets: subscription.packets,
+            bytes: subscription.bytes,
+            bitrate_bps: forwarded_bps(subscription, track),
         })
+    }
+
+    /// What a participant receives: bounded by what one may subscribe to.
+    fn subscriptions_of(
+        &self,
+        id: ParticipantId,
+        room: Option<Option<RoomKey>>,
+    ) -> Vec<SubscriptionView> {
+        let participant = self
+            .participant_key(id)
+            .and_then(|key| self.participants.get(key))
+            .filter(|participant| is_wanted(room, participant.room));
+        let subscriptions = participant.map(|participant| participant.subscriptions.iter());
+        let views = subscriptions
+            .into_iter()
+            .flatten()
+            .filter_map(|(track, key)| {
+                self.subscription_view(self.subscriptions.get(*key)?, self.tracks.get(*track)?)
+            });
+        views.collect()
+    }
+
+    /// Why a participant gets what it gets: bounded by what one may subscribe to.
+    fn reasons(&self, now: Instant, id: ParticipantId, only: Option<TrackId>) -> Vec<ReasonView> {
+        let participant = self.participant_key(id);
+        let Some(participant) = participant.and_then(|key| self.participants.get(key)) else {
+            return Vec::new();
+        };
+        let network = participant
+            .subscribe
+            .and_then(|key| self.network_view(now, key));
+        let both = |(track, key): &(TrackKey, SubscriptionKey)| {
+            Some((self.subscriptions.get(*key)?, self.tracks.get(*track)?))
+        };
+        let all = || participant.subscriptions.iter().filter_map(both);
+        let sounds = all().filter(|(s, _)| !s.video && s.outlet.is_some() && !s.wish.paused);
+        let audio_bps = sounds.fold(0_u32, |sum, (_, track)| {
+            sum.saturating_add(track.measured_bps())
+        });
+        let wanted = all().filter(|(_, track)| only.is_none_or(|only| track.id == only));
+        let views = wanted.filter_map(|(subscription, track)| {
+            let decided = subscription.decided.iter();
+            Some(ReasonView {
+                subscription: self.subscription_view(subscription, track)?,
+                track: self.track_view(now, track),
+                network,
+                audio_bps,
+                decisions: decided
+                    .map(|decision| decision_view(now, decision))
+                    .collect(),
+            })
+        });
+        views.collect()
     }
 
     /// Carries an operator's order out. Clients are told by events.
@@ -253,9 +327,10 @@ impl Shard {
             Order::CloseRoom { room, reason } => self.close_room(now, room, reason),
             Order::Mute { track, muted } => {
                 let key = from_public::<TrackKey>(self.config.worker, track.0);
-                let owner = key.and_then(|key| Some(self.tracks.get(key)?.owner));
-                let owner = owner.ok_or_else(|| RequestError::NotFound("track".into()))?;
-                self.mute(now, owner, *track, *muted)?;
+                let found = key.and_then(|key| Some((key, self.tracks.get_mut(key)?)));
+                let (key, track) = found.ok_or_else(|| RequestError::NotFound("track".into()))?;
+                track.muted_by_operator = *muted;
+                self.settle_mute(now, key);
                 Ok(Outcome::default())
             }
         }
@@ -290,6 +365,32 @@ impl Shard {
 /// `wanted`: `None` is any room, `Some(None)` one that does not exist.
 fn is_wanted(wanted: Option<Option<RoomKey>>, room: RoomKey) -> bool {
     wanted.is_none_or(|wanted| wanted == Some(room))
+}
+
+/// Bits per second of what a subscription forwards now, as it arrives.
+fn forwarded_bps(subscription: &Subscription, track: &Track) -> u32 {
+    if subscription.outlet.is_none() || subscription.is_paused() || track.muted {
+        return 0;
+    }
+    let layer = subscription.current;
+    let layer = layer.and_then(|layer| track.layers.get(usize::from(layer)));
+    layer.map_or(0, crate::layers::Layer::measured_bps)
+}
+
+fn decision_view(now: Instant, decision: &decided::Decision) -> DecisionView {
+    let (by, reason) = match &decision.by {
+        Some((policy, reason)) => (Decider::Policy(policy.clone()), reason.to_string()),
+        None => (Decider::BuiltIn, built_in_reason(&decision.wish)),
+    };
+    DecisionView {
+        age: now.saturating_duration_since(decision.at),
+        by,
+        reason,
+        chosen: decision.chosen,
+        wanted: decision.wanted,
+        fits: decision.fit,
+        due: decision.due,
+    }
 }
 
 fn bounds(known: Bounds) -> EstimateBounds {

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use super::Shard;
 use super::slab::{ParticipantKey, RoomKey, SubscriptionKey, TrackKey, from_public};
-use crate::api::{Decider, Decision, EventKind, Fit, MediaKind, Source};
+use crate::api::{Decider, Decision, EventKind, Fit, MediaKind, Source, Wish};
 use crate::id::ParticipantId;
 use crate::policy::allocate::{Demand, allocate};
 use crate::policy::{Views, built_in};
-use crate::subscription::Subscription;
+use crate::subscription::{Subscription, decided};
 use crate::track::Track;
 
 /// What the policy in force wants for a subscription.
@@ -40,6 +40,27 @@ fn want(subscription: &Subscription, scene: &Scene) -> Want {
         None => built_in(&scene.views, &subscription.wish),
     };
     index.map_or(Want::Keep, Want::Layer)
+}
+
+/// Keeps a decision for whoever asks why.
+fn note(now: Instant, subscription: &mut Subscription, scene: &Scene, within: Want) {
+    let choice = subscription.chosen.as_ref().filter(|_| scene.external);
+    let due = match within {
+        Want::Layer(spatial) => u8::try_from(spatial).ok(),
+        Want::Nothing => None,
+        // Nothing was decided.
+        Want::Keep => return,
+    };
+    let decision = decided::Decision {
+        at: now,
+        by: choice.map(|choice| (choice.policy.clone(), choice.reason.clone())),
+        chosen: choice.map(|choice| (!choice.paused).then_some(choice.spatial)),
+        wish: subscription.wish,
+        wanted: subscription.wanted,
+        fit: subscription.fit,
+        due,
+    };
+    subscription.decided.note(decision);
 }
 
 /// What is wanted, within what fits.
@@ -264,6 +285,7 @@ impl Shard {
             // What was held back for want of room stays so until something is measured.
             Want::Keep => subscription.is_held(),
         };
+        note(now, subscription, scene, chosen);
         let news = subscription.hold(held);
         let outlet = subscription.outlet.filter(|_| news && held);
         if let Some(outlet) = outlet
@@ -332,9 +354,9 @@ impl Shard {
         let (by, reason) = match subscription.chosen.as_ref().filter(|_| external) {
             Some(chosen) => {
                 let by = Decider::Policy(chosen.policy.clone());
-                (by, chosen.reason.clone().into_string())
+                (by, chosen.reason.to_string())
             }
-            None => (Decider::BuiltIn, built_in_reason(subscription)),
+            None => (Decider::BuiltIn, built_in_reason(&subscription.wish)),
         };
         Decision {
             track: track.id,
@@ -347,8 +369,8 @@ impl Shard {
     }
 }
 
-fn built_in_reason(subscription: &Subscription) -> String {
-    let wish = &subscription.wish;
+/// The built-in policy in words.
+pub(super) fn built_in_reason(wish: &Wish) -> String {
     if wish.paused {
         "the client wants none".to_owned()
     } else if wish.width == 0 && wish.height == 0 {

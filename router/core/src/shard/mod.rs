@@ -299,6 +299,9 @@ impl Shard {
                 stats.pacer_dropped += written.dropped;
                 stats.padding_sent += written.padding;
                 stats.probes_sent += written.probes;
+                transport.traffic.packets_sent += written.packets + written.padding;
+                transport.traffic.bytes_sent += written.bytes;
+                transport.traffic.retransmitted += written.again;
                 if written.dropped > 0 {
                     self.mend_streams(key);
                 }

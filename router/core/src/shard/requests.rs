@@ -278,9 +278,24 @@ impl Shard {
         let Some(track) = self.tracks.get_mut(track_key) else {
             return Ok(());
         };
-        let room = track.room;
+        if !muted && track.muted_by_operator {
+            let why = "an operator has muted this track";
+            return Err(RequestError::Forbidden(why.into()));
+        }
+        track.muted_by_owner = muted;
+        self.settle_mute(now, track_key);
+        Ok(())
+    }
+
+    /// Brings what its publisher and operators have said about a track into force.
+    pub(super) fn settle_mute(&mut self, now: Instant, track_key: TrackKey) {
+        let Some(track) = self.tracks.get_mut(track_key) else {
+            return;
+        };
+        let (id, room) = (track.id, track.room);
+        let muted = track.muted_by_owner || track.muted_by_operator;
         if track.muted == muted {
-            return Ok(());
+            return;
         }
         track.muted = muted;
         track.interrupt();
@@ -289,7 +304,6 @@ impl Shard {
         if !muted {
             self.ask_keyframes_for(now, track_key);
         }
-        Ok(())
     }
 
     fn unpublish(

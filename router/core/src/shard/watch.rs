@@ -260,7 +260,7 @@ impl Shard {
                 spatial: choice.spatial,
                 paused: choice.paused,
                 policy: policy.clone(),
-                reason: cut(choice.reason, REASON_BYTES).into_boxed_str(),
+                reason: cut(choice.reason, REASON_BYTES).into(),
             });
             if concerned.last() != Some(&subscriber) {
                 concerned.push(subscriber);

@@ -1,5 +1,7 @@
 //! The delivery of one track to one participant.
 
+pub(crate) mod decided;
+
 use std::sync::Arc;
 
 use str0m::media::{Mid, Pt};
@@ -8,6 +10,7 @@ use crate::api::{Fit, Wish};
 use crate::layers::descriptor::Descriptor;
 use crate::layers::rewrite::{Arrival, Place, Rewriter};
 use crate::shard::slab::{ParticipantKey, TrackKey, TransportKey};
+use decided::Decided;
 
 /// Where a subscription's packets leave: a negotiated section.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +38,7 @@ pub(crate) struct Chosen {
     pub(crate) paused: bool,
     /// Name and version of the policy.
     pub(crate) policy: Arc<str>,
-    pub(crate) reason: Box<str>,
+    pub(crate) reason: Arc<str>,
 }
 
 /// One subscription.
@@ -67,6 +70,12 @@ pub(crate) struct Subscription {
     pub(crate) wanted: Option<u8>,
     /// Nothing is forwarded, by decision of the policy or for want of room.
     held: bool,
+    /// What was decided lately.
+    pub(crate) decided: Decided,
+    /// Forwarded, without retransmissions.
+    pub(crate) packets: u64,
+    /// Payload of those.
+    pub(crate) bytes: u64,
 }
 
 /// What to do with a packet.
@@ -106,6 +115,9 @@ impl Subscription {
             fit: None,
             wanted: None,
             held: false,
+            decided: Decided::default(),
+            packets: 0,
+            bytes: 0,
         }
     }
 

@@ -36,7 +36,12 @@ pub(crate) struct Track {
     pub(crate) source: Source,
     /// The codec of the last packet; before the first, the client's first choice.
     pub(crate) codec: Codec,
+    /// Nothing is forwarded: by either mute below.
     pub(crate) muted: bool,
+    /// Muted by its publisher.
+    pub(crate) muted_by_owner: bool,
+    /// Muted by an operator: the publisher cannot undo that.
+    pub(crate) muted_by_operator: bool,
     /// As declared: the order of `a=simulcast`.
     pub(crate) layers: Vec<Layer>,
     /// Indices of `layers`, smallest picture first.
@@ -88,6 +93,8 @@ impl Track {
             source: new.source,
             codec: new.codec,
             muted: false,
+            muted_by_owner: false,
+            muted_by_operator: false,
             layers,
             order,
             format: None,

@@ -24,6 +24,7 @@ use crate::egress::sender::Sender;
 use crate::egress::train::Route;
 use crate::guard::quietly;
 use crate::id::SocketId;
+use crate::inspect::Traffic;
 use crate::limits::{
     ADDRESS_LIFETIME, ADDRESSES_PER_SESSION, ADDRESSES_PER_TRANSPORT, DATAGRAMS_PER_TURN,
     ENGINE_ERRORS, Limits, PATH_SILENCE, RESTART_OVERLAP, SCTP_BUFFER_BYTES,
@@ -162,6 +163,8 @@ pub(crate) struct Transport {
     pub(crate) sender: Option<Box<Sender>>,
     /// Subscribing: what the way to the client carries.
     pub(crate) network: Network,
+    /// What went over it, for operators.
+    pub(crate) traffic: Traffic,
     pub(crate) channels: Channels,
 }
 
@@ -209,6 +212,7 @@ impl Transport {
             lines: Lines::default(),
             sender,
             network: Network::default(),
+            traffic: Traffic::default(),
             channels: Channels::default(),
         }
     }

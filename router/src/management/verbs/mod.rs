@@ -1,14 +1,20 @@
 //! The verbs: what each needs, and where it is carried out.
 
+mod change;
+mod convert;
+mod drain;
+mod events;
+mod find;
 mod plugins;
+mod rooms;
 mod workers;
 
 use super::call::{Call, Failure};
 use super::role::Role;
-use super::wire::Status;
 use super::wire::error::Code;
 use super::wire::request::Verb;
 use super::wire::response::Part;
+use super::wire::{Event, Status};
 
 /// What is fixed about a verb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,21 +56,56 @@ fn facts(verb: &Verb) -> Facts {
         },
         Verb::Workers(_) => sees("workers"),
         Verb::Plugins(_) => sees("plugins"),
+        Verb::Rooms(_) => sees("rooms"),
+        Verb::Room(_) => sees("room"),
+        Verb::Participant(_) => sees("participant"),
+        Verb::Why(_) => sees("why"),
+        Verb::Events(_) => sees("events"),
+        Verb::Kick(_) => changes("kick", Role::Operator),
+        Verb::Mute(_) => changes("mute", Role::Operator),
+        Verb::CloseRoom(_) => changes("close_room", Role::Operator),
+        Verb::Record(_) => changes("record", Role::Operator),
+        Verb::Drain(_) => changes("drain", Role::Admin),
         Verb::PluginReload(_) => changes("plugin_reload", Role::Admin),
         Verb::PluginPromote(_) => changes("plugin_promote", Role::Admin),
         Verb::PluginReturn(_) => changes("plugin_return", Role::Admin),
     }
 }
 
-/// The plugin a request is about, for the log.
+/// What a request is about, for the log.
 fn target(verb: &Verb) -> String {
-    let name = match verb {
-        Verb::PluginReload(request) => &request.name,
-        Verb::PluginPromote(request) => &request.name,
-        Verb::PluginReturn(request) => &request.name,
-        Verb::Status(_) | Verb::Workers(_) | Verb::Plugins(_) => "",
-    };
-    name.chars().take(64).filter(|c| !c.is_control()).collect()
+    let both = |room: &str, what: &str| format!("{} in {}", find::shown(what), find::shown(room));
+    match verb {
+        Verb::PluginReload(request) => find::shown(&request.name),
+        Verb::PluginPromote(request) => find::shown(&request.name),
+        Verb::PluginReturn(request) => find::shown(&request.name),
+        Verb::Kick(request) => both(&request.room, &request.participant),
+        Verb::Mute(request) => {
+            let muted = if request.muted { "on" } else { "off" };
+            format!("{} {muted}", both(&request.room, &request.track))
+        }
+        Verb::CloseRoom(request) => find::shown(&request.room),
+        Verb::Record(request) => {
+            let what = if request.start { "start" } else { "stop" };
+            both(&request.room, what)
+        }
+        Verb::Drain(request) => match request.deadline_ms {
+            Some(deadline_ms) => format!("within {deadline_ms} ms"),
+            None => "as configured".to_owned(),
+        },
+        _ => String::new(),
+    }
+}
+
+/// The room that a change is about; empty: none.
+fn room(verb: &Verb) -> String {
+    match verb {
+        Verb::Kick(request) => request.room.clone(),
+        Verb::Mute(request) => request.room.clone(),
+        Verb::CloseRoom(request) => request.room.clone(),
+        Verb::Record(request) => request.room.clone(),
+        _ => String::new(),
+    }
 }
 
 /// Checks the role and carries the verb out. Changes are logged.
@@ -92,12 +133,21 @@ pub(super) async fn run(call: &mut Call, verb: Verb) -> Result<(), Failure> {
         return dispatch(call, verb).await;
     }
     let target = target(&verb);
+    let about = (room(&verb), target.clone());
+    let events = call.sources.events.clone();
     let result = dispatch(call, verb).await;
     let outcome = match &result {
         Ok(()) => "done",
         Err(Failure::Gone) => "client gone",
         Err(Failure::Error(error)) => error.message.as_str(),
     };
+    events.publish(|| Event {
+        kind: "operator".to_owned(),
+        room: about.0,
+        identity: holder.name.clone(),
+        detail: format!("{} {}: {outcome}", facts.name, about.1),
+        ..Event::default()
+    });
     tracing::info!(
         client = holder.name,
         role = %holder.role,
@@ -114,6 +164,16 @@ async fn dispatch(call: &mut Call, verb: Verb) -> Result<(), Failure> {
         Verb::Status(_) => status(call).await,
         Verb::Workers(_) => workers::list(call).await,
         Verb::Plugins(_) => plugins::list(call).await,
+        Verb::Rooms(_) => rooms::list(call).await,
+        Verb::Room(request) => rooms::show(call, &request).await,
+        Verb::Participant(request) => rooms::participant(call, &request).await,
+        Verb::Why(request) => rooms::why(call, &request).await,
+        Verb::Events(request) => events::watch(call, &request).await,
+        Verb::Kick(request) => change::kick(call, request).await,
+        Verb::Mute(request) => change::mute(call, &request).await,
+        Verb::CloseRoom(request) => change::close_room(call, request).await,
+        Verb::Record(request) => change::record(call, request).await,
+        Verb::Drain(request) => drain::drain(call, request).await,
         Verb::PluginReload(request) => plugins::reload(call, request).await,
         Verb::PluginPromote(request) => plugins::promote(call, &request.name).await,
         Verb::PluginReturn(request) => plugins::rollback(call, &request.name).await,

@@ -251,6 +251,22 @@ fn a_request_reaches_the_policy_and_is_answered_honestly() {
         let expected = format!("open:room track:7 asked:true:1 {failed} asked:false:1");
         assert_eq!(words(&script), expected);
         assert_eq!(ask(&stage, true).map(|_| ()), Ok(()));
+        let by_operator = |start| {
+            let (name, tracks) = ("ada".to_owned(), [id::TrackId(10)]);
+            let rules = &stage.rules;
+            rules.request_recording_by_operator("room", name, &tracks, start)
+        };
+        assert_eq!(by_operator(true).err(), Some(ABSENT));
+        let stopped = by_operator(false).expect("a policy");
+        assert_eq!(stopped.await, Ok(Ok(())));
+        let heard = script.seen.borrow().last().cloned();
+        let attribute = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let expected = Request {
+            start: false,
+            by: None,
+            attributes: vec![attribute("operator", "ada"), attribute("track", "10")],
+        };
+        assert_eq!(heard, Some(Event::Requested(expected)));
         let other = stage
             .rules
             .request_recording("elsewhere", ParticipantId(1), true);

@@ -1,8 +1,10 @@
 //! Pages for operators, and their orders.
 
 use super::*;
+use crate::api::{Decider, Fit};
 use crate::inspect::{SubscriptionView, *};
 use crate::limits::Limits;
+use crate::subscription::decided::DECISIONS_KEPT;
 
 impl Bench {
     fn page(&self, query: &Query, from: u32) -> Page {
@@ -49,7 +51,7 @@ fn a_call_is_seen_as_it_is() {
         bench.send(alice, &video.next(frame == 3, 2));
     }
 
-    let Items::Rooms(rooms) = bench.page(&Query::Rooms, 0).items else {
+    let Items::Rooms(rooms) = bench.page(&Query::Rooms { name: None }, 0).items else {
         panic!("rooms")
     };
     let room = rooms
@@ -62,6 +64,18 @@ fn a_call_is_seen_as_it_is() {
         (2, 4, 2)
     );
     assert!(room.received_bps > 1_000, "{room:?}");
+
+    let only = |name: &str| Query::Rooms {
+        name: Some(name.to_owned()),
+    };
+    assert_eq!(
+        bench.page(&only("room"), 0).items,
+        Items::Rooms(vec![room.clone()])
+    );
+    assert_eq!(
+        bench.page(&only("nowhere"), 0).items,
+        Items::Rooms(Vec::new())
+    );
 
     let (ada, ben) = (bench.clients[alice].me(), bench.clients[bob].me());
     assert_eq!(bench.participants(None).len(), 3);
@@ -93,7 +107,21 @@ fn a_call_is_seen_as_it_is() {
     let picture = received.iter().find(|s| s.video).expect("video");
     assert_eq!((received.len(), picture.publisher), (2, ada));
     assert_eq!((picture.negotiated, picture.spatial), (true, Some(0)));
-    assert!(!picture.held);
+    assert!(!picture.held && picture.bitrate_bps > 1_000, "{picture:?}");
+    // A packet a frame, from the keyframe on.
+    assert_eq!(picture.packets, 57, "{picture:?}");
+    let (from, to) = (
+        bench.participants(Some("room"))[0].publish.expect("hers"),
+        bench.participants(Some("room"))[1].subscribe.expect("his"),
+    );
+    assert!(from.traffic.packets_received >= 60, "{from:?}");
+    assert_eq!(from.traffic.packets_sent, 0);
+    assert!(to.traffic.packets_sent >= 57, "{to:?}");
+    assert!(to.traffic.bytes_sent > to.traffic.packets_sent * 12);
+    assert_eq!(
+        (to.traffic.packets_received, to.traffic.packets_lost),
+        (0, 0)
+    );
     let stranger = ParticipantId(ben.0 ^ 1 << 30);
     assert_eq!(bench.subscriptions(Some(stranger)), []);
 }
@@ -149,6 +177,32 @@ fn orders_are_carried_out_and_told() {
             assert_eq!(bench.clients[client].events.last(), Some(&told));
         }
     }
+    // Who mutes himself stays so when an operator takes his own mute back, and nobody undoes an operator's.
+    bench.ok(alice, Action::Mute(track, true));
+    bench
+        .order(&Order::Mute { track, muted: true })
+        .expect("a track");
+    let refused = bench.refused(alice, Action::Mute(track, false));
+    assert!(matches!(refused, RequestError::Forbidden(_)), "{refused:?}");
+    let seen = |bench: &Bench| {
+        let room = None;
+        let Items::Tracks(tracks) = bench.page(&Query::Tracks { room }, 0).items else {
+            panic!("tracks")
+        };
+        let seen = tracks.into_iter().find(|t| t.info.id == track);
+        let seen = seen.expect("it is there");
+        (seen.info.muted, seen.muted_by_owner, seen.muted_by_operator)
+    };
+    assert_eq!(seen(&bench), (true, true, true));
+    bench
+        .order(&Order::Mute {
+            track,
+            muted: false,
+        })
+        .expect("a track");
+    assert_eq!(seen(&bench), (true, true, false));
+    bench.ok(alice, Action::Mute(track, false));
+    assert_eq!(seen(&bench), (false, false, false));
     let kick = Order::Kick {
         participant: ada,
         reason: "enough".into(),
@@ -166,6 +220,71 @@ fn orders_are_carried_out_and_told() {
         Err(RequestError::NotFound(_))
     ));
     assert_eq!(bench.shard.stats().participants, 1);
+}
+
+#[test]
+fn whoever_asks_why_is_told_what_was_decided_and_what_was_made_of_it() {
+    let mut bench = Bench::new();
+    let (alice, mids) = bench.talker("room");
+    let (bob, _) = bench.talker("room");
+    let (sound, picture) = (bench.clients[alice].track(0), bench.clients[alice].track(1));
+    bench.watch(bob, &[sound, picture]);
+    let ben = bench.clients[bob].me();
+    let mut video = Feed::video(mids[1], None);
+    let mut frames = |bench: &mut Bench, count: usize| {
+        for frame in 0..count {
+            bench.run(FRAME);
+            bench.send(alice, &video.next(frame == 3, 2));
+        }
+    };
+    frames(&mut bench, 60);
+    let why = |bench: &Bench, track| {
+        let query = Query::Reasons {
+            participant: ben,
+            track,
+        };
+        let Items::Reasons(reasons) = bench.page(&query, 0).items else {
+            panic!("reasons")
+        };
+        reasons
+    };
+    assert_eq!(why(&bench, None).len(), 2);
+    let heard = why(&bench, Some(sound)).remove(0);
+    assert_eq!(heard.decisions, [], "sound needs no decision");
+    let seen = why(&bench, Some(picture)).remove(0);
+    let last = seen.decisions.last().expect("one was made");
+    assert_eq!((last.by.clone(), last.chosen), (Decider::BuiltIn, None));
+    assert_eq!((last.wanted, last.fits, last.due), (Some(0), None, Some(0)));
+    assert!(last.reason.contains("no size is wished"), "{last:?}");
+
+    // A network that carries nothing of it: what is wanted stays, and what is due by the estimate is nothing.
+    let now = bench.now;
+    bench.shard.inject_estimate(now, ben, 1_000);
+    frames(&mut bench, 10);
+    let held = why(&bench, Some(picture)).remove(0);
+    let last = held.decisions.last().expect("another one");
+    assert_eq!(
+        (last.wanted, last.fits, last.due),
+        (Some(0), Some(Fit::Nothing), None)
+    );
+    assert!(held.subscription.held && held.decisions.len() > seen.decisions.len());
+    assert_eq!(held.network.and_then(|n| n.estimate_bps), Some(1_000));
+    // However it wavers, the last ones are kept.
+    for round in 0..20 {
+        let bps = if round % 2 == 0 { 50_000_000 } else { 1_000 };
+        let now = bench.now;
+        bench.shard.inject_estimate(now, ben, bps);
+        frames(&mut bench, 10);
+    }
+    let wavered = why(&bench, Some(picture)).remove(0).decisions;
+    assert_eq!(wavered.len(), DECISIONS_KEPT);
+    assert!(wavered.is_sorted_by(|a, b| a.age >= b.age), "{wavered:?}");
+    assert_ne!(wavered[4].due, wavered[5].due);
+    let stranger = Query::Reasons {
+        participant: ParticipantId(ben.0 ^ 1 << 30),
+        track: None,
+    };
+    assert_eq!(bench.page(&stranger, 0).items, Items::Reasons(Vec::new()));
 }
 
 #[test]

@@ -1,0 +1,289 @@
+//! What a request names: rooms by name, who and what is in them by id or by a word that only one has.
+
+use std::sync::Arc;
+
+use rillway_core::api::TrackInfo;
+use rillway_core::id::{ParticipantId, TrackId};
+use rillway_core::inspect::{Items, ParticipantView, Query, RoomView, TrackView};
+
+use super::convert;
+use crate::management::call::Failure;
+use crate::management::source::{NoAnswer, Sources, WorkerSource};
+use crate::management::wire::error::Code;
+
+/// Names that an error lists at most.
+const NAMED_MAX: usize = 5;
+
+/// Bytes of a name that is said again.
+const SHOWN_BYTES: usize = 64;
+
+impl From<NoAnswer> for Failure {
+    fn from(_: NoAnswer) -> Self {
+        Failure::new(
+            Code::Unavailable,
+            "a media worker does not answer".to_owned(),
+            "try again; the log says why a worker ended",
+        )
+    }
+}
+
+/// A name as it may stand in an error or a log line.
+pub(super) fn shown(name: &str) -> String {
+    let mut kept = String::new();
+    for c in name.chars().filter(|c| !c.is_control()) {
+        if kept.len() + c.len_utf8() > SHOWN_BYTES {
+            kept.push('…');
+            break;
+        }
+        kept.push(c);
+    }
+    kept
+}
+
+/// A few of them, and how many more there are.
+fn few(names: &[String]) -> String {
+    let named: Vec<String> = names.iter().take(NAMED_MAX).map(|n| shown(n)).collect();
+    let more = names.len().saturating_sub(NAMED_MAX);
+    match more {
+        0 => named.join(", "),
+        _ => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+/// A room and its worker.
+pub(super) struct Place<'a> {
+    pub(super) worker: &'a WorkerSource,
+    pub(super) room: RoomView,
+}
+
+/// Finds a room.
+///
+/// # Errors
+/// There is none of that name; a few that there are, are named. Or a worker does not answer, and no other
+/// has it.
+pub(super) async fn room<'a>(sources: &'a Sources, name: &str) -> Result<Place<'a>, Failure> {
+    let query = Arc::new(Query::Rooms {
+        name: Some(name.to_owned()),
+    });
+    let mut silent = None;
+    for worker in &sources.workers {
+        match worker.page(&query, 0).await {
+            Ok(page) => {
+                if let Items::Rooms(mut rooms) = page.items
+                    && let Some(room) = rooms.pop()
+                {
+                    return Ok(Place { worker, room });
+                }
+            }
+            Err(none) => silent = Some(none),
+        }
+    }
+    match silent {
+        Some(none) => Err(none.into()),
+        None => Err(no_room(sources, name).await),
+    }
+}
+
+async fn no_room(sources: &Sources, name: &str) -> Failure {
+    let all = Arc::new(Query::Rooms { name: None });
+    let mut names = Vec::new();
+    let mut others = 0;
+    for worker in &sources.workers {
+        // A page is enough to name some.
+        if let Ok(page) = worker.page(&all, 0).await
+            && let Items::Rooms(rooms) = page.items
+        {
+            names.extend(rooms.into_iter().map(|room| room.name));
+            others += usize::from(page.next.is_some());
+        }
+    }
+    names.sort_unstable();
+    let help = match (names.is_empty(), others) {
+        (true, _) => "no room is open now".to_owned(),
+        (false, 0) => format!("open are: {}", few(&names)),
+        (false, _) => format!("open are: {}, and others", few(&names)),
+    };
+    let text = format!("there is no room `{}`", shown(name));
+    Failure::new(Code::NotFound, text, &help)
+}
+
+/// Every participant of a room.
+pub(super) async fn participants(place: &Place<'_>) -> Result<Vec<ParticipantView>, Failure> {
+    let query = Query::Participants {
+        room: Some(place.room.name.clone()),
+    };
+    let mut all = Vec::new();
+    let mut pages = place.worker.pages(query);
+    while let Some(items) = pages.next().await? {
+        if let Items::Participants(found) = items {
+            all.extend(found);
+        }
+    }
+    Ok(all)
+}
+
+/// Every track of a room.
+pub(super) async fn tracks(place: &Place<'_>) -> Result<Vec<TrackView>, Failure> {
+    let query = Query::Tracks {
+        room: Some(place.room.name.clone()),
+    };
+    let mut all = Vec::new();
+    let mut pages = place.worker.pages(query);
+    while let Some(items) = pages.next().await? {
+        if let Items::Tracks(found) = items {
+            all.extend(found);
+        }
+    }
+    Ok(all)
+}
+
+/// Finds a participant by id, or by an identity or a display name that only one in the room has.
+///
+/// # Errors
+/// None or several are meant; who is there is named.
+pub(super) async fn participant(
+    place: &Place<'_>,
+    wanted: &str,
+) -> Result<ParticipantView, Failure> {
+    let all = participants(place).await?;
+    let id = convert::number(wanted).map(ParticipantId);
+    let by_id = all.iter().position(|p| Some(p.info.id) == id);
+    let keys: [fn(&ParticipantView) -> Option<&str>; 2] =
+        [|p| Some(&p.info.identity), |p| p.info.name.as_deref()];
+    let indices = match by_id {
+        Some(index) => vec![index],
+        None => one_key(&all, &keys, wanted),
+    };
+    let name = |p: &ParticipantView| {
+        let id = convert::id(p.info.id.0);
+        match &p.info.name {
+            Some(name) => format!("{id} ({name})"),
+            None => format!("{id} ({})", p.info.identity),
+        }
+    };
+    pick(
+        all,
+        &indices,
+        name,
+        ("participant", wanted, &place.room.name),
+    )
+}
+
+/// Finds a track of these by id, or by a source (`camera`) that only one has.
+///
+/// # Errors
+/// None or several are meant; what is there is named.
+pub(super) fn track<T>(
+    all: Vec<T>,
+    info: impl Fn(&T) -> &TrackInfo,
+    wanted: &str,
+    room: &str,
+) -> Result<T, Failure> {
+    let id = convert::number(wanted).map(TrackId);
+    let by_id = all.iter().position(|t| Some(info(t).id) == id);
+    let by_source = |t: &T| convert::source(info(t).source) == wanted;
+    let indices = match by_id {
+        Some(index) => vec![index],
+        None => positions(&all, by_source),
+    };
+    let name = |t: &T| {
+        let info = info(t);
+        format!(
+            "{} ({})",
+            convert::id(info.id.0),
+            convert::source(info.source)
+        )
+    };
+    pick(all, &indices, name, ("track", wanted, room))
+}
+
+fn positions<T>(all: &[T], fits: impl Fn(&T) -> bool) -> Vec<usize> {
+    let fitting = all.iter().enumerate().filter(|(_, item)| fits(item));
+    fitting.map(|(index, _)| index).collect()
+}
+
+/// Those of which the first of these keys that any has is what is wanted.
+fn one_key<T>(all: &[T], keys: &[fn(&T) -> Option<&str>], wanted: &str) -> Vec<usize> {
+    let found = keys
+        .iter()
+        .map(|key| positions(all, |item| key(item) == Some(wanted)));
+    found
+        .into_iter()
+        .find(|found| !found.is_empty())
+        .unwrap_or_default()
+}
+
+/// The only one, or why not.
+fn pick<T>(
+    mut all: Vec<T>,
+    indices: &[usize],
+    name: impl Fn(&T) -> String,
+    (what, wanted, room): (&str, &str, &str),
+) -> Result<T, Failure> {
+    match indices {
+        [index] => Ok(all.swap_remove(*index)),
+        [] => {
+            let names: Vec<String> = all.iter().map(&name).collect();
+            let help = match names.is_empty() {
+                true => format!("there is no {what} there now"),
+                false => format!("there are: {}", few(&names)),
+            };
+            let text = format!("room `{}` has no {what} `{}`", shown(room), shown(wanted));
+            Err(Failure::new(Code::NotFound, text, &help))
+        }
+        several => {
+            let named = several.iter().filter_map(|index| all.get(*index));
+            let names: Vec<String> = named.map(name).collect();
+            let text = format!(
+                "`{}` means {} {what}s of room `{}`",
+                shown(wanted),
+                several.len(),
+                shown(room)
+            );
+            let help = format!("name one by its id: {}", few(&names));
+            Err(Failure::new(Code::Invalid, text, &help))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(result: Result<&str, Failure>) -> (Code, String, String) {
+        match result {
+            Err(Failure::Error(error)) => (error.code(), error.message, error.help),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn errors_name_a_few_and_say_how_many_more_there_are() {
+        let all = vec!["a", "b", "c", "d", "e", "f", "g"];
+        let about = ("participant", "eve\u{1b}[31m", "r");
+        let name = |item: &&str| (*item).to_owned();
+        assert_eq!(pick(all.clone(), &[2], name, about).ok(), Some("c"));
+        let (code, text, help) = message(pick(all.clone(), &[], name, about));
+        assert_eq!(code, Code::NotFound);
+        assert_eq!(text, "room `r` has no participant `eve[31m`");
+        assert_eq!(help, "there are: a, b, c, d, e and 2 more");
+        let (code, text, help) = message(pick(all, &[0, 3], name, about));
+        assert_eq!(code, Code::Invalid);
+        assert!(text.contains("2 participants"), "{text}");
+        assert!(help.ends_with("a, d"), "{help}");
+        let (_, _, help) = message(pick(Vec::new(), &[], name, about));
+        assert_eq!(help, "there is no participant there now");
+        assert_eq!(shown(&"é".repeat(100)).chars().count(), SHOWN_BYTES / 2 + 1);
+    }
+
+    #[test]
+    fn an_identity_goes_before_a_name() {
+        let all = [("ada", "eve"), ("eve", "ada"), ("bob", "bob")];
+        let all = all.map(|(identity, name)| (identity.to_owned(), name.to_owned()));
+        let keys: [fn(&(String, String)) -> Option<&str>; 2] = [|p| Some(&p.0), |p| Some(&p.1)];
+        let found = |wanted| one_key(&all, &keys, wanted);
+        assert_eq!(found("ada"), [0]);
+        assert_eq!(found("eve"), [1]);
+        assert_eq!(found("zoe"), Vec::<usize>::new());
+    }
+}
