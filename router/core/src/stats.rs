@@ -49,6 +49,8 @@ pub struct ShardStats {
     pub data_forwarded: u64,
     /// Data messages dropped at a bound.
     pub data_dropped: u64,
+    /// Binding requests of strangers answered.
+    pub stun_answered: u64,
     /// Datagrams dropped, by [`DropCause`] in declaration order.
     pub dropped: [u64; DropCause::COUNT],
     /// Transports that failed by a panic caught at their edge.

@@ -198,6 +198,10 @@ pub(super) struct RawLimits {
     #[schemars(range(min = 1_024, max = 67_108_864))]
     #[schemars(extend("x-unit" = "bytes", "x-memory" = "at most this much per participant"))]
     pub(super) data_queue_bytes: u32,
+    /// STUN binding requests without credentials that one worker answers on its media ports (RFC 8489); the
+    /// burst is one second's worth, and one address gets 50. 0: none. ICE's own checks are not counted.
+    #[schemars(range(max = 100_000), extend("x-unit" = "answers per second"))]
+    pub(super) stun_answers_per_second: u32,
 }
 
 impl Default for RawLimits {
@@ -212,6 +216,7 @@ impl Default for RawLimits {
             data_message_bytes: core.data_message_bytes,
             data_bytes_per_second: core.data_bytes_per_second,
             data_queue_bytes: core.data_queue_bytes,
+            stun_answers_per_second: core.stun_answers_per_second,
         }
     }
 }
@@ -229,6 +234,7 @@ impl From<&RawLimits> for Limits {
             data_message_bytes: raw.data_message_bytes,
             data_bytes_per_second: raw.data_bytes_per_second,
             data_queue_bytes: raw.data_queue_bytes,
+            stun_answers_per_second: raw.stun_answers_per_second,
             ..Limits::default()
         }
     }

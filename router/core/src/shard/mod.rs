@@ -19,6 +19,7 @@ mod receive;
 mod recording;
 mod requests;
 pub(crate) mod slab;
+mod stun;
 mod subscribe;
 mod ticks;
 mod timers;
@@ -119,6 +120,10 @@ pub struct Shard {
     offers_due: Vec<ParticipantKey>,
     /// Last datagrams of transports that are gone.
     farewells: Vec<Outgoing>,
+    /// Binding requests of strangers that may still be answered.
+    stun_allowance: Bucket,
+    /// Answers to strangers.
+    stun_answers: Vec<(SocketId, SocketAddr, stun::Answer)>,
     egress: Egress,
     /// Where feedback is decrypted.
     scratch: Vec<u8>,
@@ -192,6 +197,8 @@ impl Shard {
             sending: Vec::new(),
             offers_due: Vec::new(),
             farewells: Vec::new(),
+            stun_allowance: Bucket::new(config.limits.stun_answers_per_second, now),
+            stun_answers: Vec::new(),
             egress: Egress::new(now, config.unix_time),
             scratch: Vec::new(),
             events: VecDeque::new(),
@@ -264,6 +271,9 @@ impl Shard {
         self.arm_views(now);
         for outgoing in self.farewells.drain(..) {
             out.transmit(outgoing.socket, outgoing.destination, &outgoing.contents);
+        }
+        for (socket, asker, answer) in self.stun_answers.drain(..) {
+            out.transmit(socket, asker, answer.contents());
         }
     }
 

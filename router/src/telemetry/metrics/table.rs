@@ -280,6 +280,8 @@ metrics! {
         WORKER,
         Label { name: "cause", values: Values::Of(&DROP_CAUSES) }
     ];
+    /// STUN binding requests without credentials answered: somebody asked for the address it is seen at.
+    STUN_ANSWERED Counter "rillway_stun_answered_requests_total" "requests" [WORKER];
     /// RTP packets received and authenticated.
     RTP_RECEIVED Counter "rillway_rtp_received_packets_total" "packets" [WORKER];
     /// Payload bytes of RTP packets received.

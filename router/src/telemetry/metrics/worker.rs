@@ -94,6 +94,7 @@ const DRIVER: &[Read<DriverStats>] = &[
 ];
 
 const SHARD: &[Read<ShardStats>] = &[
+    (&table::STUN_ANSWERED, &[], |s| s.stun_answered),
     (&table::RTP_RECEIVED, &[], |s| s.rtp_received),
     (&table::RTP_RECEIVED_BYTES, &[], |s| s.rtp_received_bytes),
     (&table::RTP_FORWARDED, &[], |s| s.rtp_forwarded),

@@ -12,6 +12,7 @@ mod restart;
 mod rooms;
 mod security;
 mod simulcast;
+mod strangers;
 
 use std::time::Duration;
 
