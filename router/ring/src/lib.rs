@@ -66,12 +66,15 @@ mod ring;
 pub mod runtime;
 pub mod sim;
 mod socket;
+mod streams;
 #[cfg(test)]
 mod tests;
 
 pub use bookkeeping::outbox::MESSAGE_BYTES_MAX;
-pub use config::{DriverChoice, DriverConfig, DriverKind, UnknownDriver};
-pub use driver::{DriverStats, Receiver, SendError, SendRun, SocketId, UdpDriver};
+pub use config::{DriverChoice, DriverConfig, DriverKind, StreamConfig, UnknownDriver};
+pub use driver::{
+    DriverStats, Receiver, SendError, SendRun, SocketId, StreamEnd, StreamStats, UdpDriver,
+};
 pub use mmsg::MmsgDriver;
 pub use open::{Chosen, Driver, OpenError, choose, open, open_kind};
 pub use probe::{RingFault, memlock_bytes};
