@@ -12,4 +12,5 @@ mod rules;
 mod shutdown;
 mod signaling;
 mod site;
+mod tcp;
 mod whip;

@@ -10,6 +10,7 @@ pub mod client;
 pub mod component;
 pub mod forge;
 pub mod inbound;
+pub mod link;
 pub mod live;
 pub mod media;
 pub mod payload;

@@ -69,7 +69,9 @@ pub struct ShardStats {
     pub joins: u64,
     /// Transports that reached the connected state.
     pub connects: u64,
-    /// Sum over those of the time from the offer or answer to connected, microseconds.
+    /// Times a transport reached it over a TCP connection.
+    pub connects_tcp: u64,
+    /// Sum over connected ones of the time from the offer or answer to connected, microseconds.
     pub connect_micros_sum: u64,
 }
 

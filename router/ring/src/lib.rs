@@ -45,6 +45,9 @@
 //! 5. **[`UdpDriver::shutdown`]** at the end: cancels receives and waits up to a second for the kernel
 //!    to let go of the buffers. Dropping does the same. Queued runs that were not flushed are dropped.
 //!
+//! With [`DriverConfig::streams`] each address is listened on for TCP too. A listener is one more
+//! [`SocketId`], and a connection an address behind it; the turn is the same.
+//!
 //! An `Err` from `receive`, `flush` or `poll_ready` ends the driver: log it, open a new one.
 //!
 //! # Unsafe code

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use hashbrown::HashMap;
 use str0m::ice::StunMessage;
+use str0m::net::Protocol;
 
 use super::bucket::Bucket;
 use super::slab::TransportKey;
@@ -184,6 +185,7 @@ impl Shard {
         let Some(transport) = self.transports.get_mut(key) else {
             return Err(DropCause::UnvalidatedSource);
         };
+        let local = (self.factory.protocol(socket), local);
         match transport.receive(now, local, source, contents) {
             Ok(accepted) => {
                 self.drain(now, key);
@@ -263,6 +265,10 @@ impl Shard {
     ) -> Result<(), DropCause> {
         if source.port() == 0 {
             return Err(DropCause::Malformed);
+        }
+        // A connection shows that it belongs to somebody by what it gets from us: strangers, nothing.
+        if self.factory.protocol(socket) == Protocol::Tcp {
+            return Err(DropCause::StunUnauthenticated);
         }
         let allowed = self
             .demux

@@ -1,7 +1,9 @@
 //! Sockets that listen, and what accepted ones are set to.
+#![allow(unsafe_code)]
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::RawFd;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -61,4 +63,18 @@ pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
         USER_TIMEOUT_MS,
     );
     Ok(())
+}
+
+/// Three quarters of the descriptors that the process may have.
+pub(super) fn descriptors_max() -> RawFd {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` lives through the call, which fills it in.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    match result {
+        0 => RawFd::try_from(limit.rlim_cur / 4 * 3).unwrap_or(RawFd::MAX),
+        _ => RawFd::MAX,
+    }
 }

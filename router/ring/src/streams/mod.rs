@@ -20,6 +20,7 @@ mod listener;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -99,6 +100,8 @@ pub(crate) struct Streams {
     /// [`SocketId`] of the first listener.
     first: u16,
     listeners: Vec<TcpListener>,
+    /// Descriptors of the process beyond which none is accepted: the gateway needs some.
+    descriptors: RawFd,
     /// Until when nothing is accepted.
     paused: Option<Instant>,
     connections: Vec<Option<Connection>>,
@@ -140,6 +143,7 @@ impl Streams {
             may_have_more: true,
             first: udp.len() as u16,
             listeners,
+            descriptors: listener::descriptors_max(),
             paused: None,
             connections: Vec::new(),
             by_address: HashMap::new(),
@@ -316,7 +320,10 @@ impl Streams {
             match socket.accept() {
                 Ok((stream, remote)) => {
                     self.stats.accepted += 1;
-                    if self.admit(remote.ip()) && listener::prepare(&stream).is_ok() {
+                    // The kernel gives the lowest number free: so many are open in the process.
+                    if stream.as_raw_fd() >= self.descriptors {
+                        self.stats.refused_full += 1;
+                    } else if self.admit(remote.ip()) && listener::prepare(&stream).is_ok() {
                         self.insert(stream, remote, listener, now);
                     }
                 }

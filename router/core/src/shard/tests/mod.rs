@@ -13,6 +13,7 @@ mod rooms;
 mod security;
 mod simulcast;
 mod strangers;
+mod tcp;
 
 use std::time::Duration;
 
