@@ -25,7 +25,7 @@ async fn call(router: &rillway::Running, room: &str, size: u64, epoch: Instant) 
 }
 
 /// Everything sent arrived, from the first packet that did.
-fn assert_complete(clients: &[LiveClient]) {
+pub(crate) fn assert_complete(clients: &[LiveClient]) {
     for to in clients {
         let client = &to.client;
         assert_eq!(client.violations, Vec::<String>::new());
@@ -47,7 +47,7 @@ fn assert_complete(clients: &[LiveClient]) {
     }
 }
 
-async fn stop(clients: &mut [LiveClient]) {
+pub(crate) async fn stop(clients: &mut [LiveClient]) {
     for client in clients.iter_mut() {
         client.set_running(false);
     }

@@ -19,4 +19,5 @@ mod site;
 #[expect(dead_code, reason = "written for the recorder's tests")]
 #[path = "../../router/recorder/tests/media/synth.rs"]
 mod synth;
+mod tcp;
 mod whip;

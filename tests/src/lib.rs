@@ -11,6 +11,7 @@ pub mod component;
 pub mod film;
 pub mod forge;
 pub mod inbound;
+pub mod link;
 pub mod live;
 pub mod media;
 pub mod payload;

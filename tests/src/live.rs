@@ -1,4 +1,4 @@
-//! The client over real sockets: UDP for media, the rooms protocol over WebSocket.
+//! The client over real sockets: UDP or TCP for media, the rooms protocol over WebSocket.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,20 +7,18 @@ use std::time::{Duration, Instant};
 use futures_util::{SinkExt as _, StreamExt as _};
 use rillway_core::api::EventKind;
 use rillway_core::id::ClientId;
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::client::{Client, ClientConfig};
+use crate::link::Link;
 use crate::wire::{self, Incoming};
 
 /// Datagrams read from one socket before others get their turn.
 const READ_BUDGET: usize = 64;
-
-/// Receive buffer of each socket, bytes: a second of two megabits, as a browser has it.
-const RECEIVE_BUFFER_BYTES: usize = 512 * 1024;
 
 /// Why a client could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +56,8 @@ pub struct LiveClient {
     pub errors: Vec<(String, String)>,
     /// Datagrams the kernel did not take.
     pub send_failures: u64,
-    sockets: [UdpSocket; 2],
+    /// Its ways to the router: to publish, and to subscribe.
+    pub sockets: [Link; 2],
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     auto_subscribe: bool,
     buffer: Vec<u8>,
@@ -71,7 +70,7 @@ impl LiveClient {
     /// # Errors
     /// [`LiveError`] if a socket cannot be had or the connection is refused.
     pub async fn connect(gateway: SocketAddr, mut config: ClientConfig) -> Result<Self, LiveError> {
-        let sockets = [bind()?, bind()?];
+        let sockets = [Link::new(config.tcp)?, Link::new(config.tcp)?];
         config.publish_address = sockets[0].local_addr()?;
         config.subscribe_address = sockets[1].local_addr()?;
         let url = format!("ws://{gateway}/signal/rooms");
@@ -264,11 +263,9 @@ impl LiveClient {
     async fn carry(&mut self) -> Result<(), LiveError> {
         while let Some(datagram) = self.client.poll_transmit() {
             let first = self.client.config.publish_address == datagram.source;
-            let socket = &self.sockets[usize::from(!first)];
-            if socket
-                .try_send_to(&datagram.contents, datagram.destination)
-                .is_err()
-            {
+            let socket = &mut self.sockets[usize::from(!first)];
+            let sent = socket.send_to(&datagram.contents, datagram.destination);
+            if sent.await.is_err() {
                 self.send_failures += 1;
             }
         }
@@ -291,14 +288,4 @@ impl LiveClient {
 pub fn member(number: u64, room: &str, epoch: Instant) -> ClientConfig {
     let unknown: SocketAddr = ([127, 0, 0, 1], 9).into();
     ClientConfig::new(ClientId(number), room, [unknown; 2], epoch)
-}
-
-fn bind() -> io::Result<UdpSocket> {
-    let address: SocketAddr = ([127, 0, 0, 1], 0).into();
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
-    // The kernel grants what its bound allows.
-    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    UdpSocket::from_std(socket.into())
 }

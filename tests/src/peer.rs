@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use str0m::media::Mid;
-use str0m::net::{Protocol, Receive};
+use str0m::net::{Protocol, Receive, TcpType};
 use str0m::rtp::Ssrc;
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
@@ -25,6 +25,7 @@ pub struct Datagram {
 pub struct Peer {
     /// The engine. After changing it, call [`Peer::drain`].
     pub rtc: Rtc,
+    protocol: Protocol,
     /// Its host candidate.
     pub local: SocketAddr,
     /// When it wants to be woken.
@@ -44,11 +45,24 @@ impl Peer {
 
     /// With a configuration of one's own.
     pub fn with_config(now: Instant, local: SocketAddr, config: RtcConfig) -> Self {
+        Self::over(Protocol::Udp, now, local, config)
+    }
+
+    /// The same over UDP, or over TCP connections that it opens.
+    pub fn over(protocol: Protocol, now: Instant, local: SocketAddr, config: RtcConfig) -> Self {
         let mut rtc = config.build(now);
-        let candidate = Candidate::host(local, "udp").expect("a host address");
-        rtc.add_local_candidate(candidate);
+        let candidate = match protocol {
+            Protocol::Tcp => Candidate::builder()
+                .tcp()
+                .host(local)
+                .tcptype(TcpType::Active)
+                .build(),
+            other => Candidate::host(local, other),
+        };
+        rtc.add_local_candidate(candidate.expect("a host address"));
         Peer {
             rtc,
+            protocol,
             local,
             timeout: now,
             errors: Vec::new(),
@@ -60,7 +74,7 @@ impl Peer {
 
     /// A datagram for [`Peer::local`] arrived. What the engine cannot parse is dropped.
     pub fn handle_datagram(&mut self, now: Instant, source: SocketAddr, contents: &[u8]) {
-        let Ok(receive) = Receive::new(Protocol::Udp, source, self.local, contents) else {
+        let Ok(receive) = Receive::new(self.protocol, source, self.local, contents) else {
             return;
         };
         let input = Input::Receive(now, receive);

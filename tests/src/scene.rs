@@ -85,6 +85,7 @@ impl Scene {
             worker: WorkerId(0),
             local_addresses: vec![router],
             advertised_addresses: vec![router],
+            listeners: 0,
             limits: Limits {
                 participants_per_room: 10_000,
                 tracks_per_participant: count.max(16),

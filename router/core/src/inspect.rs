@@ -119,6 +119,8 @@ pub struct TransportView {
     pub state: TransportState,
     /// Addresses in use, the router's as bound and the client's; `None` before ICE has found a path.
     pub path: Option<(SocketAddr, SocketAddr)>,
+    /// That path is a TCP connection.
+    pub tcp: bool,
     /// What the way to the client carries; `None` for the transport from it.
     pub network: Option<NetworkView>,
     /// What went over it so far.

@@ -21,6 +21,8 @@ pub struct Limits {
     pub data_bytes_per_second: u32,
     /// Data queued toward one receiver, bytes.
     pub data_queue_bytes: u32,
+    /// Binding requests of strangers answered, per second.
+    pub stun_answers_per_second: u32,
 }
 
 impl Default for Limits {
@@ -34,6 +36,7 @@ impl Default for Limits {
             data_message_bytes: 64 * 1024,
             data_bytes_per_second: 4 * 1024 * 1024,
             data_queue_bytes: 4 * 1024 * 1024,
+            stun_answers_per_second: 1_000,
         }
     }
 }
@@ -105,7 +108,14 @@ pub const STUN_FAILURES_PER_SOURCE: u32 = 100;
 /// Failed STUN verifications per second in a shard: at 2 µs each, below one per cent of a core.
 pub const STUN_FAILURES_PER_SHARD: u32 = 4_000;
 
-/// Slots of the table of sources that failed: fixed memory, sources that collide share a slot.
+/// Binding requests answered per second to one source address, whoever it really is. Clients ask a few
+/// times when they begin; many may share an address.
+pub const STUN_ANSWERS_PER_SOURCE: u32 = 50;
+
+/// Longest binding request of a stranger, bytes: what a path of unknown MTU carries (RFC 8489 §6.1).
+pub const STUN_REQUEST_BYTES: usize = 548;
+
+/// Slots of the tables of sources: fixed memory, sources that collide share a slot.
 pub const STUN_SOURCE_SLOTS: usize = 1_024;
 
 /// Outputs taken from one transport in one go; a bound against a loop, never met.

@@ -49,6 +49,8 @@ pub struct ShardStats {
     pub data_forwarded: u64,
     /// Data messages dropped at a bound.
     pub data_dropped: u64,
+    /// Binding requests of strangers answered.
+    pub stun_answered: u64,
     /// Datagrams dropped, by [`DropCause`] in declaration order.
     pub dropped: [u64; DropCause::COUNT],
     /// Transports that failed by a panic caught at their edge.
@@ -67,7 +69,9 @@ pub struct ShardStats {
     pub joins: u64,
     /// Transports that reached the connected state.
     pub connects: u64,
-    /// Sum over those of the time from the offer or answer to connected, microseconds.
+    /// Times a transport reached it over a TCP connection.
+    pub connects_tcp: u64,
+    /// Sum over connected ones of the time from the offer or answer to connected, microseconds.
     pub connect_micros_sum: u64,
 }
 

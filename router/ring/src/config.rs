@@ -74,6 +74,15 @@ impl str::FromStr for DriverChoice {
     }
 }
 
+/// TCP beside UDP (RFC 6544), for clients whose network carries no UDP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamConfig {
+    /// Connections at once; 1 to 65,536. Above it, those that have shown nothing make room.
+    pub connections: usize,
+    /// Connections from one address at once; at least 1. Many clients may share a NAT, and each has two.
+    pub connections_per_address: usize,
+}
+
 /// Sockets and memory of one driver (one worker).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -98,6 +107,9 @@ pub struct DriverConfig {
     pub send_slots: usize,
     /// Payload bytes queued between two flushes at most; default 4 MiB, 64 KiB to 256 MiB.
     pub send_arena_bytes: usize,
+    /// Whether each address is listened on for TCP too, on the same port; default no. Where port 0 was
+    /// asked for, and TCP has the port that UDP got already in use, any other.
+    pub streams: Option<StreamConfig>,
 }
 
 impl DriverConfig {
@@ -111,12 +123,18 @@ impl DriverConfig {
             receive_buffer_bytes: 65_536,
             send_slots: 512,
             send_arena_bytes: 4 << 20,
+            streams: None,
         }
     }
 
     /// Whether a buffer holds whatever GRO may join.
     pub(crate) fn joins_datagrams(&self) -> bool {
         self.receive_buffer_bytes >= MESSAGE_BYTES_MAX
+    }
+
+    /// Whether no address leaves its port to the kernel.
+    pub(crate) fn has_fixed_ports(&self) -> bool {
+        self.addresses.iter().all(|address| address.port() != 0)
     }
 
     /// Checks every bound named at the fields.
@@ -153,6 +171,13 @@ impl DriverConfig {
             (
                 (64 << 10..=256 << 20).contains(&self.send_arena_bytes),
                 "send_arena_bytes is 64 KiB to 256 MiB",
+            ),
+            (
+                self.streams.as_ref().is_none_or(|streams| {
+                    (1..=65_536).contains(&streams.connections)
+                        && streams.connections_per_address >= 1
+                }),
+                "a driver has 1 to 65536 TCP connections, and 1 or more from one address",
             ),
         ];
         match checks.into_iter().find(|(holds, _)| !holds) {

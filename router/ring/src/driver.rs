@@ -52,6 +52,68 @@ pub enum SendError {
     Closed,
 }
 
+/// Why a TCP connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StreamEnd {
+    /// The other side closed it, or the network did.
+    Closed,
+    /// It had shown nothing: no valid check in time, or somebody else needed its place.
+    Unproven,
+    /// Nothing was sent to it for a minute.
+    Idle,
+    /// A frame was begun and not completed in time.
+    Partial,
+    /// A longer frame was announced than any packet has.
+    Oversized,
+    /// It did not read what it was sent.
+    Stalled,
+}
+
+impl StreamEnd {
+    /// How many there are.
+    pub const COUNT: usize = 6;
+    /// All, in the order of their numbers, with the label metrics use.
+    pub const ALL: [(StreamEnd, &'static str); Self::COUNT] = [
+        (StreamEnd::Closed, "closed"),
+        (StreamEnd::Unproven, "unproven"),
+        (StreamEnd::Idle, "idle"),
+        (StreamEnd::Partial, "partial"),
+        (StreamEnd::Oversized, "oversized"),
+        (StreamEnd::Stalled, "stalled"),
+    ];
+}
+
+/// Counters of TCP connections since start; gauges as of now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StreamStats {
+    /// Gauge: connections.
+    pub open: u64,
+    /// Connections accepted, those refused at once included.
+    pub accepted: u64,
+    /// Of those, refused because there were too many in all.
+    pub refused_full: u64,
+    /// Of those, refused because there were too many from their address.
+    pub refused_address: u64,
+    /// Connections that ended, by [`StreamEnd`] in declaration order.
+    pub ended: [u64; StreamEnd::COUNT],
+    /// Packets handed to the receiver.
+    pub received_packets: u64,
+    /// Bytes read.
+    pub received_bytes: u64,
+    /// Packets queued to be written.
+    pub sent_packets: u64,
+    /// Their bytes.
+    pub sent_bytes: u64,
+    /// Packets of video dropped, whole frames where it could be, because the other side read too slowly.
+    pub dropped_video: u64,
+    /// Other packets dropped for the same reason, when there was no room even for them.
+    pub dropped_other: u64,
+    /// Packets for connections that are gone.
+    pub dropped_gone: u64,
+    /// System calls made.
+    pub syscalls: u64,
+}
+
 /// Counters since start; cheap to copy, read once a second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DriverStats {
@@ -78,6 +140,8 @@ pub struct DriverStats {
     pub send_full: u64,
     /// System calls made.
     pub syscalls: u64,
+    /// TCP, where there is any.
+    pub streams: StreamStats,
 }
 
 /// Datagrams in, runs of datagrams out, without a system call per packet.
@@ -87,6 +151,12 @@ pub struct DriverStats {
 pub trait UdpDriver {
     /// Addresses really bound, by [`SocketId`].
     fn local_addresses(&self) -> &[SocketAddr];
+
+    /// How many of those, the last ones, are listened on for TCP. What comes from their connections is
+    /// handed over like datagrams, and what is sent to a connection's address leaves on it.
+    fn listeners(&self) -> usize {
+        0
+    }
 
     /// Hands over at most about `budget` datagrams without waiting (a GRO train is never split over
     /// two calls). Returns how many.
@@ -100,6 +170,15 @@ pub trait UdpDriver {
     /// # Errors
     /// [`SendError`]; nothing was queued then.
     fn send(&mut self, run: SendRun<'_>) -> Result<(), SendError>;
+
+    /// The same for packets of video. On UDP there is no difference; on a TCP connection that does not keep
+    /// up, they are dropped first, whole frames where it can be.
+    ///
+    /// # Errors
+    /// [`SendError`]; nothing was queued then.
+    fn send_dispensable(&mut self, run: SendRun<'_>) -> Result<(), SendError> {
+        self.send(run)
+    }
 
     /// Gives everything queued to the kernel.
     ///

@@ -45,6 +45,9 @@
 //! 5. **[`UdpDriver::shutdown`]** at the end: cancels receives and waits up to a second for the kernel
 //!    to let go of the buffers. Dropping does the same. Queued runs that were not flushed are dropped.
 //!
+//! With [`DriverConfig::streams`] each address is listened on for TCP too. A listener is one more
+//! [`SocketId`], and a connection an address behind it; the turn is the same.
+//!
 //! An `Err` from `receive`, `flush` or `poll_ready` ends the driver: log it, open a new one.
 //!
 //! # Unsafe code
@@ -66,12 +69,15 @@ mod ring;
 pub mod runtime;
 pub mod sim;
 mod socket;
+mod streams;
 #[cfg(test)]
 mod tests;
 
 pub use bookkeeping::outbox::MESSAGE_BYTES_MAX;
-pub use config::{DriverChoice, DriverConfig, DriverKind, UnknownDriver};
-pub use driver::{DriverStats, Receiver, SendError, SendRun, SocketId, UdpDriver};
+pub use config::{DriverChoice, DriverConfig, DriverKind, StreamConfig, UnknownDriver};
+pub use driver::{
+    DriverStats, Receiver, SendError, SendRun, SocketId, StreamEnd, StreamStats, UdpDriver,
+};
 pub use mmsg::MmsgDriver;
 pub use open::{Chosen, Driver, OpenError, choose, open, open_kind};
 pub use probe::{RingFault, memlock_bytes};

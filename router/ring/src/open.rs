@@ -26,6 +26,14 @@ pub enum OpenError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// An address cannot be listened on for TCP.
+    #[error("cannot listen on TCP {address}: {source}{}", bind_advice(.source))]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// A socket cannot be made or set up.
     #[error("cannot set up the UDP socket for {address}: {step}: {source}")]
     Socket {
@@ -58,7 +66,8 @@ pub enum OpenError {
 impl OpenError {
     /// Whether another socket has the address (`EADDRINUSE`).
     pub fn is_address_in_use(&self) -> bool {
-        matches!(self, Self::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
+        matches!(self, Self::Bind { source, .. } | Self::Listen { source, .. }
+            if source.kind() == io::ErrorKind::AddrInUse)
     }
 }
 
@@ -186,12 +195,20 @@ impl UdpDriver for Driver {
         each!(self, driver => driver.local_addresses())
     }
 
+    fn listeners(&self) -> usize {
+        each!(self, driver => driver.listeners())
+    }
+
     fn receive(&mut self, budget: usize, receiver: &mut dyn Receiver) -> io::Result<usize> {
         each!(self, driver => driver.receive(budget, receiver))
     }
 
     fn send(&mut self, run: SendRun<'_>) -> Result<(), SendError> {
         each!(self, driver => driver.send(run))
+    }
+
+    fn send_dispensable(&mut self, run: SendRun<'_>) -> Result<(), SendError> {
+        each!(self, driver => driver.send_dispensable(run))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -88,7 +88,7 @@ fn bind(
 /// Binds, and waits a little for a port in use: the kernel closes the sockets of a killed process's rings
 /// only after the process is gone (50 ms later on an idle machine, a second on a busy one), and who
 /// restarts it at once must not be told that the port is taken.
-fn bind_patiently(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+pub(crate) fn bind_patiently(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     let patience = Instant::now() + BIND_PATIENCE;
     loop {
         match socket.bind(&SockAddr::from(address)) {
@@ -157,7 +157,8 @@ fn size_buffers(socket: &Socket, address: SocketAddr, config: &DriverConfig) -> 
     Ok(())
 }
 
-fn option(socket: &Socket, level: i32, name: i32, value: i32) -> io::Result<()> {
+/// Sets an option of a socket that takes an int.
+pub(crate) fn option(socket: &impl AsRawFd, level: i32, name: i32, value: i32) -> io::Result<()> {
     // SAFETY: the descriptor is open (borrowed from `socket`); the option value is a live i32 and its
     // exact length is passed. Every option used here takes an int.
     let result = unsafe {

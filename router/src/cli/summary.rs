@@ -88,7 +88,9 @@ fn media(config: &Config) -> String {
         DriverChoice::Mmsg => "mmsg",
     };
     let plural = if workers == 1 { "" } else { "s" };
-    let mut text = format!("{ports} on {addresses}, {workers} worker{plural}, driver {driver}");
+    let tcp = if media.tcp.is_some() { ", TCP too" } else { "" };
+    let mut text =
+        format!("{ports} on {addresses}{tcp}, {workers} worker{plural}, driver {driver}");
     if !media.public_addresses.is_empty() {
         let public = media.public_addresses.iter().map(ToString::to_string);
         let _ = write!(text, ", told as {}", public.collect::<Vec<_>>().join(", "));

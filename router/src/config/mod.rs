@@ -112,6 +112,8 @@ pub struct Media {
     pub first_port: u16,
     /// How datagrams are read and written.
     pub driver: DriverChoice,
+    /// Whether workers listen on TCP beside UDP, and how many connections they have at most.
+    pub tcp: Option<MediaTcp>,
     /// Addresses every worker binds; empty means every interface that is up,
     /// loopback included, link-local not. Never unspecified, never twice the same.
     pub bind: Vec<IpAddr>,
@@ -150,6 +152,15 @@ impl Media {
         };
         mapped.or_else(single).map_or(bound, |p| p.public)
     }
+}
+
+/// Bounds of media over TCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MediaTcp {
+    /// Connections of a worker.
+    pub connections_max: u32,
+    /// Of those, from one address.
+    pub connections_per_address_max: u32,
 }
 
 /// An address clients reach us by, where a NAT stands before the bound one.

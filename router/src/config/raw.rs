@@ -125,12 +125,23 @@ pub(super) struct Media {
     #[schemars(range(max = 256))]
     #[schemars(extend("x-unit" = "threads", "x-memory" = "up to 20 MiB of packet buffers each, besides the sockets' own"))]
     pub(super) workers: u16,
-    /// UDP port of the first worker; the next ones use the next ports. Open as many in the firewall as
+    /// UDP port, and TCP port, of the first worker; the next ones use the next ports. Open as many in the firewall as
     /// there are workers. 0: any free ports, for tests.
     #[schemars(extend("x-unit" = "port"))]
     pub(super) first_port: u16,
     /// How datagrams are read and written.
     pub(super) driver: DriverChoice,
+    /// Whether media ports are listened on for TCP too (RFC 6544), for clients whose network carries no UDP.
+    /// Clients that can use UDP do: TCP's candidates come after it. Open the same ports in the firewall.
+    pub(super) tcp: bool,
+    /// TCP connections of one worker; a participant has up to two. Above it, those that have not shown that
+    /// they belong to one make room.
+    #[schemars(range(min = 1, max = 65_536))]
+    #[schemars(extend("x-unit" = "connections", "x-memory" = "about 3 KiB each, and up to 1.3 MiB, kernel included, while its client does not read, for 10 s"))]
+    pub(super) tcp_connections_max: u32,
+    /// Of those, from one address: behind it may be a whole office.
+    #[schemars(range(min = 1, max = 65_536), extend("x-unit" = "connections"))]
+    pub(super) tcp_connections_per_address_max: u32,
     /// Addresses to bind. Empty: every address of every interface that is up, loopback included, link-local
     /// not. `0.0.0.0` is refused: a client must be told an address it can reach.
     #[schemars(length(max = 64))]
@@ -158,6 +169,9 @@ impl Default for Media {
             workers: 0,
             first_port: 40_000,
             driver: DriverChoice::Auto,
+            tcp: true,
+            tcp_connections_max: 512,
+            tcp_connections_per_address_max: 256,
             bind: Vec::new(),
             public_addresses: Vec::new(),
             receive_buffer_bytes: 4 * 1024 * 1024,
@@ -198,6 +212,10 @@ pub(super) struct RawLimits {
     #[schemars(range(min = 1_024, max = 67_108_864))]
     #[schemars(extend("x-unit" = "bytes", "x-memory" = "at most this much per participant"))]
     pub(super) data_queue_bytes: u32,
+    /// STUN binding requests without credentials that one worker answers on its media ports (RFC 8489); the
+    /// burst is one second's worth, and one address gets 50. 0: none. ICE's own checks are not counted.
+    #[schemars(range(max = 100_000), extend("x-unit" = "answers per second"))]
+    pub(super) stun_answers_per_second: u32,
 }
 
 impl Default for RawLimits {
@@ -212,6 +230,7 @@ impl Default for RawLimits {
             data_message_bytes: core.data_message_bytes,
             data_bytes_per_second: core.data_bytes_per_second,
             data_queue_bytes: core.data_queue_bytes,
+            stun_answers_per_second: core.stun_answers_per_second,
         }
     }
 }
@@ -229,6 +248,7 @@ impl From<&RawLimits> for Limits {
             data_message_bytes: raw.data_message_bytes,
             data_bytes_per_second: raw.data_bytes_per_second,
             data_queue_bytes: raw.data_queue_bytes,
+            stun_answers_per_second: raw.stun_answers_per_second,
             ..Limits::default()
         }
     }

@@ -12,7 +12,9 @@ use super::error::{ConfigError, Problem};
 use super::management;
 use super::provenance::Provenance;
 use super::raw::{self, Raw};
-use super::{Config, Gateway, IceServer, Limits, Log, Media, Metrics, Recorder, Secret, Shutdown};
+use super::{
+    Config, Gateway, IceServer, Limits, Log, Media, MediaTcp, Metrics, Recorder, Secret, Shutdown,
+};
 
 mod plugins;
 
@@ -92,6 +94,10 @@ fn media(raw: &raw::Media, workers: NonZeroU16) -> Media {
         workers,
         first_port: raw.first_port,
         driver: raw.driver,
+        tcp: raw.tcp.then_some(MediaTcp {
+            connections_max: raw.tcp_connections_max,
+            connections_per_address_max: raw.tcp_connections_per_address_max,
+        }),
         bind: raw.bind.clone(),
         public_addresses: raw.public_addresses.clone(),
         receive_buffer_bytes: raw.receive_buffer_bytes,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use rillway_core::id::WorkerId;
 use rillway_plugin_sdk::types;
-use rillway_ring::{DriverConfig, OpenError};
+use rillway_ring::{DriverConfig, OpenError, StreamConfig};
 
 use crate::config::{Config, DriverChoice, Key};
 use crate::gateway::{self, OriginPolicy, Route};
@@ -62,6 +62,10 @@ fn worker(
     let mut driver = DriverConfig::new(bound);
     driver.receive_socket_bytes = media.receive_buffer_bytes as usize;
     driver.send_socket_bytes = media.send_buffer_bytes as usize;
+    driver.streams = media.tcp.map(|tcp| StreamConfig {
+        connections: tcp.connections_max as usize,
+        connections_per_address: tcp.connections_per_address_max as usize,
+    });
     let advertise = media.clone();
     Ok(worker::Settings {
         id: WorkerId(id),
@@ -87,7 +91,7 @@ pub(super) fn start_error(config: &Config, error: StartError) -> RunError {
         return super::start_error(error);
     };
     match open {
-        OpenError::Bind { address, source } => {
+        OpenError::Bind { address, source } | OpenError::Listen { address, source } => {
             let key = match source.kind() {
                 io::ErrorKind::AddrNotAvailable => Key::MEDIA_BIND,
                 _ => Key::MEDIA_FIRST_PORT,

@@ -307,6 +307,7 @@ async fn open_and_run(start: ThreadStart, chosen: Chosen) -> io::Result<()> {
         worker: id,
         local_addresses: addresses.clone(),
         advertised_addresses: advertised.clone(),
+        listeners: driver.listeners(),
         limits: settings.limits,
         // A clock before 1970 is no clock: reports then count from there.
         unix_time: SystemTime::now()

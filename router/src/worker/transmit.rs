@@ -105,8 +105,29 @@ impl<D: UdpDriver> RunSender<'_, D> {
             segment_bytes: open.segment_bytes,
             payload,
         };
-        send_or_drop(self.driver, run, stats, fault);
+        send_or_drop(self.driver, run, false, stats, fault);
         self.buffer.payload.clear();
+    }
+}
+
+impl<D: UdpDriver> RunSender<'_, D> {
+    fn send_run(
+        &mut self,
+        socket: rillway_core::id::SocketId,
+        destination: SocketAddr,
+        packet_bytes: usize,
+        run: &[u8],
+        dispensable: bool,
+    ) {
+        self.send_open();
+        let run = SendRun {
+            socket: rillway_ring::SocketId(socket.0),
+            destination,
+            segment_bytes: packet_bytes,
+            payload: run,
+        };
+        let RunBuffer { stats, fault, .. } = &mut *self.buffer;
+        send_or_drop(self.driver, run, dispensable, stats, fault);
     }
 }
 
@@ -115,19 +136,24 @@ impl<D: UdpDriver> RunSender<'_, D> {
 fn send_or_drop<D: UdpDriver>(
     driver: &mut D,
     run: SendRun<'_>,
+    dispensable: bool,
     stats: &mut TransmitStats,
     fault: &mut Option<io::Error>,
 ) {
     if fault.is_some() {
         return;
     }
-    let mut result = driver.send(run);
+    let send = match dispensable {
+        true => D::send_dispensable,
+        false => D::send,
+    };
+    let mut result = send(driver, run);
     if result == Err(SendError::Full) {
         if let Err(failed) = driver.flush() {
             *fault = Some(failed);
             return;
         }
-        result = driver.send(run);
+        result = send(driver, run);
     }
     let bytes = run.payload.len().max(1);
     let segments = bytes.div_ceil(run.segment_bytes.max(1)) as u64;
@@ -177,15 +203,17 @@ impl<D: UdpDriver> Transmit for RunSender<'_, D> {
         packet_bytes: usize,
         run: &[u8],
     ) {
-        self.send_open();
-        let run = SendRun {
-            socket: rillway_ring::SocketId(socket.0),
-            destination,
-            segment_bytes: packet_bytes,
-            payload: run,
-        };
-        let RunBuffer { stats, fault, .. } = &mut *self.buffer;
-        send_or_drop(self.driver, run, stats, fault);
+        self.send_run(socket, destination, packet_bytes, run, false);
+    }
+
+    fn transmit_dispensable_run(
+        &mut self,
+        socket: rillway_core::id::SocketId,
+        destination: SocketAddr,
+        packet_bytes: usize,
+        run: &[u8],
+    ) {
+        self.send_run(socket, destination, packet_bytes, run, true);
     }
 }
 

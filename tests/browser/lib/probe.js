@@ -37,6 +37,12 @@
     };
     if (pc.connectionState === 'closed') return out;
     const stats = await pc.getStats();
+    let selected = null;
+    stats.forEach((s) => {
+      if (s.type === 'transport') selected = s.selectedCandidatePairId ?? selected;
+      // Firefox says it at the pair.
+      if (s.type === 'candidate-pair' && s.selected) selected = s.id;
+    });
     stats.forEach((s) => {
       if (s.type === 'inbound-rtp') {
         out.inbound.push({
@@ -52,7 +58,7 @@
             'qualityLimitationReason', 'headerBytesSent', 'retransmittedBytesSent'),
           codec: stats.get(s.codecId)?.mimeType,
         });
-      } else if (s.type === 'candidate-pair' && (s.nominated || s.selected) && s.state === 'succeeded') {
+      } else if (s.type === 'candidate-pair' && s.id === selected) {
         out.pair = {
           ...pick(s, 'bytesSent', 'bytesReceived', 'currentRoundTripTime', 'availableOutgoingBitrate'),
           local: pick(stats.get(s.localCandidateId) ?? {}, 'address', 'port', 'protocol', 'candidateType'),

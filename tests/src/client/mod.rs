@@ -47,6 +47,8 @@ pub struct ClientConfig {
     pub auto_subscribe: bool,
     /// Is the DTLS server; browsers are the client in both directions.
     pub dtls_passive: bool,
+    /// Its peer connections have nothing but TCP, and connect to the router's candidates (RFC 6544).
+    pub tcp: bool,
     /// Makes the configuration of its peer connections.
     pub rtc_factory: RtcFactory,
     /// Number of the world, part of what payloads carry.
@@ -68,6 +70,7 @@ impl ClientConfig {
             auto_publish: true,
             auto_subscribe: true,
             dtls_passive: false,
+            tcp: false,
             rtc_factory: default_config,
             world: 1,
             epoch,

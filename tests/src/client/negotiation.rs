@@ -7,6 +7,7 @@ use rillway_core::id::Reference;
 use str0m::change::{SdpAnswer, SdpOffer};
 use str0m::channel::{ChannelConfig, Reliability};
 use str0m::media::{Mid, Simulcast, SimulcastLayer};
+use str0m::net::Protocol;
 
 use super::{Client, Published, Section};
 use crate::inbound::Inbound;
@@ -185,11 +186,15 @@ impl Client {
 
     pub(super) fn new_peer(&self, now: Instant, direction: Direction) -> Peer {
         let config = (self.config.rtc_factory)();
+        let protocol = match self.config.tcp {
+            true => Protocol::Tcp,
+            false => Protocol::Udp,
+        };
         let local = match direction {
             Direction::Publish => self.config.publish_address,
             Direction::Subscribe => self.config.subscribe_address,
         };
-        Peer::with_config(now, local, config)
+        Peer::over(protocol, now, local, config)
     }
 
     pub(super) fn filtered(&mut self, direction: Direction, sdp: String) -> String {

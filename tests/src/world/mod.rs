@@ -176,6 +176,7 @@ impl World {
             worker: WorkerId(index as u8),
             local_addresses: vec![address],
             advertised_addresses: vec![address],
+            listeners: 0,
             limits,
             unix_time: Duration::from_secs(1_700_000_000),
             seed,

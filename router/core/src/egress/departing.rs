@@ -50,12 +50,12 @@ impl Writer<'_> {
         let numbered = stream.numbers_packets();
         self.written.packets += 1;
         self.written.again += u64::from(departure.again);
-        self.depart(bytes, numbered, desk);
+        self.depart(bytes, numbered, departure.waits, desk);
         bytes + IP_BYTES
     }
 
     /// A packet is complete in the slot.
-    fn depart(&mut self, bytes: usize, numbered: bool, desk: &mut Desk<'_>) {
+    fn depart(&mut self, bytes: usize, numbered: bool, dispensable: bool, desk: &mut Desk<'_>) {
         if numbered {
             let now = self.now;
             let congestion = self
@@ -66,7 +66,7 @@ impl Writer<'_> {
         }
         self.bytes += bytes;
         self.written.bytes += bytes as u64;
-        desk.train.couple(bytes, self.route, desk.out);
+        desk.train.couple(bytes, dispensable, self.route, desk.out);
     }
 
     /// Adds padding until so many bytes have left in the turn. Without a stream to send it on there is none.
@@ -93,7 +93,7 @@ impl Writer<'_> {
                 return;
             };
             self.written.padding += 1;
-            self.depart(padded, true, desk);
+            self.depart(padded, true, true, desk);
         }
     }
 }

@@ -399,7 +399,7 @@ impl Sender {
             }
             let bytes = compound.bytes();
             if let Some(sealed) = crypto.rtcp.seal(slot, bytes) {
-                desk.train.couple(sealed, route, desk.out);
+                desk.train.couple(sealed, false, route, desk.out);
             }
         }
         drop(reports);

@@ -117,6 +117,7 @@ impl Rig {
     fn flush(&mut self) -> (Written, Vec<Vec<u8>>) {
         let destination: SocketAddr = "10.0.0.9:5".parse().unwrap();
         let route = Route {
+            stream: false,
             socket: SocketId(0),
             destination,
         };

@@ -21,6 +21,8 @@ const RUN_BYTES: usize = 64_000;
 pub(crate) struct Route {
     pub(crate) socket: SocketId,
     pub(crate) destination: SocketAddr,
+    /// It is a TCP connection.
+    pub(crate) stream: bool,
 }
 
 /// The slots of a worker, used again for every receiver and so always in the cache.
@@ -35,6 +37,8 @@ pub(crate) struct Train {
     packet_bytes: usize,
     /// Its last packet was shorter.
     complete: bool,
+    /// It is video on a TCP connection.
+    dispensable: bool,
 }
 
 impl Train {
@@ -47,6 +51,7 @@ impl Train {
             packets: 0,
             packet_bytes: 0,
             complete: false,
+            dispensable: false,
         }
     }
 
@@ -61,9 +66,18 @@ impl Train {
             .unwrap_or_default()
     }
 
-    /// A packet of this length is complete in the slot.
-    pub(crate) fn couple(&mut self, bytes: usize, route: Route, out: &mut dyn Transmit) {
+    /// A packet of this length is complete in the slot. What is dispensable where a TCP connection does
+    /// not keep up shares no run with what is not; for UDP that makes no difference.
+    pub(crate) fn couple(
+        &mut self,
+        bytes: usize,
+        dispensable: bool,
+        route: Route,
+        out: &mut dyn Transmit,
+    ) {
+        let dispensable = dispensable && route.stream;
         let fits = !self.complete
+            && dispensable == self.dispensable
             && bytes <= self.packet_bytes
             && self.packets < RUN_PACKETS
             && self.end - self.begin + bytes <= RUN_BYTES;
@@ -73,6 +87,7 @@ impl Train {
         if self.packets == 0 {
             self.packet_bytes = bytes;
             self.complete = false;
+            self.dispensable = dispensable;
         }
         self.complete |= bytes < self.packet_bytes;
         self.packets += 1;
@@ -97,7 +112,15 @@ impl Train {
 
     fn hand_out(&mut self, route: Route, out: &mut dyn Transmit) {
         if let Some(run) = self.bytes.get(self.begin..self.end) {
-            out.transmit_run(route.socket, route.destination, self.packet_bytes, run);
+            let Route {
+                socket,
+                destination,
+                ..
+            } = route;
+            match self.dispensable {
+                true => out.transmit_dispensable_run(socket, destination, self.packet_bytes, run),
+                false => out.transmit_run(socket, destination, self.packet_bytes, run),
+            }
         }
         self.begin = self.end;
         self.packets = 0;
@@ -125,6 +148,7 @@ mod tests {
         Route {
             socket: SocketId(0),
             destination: "10.0.0.1:1".parse().unwrap(),
+            stream: false,
         }
     }
 
@@ -133,7 +157,7 @@ mod tests {
         for (number, length) in lengths.iter().enumerate() {
             let slot = train.slot(route(), &mut runs);
             slot[..*length].fill(number as u8);
-            train.couple(*length, route(), &mut runs);
+            train.couple(*length, true, route(), &mut runs);
         }
         train.send(route(), &mut runs);
         runs.0
@@ -149,6 +173,41 @@ mod tests {
             shapes,
             [(1_200, 3_100), (700, 700), (1_200, 1_200), (1_300, 1_300)]
         );
+    }
+
+    /// By whether it is dispensable.
+    #[derive(Default)]
+    struct Classes(Vec<(bool, usize)>);
+
+    impl Transmit for Classes {
+        fn transmit(&mut self, _: SocketId, _: SocketAddr, _: &[u8]) {
+            panic!("a run is handed out whole");
+        }
+
+        fn transmit_run(&mut self, _: SocketId, _: SocketAddr, _: usize, run: &[u8]) {
+            self.0.push((false, run.len()));
+        }
+
+        fn transmit_dispensable_run(&mut self, _: SocketId, _: SocketAddr, _: usize, run: &[u8]) {
+            self.0.push((true, run.len()));
+        }
+    }
+
+    #[test]
+    fn video_for_a_connection_shares_no_run_with_the_rest() {
+        for (stream, expected) in [
+            (true, vec![(true, 2_400), (false, 1_200), (true, 1_200)]),
+            (false, vec![(false, 4_800)]),
+        ] {
+            let (mut train, mut classes) = (Train::new(), Classes::default());
+            let route = Route { stream, ..route() };
+            for dispensable in [true, true, false, true] {
+                train.slot(route, &mut classes);
+                train.couple(1_200, dispensable, route, &mut classes);
+            }
+            train.send(route, &mut classes);
+            assert_eq!(classes.0, expected);
+        }
     }
 
     #[test]

@@ -11,15 +11,17 @@ use std::time::Instant;
 
 use hashbrown::HashMap;
 use str0m::ice::StunMessage;
+use str0m::net::Protocol;
 
 use super::bucket::Bucket;
 use super::slab::TransportKey;
-use super::{Hasher, Shard};
+use super::{Hasher, Shard, stun};
 use crate::api::TransportState;
 use crate::guard::quietly;
 use crate::id::SocketId;
 use crate::limits::{
-    ADDRESS_LIFETIME, DATAGRAM_BYTES, STUN_FAILURES_PER_SOURCE, STUN_SOURCE_SLOTS,
+    ADDRESS_LIFETIME, DATAGRAM_BYTES, STUN_ANSWERS_PER_SOURCE, STUN_FAILURES_PER_SOURCE,
+    STUN_SOURCE_SLOTS,
 };
 use crate::stats::DropCause;
 use crate::transport::credentials::parse_ufrag;
@@ -50,6 +52,8 @@ fn classify(contents: &[u8]) -> Option<Class> {
 pub(crate) struct Demux {
     by_address: HashMap<(SocketId, SocketAddr), TransportKey, Hasher>,
     sources: Vec<Bucket>,
+    /// Sources that asked for their address.
+    askers: Vec<Bucket>,
     hasher: Hasher,
 }
 
@@ -58,6 +62,7 @@ impl Demux {
         Demux {
             by_address: HashMap::with_hasher(hasher.clone()),
             sources: vec![Bucket::new(STUN_FAILURES_PER_SOURCE, now); STUN_SOURCE_SLOTS],
+            askers: vec![Bucket::new(STUN_ANSWERS_PER_SOURCE, now); STUN_SOURCE_SLOTS],
             hasher,
         }
     }
@@ -81,6 +86,11 @@ impl Demux {
     fn source(&mut self, address: IpAddr) -> Option<&mut Bucket> {
         let slot = self.hasher.hash_one(address) as usize % STUN_SOURCE_SLOTS;
         self.sources.get_mut(slot)
+    }
+
+    fn asker(&mut self, address: IpAddr) -> Option<&mut Bucket> {
+        let slot = self.hasher.hash_one(address) as usize % STUN_SOURCE_SLOTS;
+        self.askers.get_mut(slot)
     }
 }
 
@@ -175,6 +185,7 @@ impl Shard {
         let Some(transport) = self.transports.get_mut(key) else {
             return Err(DropCause::UnvalidatedSource);
         };
+        let local = (self.factory.protocol(socket), local);
         match transport.receive(now, local, source, contents) {
             Ok(accepted) => {
                 self.drain(now, key);
@@ -198,6 +209,9 @@ impl Shard {
         source: SocketAddr,
         contents: &[u8],
     ) -> Result<(), DropCause> {
+        if let Some(binding) = stun::read(contents)? {
+            return self.on_stranger(now, socket, source, &binding);
+        }
         let parsed = quietly("STUN", || StunMessage::parse(contents));
         let message = parsed.and_then(Result::ok).ok_or(DropCause::Malformed)?;
         if !message.is_binding_request() {
@@ -239,6 +253,34 @@ impl Shard {
         };
         self.claim(now, key, socket, source, check)?;
         self.give(now, key, socket, source, contents)
+    }
+
+    /// Tells a stranger the address it asks from.
+    fn on_stranger(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        source: SocketAddr,
+        binding: &stun::Binding,
+    ) -> Result<(), DropCause> {
+        if source.port() == 0 {
+            return Err(DropCause::Malformed);
+        }
+        // A connection shows that it belongs to somebody by what it gets from us: strangers, nothing.
+        if self.factory.protocol(socket) == Protocol::Tcp {
+            return Err(DropCause::StunUnauthenticated);
+        }
+        let allowed = self
+            .demux
+            .asker(source.ip())
+            .is_none_or(|bucket| bucket.take(now, 1));
+        if !allowed || !self.stun_allowance.take(now, 1) {
+            return Err(DropCause::RateLimited);
+        }
+        self.stats.stun_answered += 1;
+        self.stun_answers
+            .push((socket, source, binding.answer(source)));
+        Ok(())
     }
 
     /// Verification costs a hash, so sources that keep failing are not verified any more.

@@ -1,13 +1,16 @@
 //! What engines report.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use str0m::media::{Mid, SenderFeedback};
+use str0m::net::Protocol;
 use str0m::{Event, IceConnectionState};
 
 use super::Shard;
-use super::slab::TransportKey;
+use super::slab::{ParticipantKey, TransportKey};
 use crate::api::{Direction, TransportState};
+use crate::id::SocketId;
 use crate::limits::DISCONNECT_TIMEOUT;
 use crate::transport::channels::Label;
 
@@ -98,7 +101,12 @@ impl Shard {
             return;
         }
         let (owner, direction) = (transport.participant, transport.direction);
+        let before = transport.state;
+        let path = transport.path_in_use();
         self.set_state(key, TransportState::Connected);
+        if before != TransportState::Connected {
+            self.say_path(owner, direction, path);
+        }
         if direction != Direction::Subscribe {
             return;
         }
@@ -109,6 +117,26 @@ impl Shard {
         for subscription in subscriptions {
             self.choose_layer(now, subscription);
         }
+    }
+
+    /// Which way a client got through, for operators whose users complain, and counted.
+    fn say_path(
+        &mut self,
+        owner: ParticipantKey,
+        direction: Direction,
+        path: Option<(SocketId, SocketAddr)>,
+    ) {
+        let Some(participant) = self.participants.get(owner) else {
+            return;
+        };
+        let protocol = path.map(|(socket, _)| self.factory.protocol(socket));
+        self.stats.connects_tcp += u64::from(protocol == Some(Protocol::Tcp));
+        tracing::info!(
+            participant = participant.info.id.0,
+            ?direction,
+            path = protocol.map(tracing::field::display),
+            "media connected"
+        );
     }
 
     /// Nothing is sent without consent (RFC 7675 §5.1); video goes on from a keyframe.

@@ -180,13 +180,16 @@ impl Shard {
 
     fn transport_view(&self, now: Instant, key: TransportKey) -> Option<TransportView> {
         let transport = self.transports.get(key)?;
-        let path = transport.path_in_use().and_then(|(socket, remote)| {
+        let in_use = transport.path_in_use();
+        let path = in_use.and_then(|(socket, remote)| {
             let local = self.config.local_addresses.get(usize::from(socket.0));
             Some((*local?, remote))
         });
+        let protocol = in_use.map(|(socket, _)| self.factory.protocol(socket));
         Some(TransportView {
             state: transport.state,
             path,
+            tcp: protocol == Some(str0m::net::Protocol::Tcp),
             network: self.network_view(now, key),
             traffic: transport.traffic,
         })

@@ -183,7 +183,7 @@ impl Shard {
         if let Some(transport) = self.transports.get_mut(key)
             && transport.secured
         {
-            transport.say_goodbye(now);
+            transport.say_goodbye(&self.factory, now);
         }
         if let Some(transport) = self.transports.get_mut(key)
             && transport.secured

@@ -19,6 +19,7 @@ mod receive;
 mod recording;
 mod requests;
 pub(crate) mod slab;
+mod stun;
 mod subscribe;
 mod ticks;
 mod timers;
@@ -73,6 +74,17 @@ pub trait Transmit {
             self.transmit(socket, destination, contents);
         }
     }
+
+    /// The same for packets of video on a TCP connection: if that does not keep up, they are what to drop.
+    fn transmit_dispensable_run(
+        &mut self,
+        socket: SocketId,
+        destination: SocketAddr,
+        packet_bytes: usize,
+        run: &[u8],
+    ) {
+        self.transmit_run(socket, destination, packet_bytes, run);
+    }
 }
 
 /// How a shard is set up.
@@ -84,6 +96,9 @@ pub struct ShardConfig {
     pub local_addresses: Vec<SocketAddr>,
     /// Address advertised in host candidates for each bound one (1:1 NAT maps them elsewhere).
     pub advertised_addresses: Vec<SocketAddr>,
+    /// How many of them, the last ones, are listened on for TCP (RFC 6544). What comes in frames from
+    /// their connections (RFC 4571) is handed over as datagrams, without its lengths.
+    pub listeners: usize,
     /// Bounds that configuration may change; the rest is in [`crate::limits`].
     pub limits: crate::limits::Limits,
     /// The wall clock when the shard is made, since 1970: what its RTCP reports count time from.
@@ -119,6 +134,10 @@ pub struct Shard {
     offers_due: Vec<ParticipantKey>,
     /// Last datagrams of transports that are gone.
     farewells: Vec<Outgoing>,
+    /// Binding requests of strangers that may still be answered.
+    stun_allowance: Bucket,
+    /// Answers to strangers.
+    stun_answers: Vec<(SocketId, SocketAddr, stun::Answer)>,
     egress: Egress,
     /// Where feedback is decrypted.
     scratch: Vec<u8>,
@@ -171,6 +190,10 @@ impl Shard {
             crypto,
             crypto_sending: dtls::crypto_provider(KeyHolder::Ourselves),
             certificate,
+            first_listener: config
+                .advertised_addresses
+                .len()
+                .saturating_sub(config.listeners),
             advertised: config.advertised_addresses.clone(),
             limits: config.limits,
         };
@@ -192,6 +215,8 @@ impl Shard {
             sending: Vec::new(),
             offers_due: Vec::new(),
             farewells: Vec::new(),
+            stun_allowance: Bucket::new(config.limits.stun_answers_per_second, now),
+            stun_answers: Vec::new(),
             egress: Egress::new(now, config.unix_time),
             scratch: Vec::new(),
             events: VecDeque::new(),
@@ -265,6 +290,9 @@ impl Shard {
         for outgoing in self.farewells.drain(..) {
             out.transmit(outgoing.socket, outgoing.destination, &outgoing.contents);
         }
+        for (socket, asker, answer) in self.stun_answers.drain(..) {
+            out.transmit(socket, asker, answer.contents());
+        }
     }
 
     /// Sends what waits at a transport.
@@ -277,7 +305,7 @@ impl Shard {
             out.transmit(outgoing.socket, outgoing.destination, &outgoing.contents);
         }
         transport.outgoing.shrink_to(OUTGOING_KEPT);
-        let route = transport.route(now);
+        let route = transport.route(&self.factory, now);
         let Shard {
             egress,
             timers,

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use str0m::config::{CryptoProvider, DtlsCert};
-use str0m::net::{DatagramSend, Protocol, Receive};
+use str0m::net::{DatagramSend, Protocol, Receive, TcpType};
 use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{Candidate, Event, IceCreds, Input, Output, Rtc, RtcConfig, RtcError};
 
@@ -46,6 +46,8 @@ pub(crate) struct TransportFactory {
     pub(crate) certificate: DtlsCert,
     /// By socket: what candidates name, and what the engine takes for the local address.
     pub(crate) advertised: Vec<SocketAddr>,
+    /// From which on they carry TCP.
+    pub(crate) first_listener: usize,
     pub(crate) limits: Limits,
 }
 
@@ -388,7 +390,7 @@ impl Transport {
     }
 
     /// Where our media goes; `None`: nowhere, for want of an address or of consent (RFC 7675 §5.1).
-    pub(crate) fn route(&mut self, now: Instant) -> Option<Route> {
+    pub(crate) fn route(&mut self, factory: &TransportFactory, now: Instant) -> Option<Route> {
         self.now = now;
         if !self.is_connected() || self.disconnected_since.is_some() {
             return None;
@@ -397,6 +399,7 @@ impl Transport {
         Some(Route {
             socket,
             destination,
+            stream: factory.protocol(socket) == Protocol::Tcp,
         })
     }
 
@@ -439,13 +442,13 @@ impl Transport {
     pub(crate) fn receive(
         &mut self,
         now: Instant,
-        local: SocketAddr,
+        (protocol, local): (Protocol, SocketAddr),
         remote: SocketAddr,
         contents: &[u8],
     ) -> Result<bool, TransportFault> {
         let secured = self.secured;
         self.now = now;
-        let parse = || Receive::new(Protocol::Udp, remote, local, contents);
+        let parse = || Receive::new(protocol, remote, local, contents);
         let Some(Ok(received)) = quietly("datagram", parse) else {
             return Ok(false);
         };
@@ -504,7 +507,7 @@ impl Transport {
             debug_assert!(false, "the engine sends media");
             return;
         }
-        let socket = factory.socket_of(transmit.source);
+        let socket = factory.socket_of(transmit.proto, transmit.source);
         // Answers to checks go back where these came from, and need no consent.
         let check = first < 4;
         let consent = check || self.disconnected_since.is_none();
@@ -523,8 +526,8 @@ impl Transport {
     }
 
     /// Queues the end of every stream, for whoever listens.
-    pub(crate) fn say_goodbye(&mut self, now: Instant) {
-        let Some(route) = self.route(now) else {
+    pub(crate) fn say_goodbye(&mut self, factory: &TransportFactory, now: Instant) {
+        let Some(route) = self.route(factory, now) else {
             return;
         };
         let datagrams = self.sender.as_mut().map(|sender| sender.goodbye());
@@ -600,10 +603,21 @@ pub(crate) enum Validated {
 }
 
 impl TransportFactory {
-    /// The socket whose advertised address this is.
-    fn socket_of(&self, local: SocketAddr) -> SocketId {
-        let index = self.advertised.iter().position(|address| *address == local);
-        SocketId(index.unwrap_or_default() as u16)
+    /// The socket whose advertised address this is: UDP and TCP may share one.
+    fn socket_of(&self, protocol: Protocol, local: SocketAddr) -> SocketId {
+        let mut sockets = (0_u16..).zip(&self.advertised);
+        let found = sockets.find(|(index, address)| {
+            **address == local && self.protocol(SocketId(*index)) == protocol
+        });
+        SocketId(found.map_or(0, |(index, _)| index))
+    }
+
+    /// What a socket carries.
+    pub(crate) fn protocol(&self, socket: SocketId) -> Protocol {
+        match usize::from(socket.0) < self.first_listener {
+            true => Protocol::Udp,
+            false => Protocol::Tcp,
+        }
     }
 }
 
@@ -634,8 +648,18 @@ fn build(
         .set_sctp_max_message_size(factory.limits.data_message_bytes)
         .set_sctp_max_buffered_amount(SCTP_BUFFER_BYTES)
         .build(now);
-    for address in &factory.advertised {
-        match Candidate::host(*address, Protocol::Udp) {
+    for (index, address) in (0_u16..).zip(&factory.advertised) {
+        // Those of TCP have a lower type preference (90 of RFC 8445's 126), so that clients who can use
+        // UDP do.
+        let candidate = match factory.protocol(SocketId(index)) {
+            Protocol::Tcp => Candidate::builder()
+                .tcp()
+                .host(*address)
+                .tcptype(TcpType::Passive)
+                .build(),
+            _ => Candidate::host(*address, Protocol::Udp),
+        };
+        match candidate {
             Ok(candidate) => {
                 rtc.add_local_candidate(candidate);
             }

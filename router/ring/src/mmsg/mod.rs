@@ -16,6 +16,7 @@ use crate::config::DriverConfig;
 use crate::driver::{DriverStats, Receiver, SendError, SendRun, SocketId, UdpDriver};
 use crate::open::OpenError;
 use crate::socket::{self, UdpSocket, is_driver_fault};
+use crate::streams::{self, Streams};
 use batch::{ReceiveBatch, SendBatch};
 
 /// Messages per `recvmmsg` at most: one system call for 64 packets, and a batch of ordinary packets
@@ -40,6 +41,7 @@ pub struct MmsgDriver {
     /// Socket to read first next time, so that a busy one cannot starve the others.
     first: usize,
     closed: bool,
+    streams: Option<Streams>,
     stats: DriverStats,
 }
 
@@ -50,11 +52,14 @@ impl MmsgDriver {
             .map(watch)
             .collect::<Result<_, _>>()?;
         let batch = usize::from(config.receive_buffers).min(BATCH_MAX);
+        let mut addresses = sockets
+            .iter()
+            .map(|watched| watched.socket.get_ref().address)
+            .collect();
+        let streams = streams::open_beside(config, &mut addresses)?;
         Ok(Self {
-            addresses: sockets
-                .iter()
-                .map(|watched| watched.socket.get_ref().address)
-                .collect(),
+            addresses,
+            streams,
             sockets,
             incoming: ReceiveBatch::new(batch, config.receive_buffer_bytes),
             outgoing: SendBatch::new(config.send_slots),
@@ -145,6 +150,10 @@ impl UdpDriver for MmsgDriver {
         &self.addresses
     }
 
+    fn listeners(&self) -> usize {
+        self.streams.as_ref().map_or(0, Streams::len)
+    }
+
     fn receive(&mut self, budget: usize, receiver: &mut dyn Receiver) -> io::Result<usize> {
         if self.closed {
             return Ok(0);
@@ -159,12 +168,22 @@ impl UdpDriver for MmsgDriver {
             delivered += self.drain(index, budget - delivered, receiver)?;
         }
         self.first = (self.first + 1) % count;
-        Ok(delivered)
+        streams::receive_beside(&mut self.streams, budget, delivered, receiver)
+    }
+
+    fn send_dispensable(&mut self, run: SendRun<'_>) -> Result<(), SendError> {
+        match streams::owner(&mut self.streams, run.socket) {
+            Some(streams) if !self.closed => streams.send(run, true),
+            _ => self.send(run),
+        }
     }
 
     fn send(&mut self, run: SendRun<'_>) -> Result<(), SendError> {
         if self.closed {
             return Err(SendError::Closed);
+        }
+        if let Some(streams) = streams::owner(&mut self.streams, run.socket) {
+            return streams.send(run, false);
         }
         let Some(watched) = self.sockets.get(usize::from(run.socket.0)) else {
             return Err(SendError::Invalid);
@@ -201,11 +220,19 @@ impl UdpDriver for MmsgDriver {
             }
         }
         self.outbox.clear();
+        if let Some(streams) = &mut self.streams {
+            streams.flush();
+        }
         Ok(())
     }
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut ready = self.closed;
+        match streams::poll_beside(&mut self.streams, context) {
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) => ready = true,
+            Poll::Pending => {}
+        }
         for watched in &mut self.sockets {
             while !watched.may_have_more {
                 match watched.socket.poll_read_ready(context) {
@@ -228,12 +255,19 @@ impl UdpDriver for MmsgDriver {
     }
 
     fn stats(&self) -> DriverStats {
-        self.stats
+        let mut stats = self.stats;
+        if let Some(streams) = &self.streams {
+            stats.streams = streams.stats();
+        }
+        stats
     }
 
     fn shutdown(&mut self) {
         // Every call is synchronous: the kernel holds no buffer between calls.
         self.outbox.clear();
+        if let Some(streams) = &mut self.streams {
+            streams.shutdown();
+        }
         self.closed = true;
     }
 }

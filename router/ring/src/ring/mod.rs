@@ -22,11 +22,14 @@ use crate::config::DriverConfig;
 use crate::driver::{DriverStats, Receiver, SendError, SendRun, UdpDriver};
 use crate::open::OpenError;
 use crate::socket;
+use crate::streams::{self, Streams};
 
 /// UDP by io_uring. Opened by [`crate::open`]; stays on the thread that opened it.
 #[derive(Debug)]
 pub struct RingDriver {
     core: AsyncFd<RingCore>,
+    streams: Option<Streams>,
+    addresses: Vec<SocketAddr>,
 }
 
 impl RingDriver {
@@ -38,8 +41,13 @@ impl RingDriver {
         // time and keeps it open as long as it lives; it moves into the `AsyncFd` and is never
         // exchanged.
         let core = unsafe { AsyncFd::register_with_interest(core, Interest::READABLE) };
+        let core = core.map_err(|error| OpenError::Watch(error.into()))?;
+        let mut addresses = core.get_ref().local_addresses().to_vec();
+        let streams = streams::open_beside(config, &mut addresses)?;
         Ok(Self {
-            core: core.map_err(|error| OpenError::Watch(error.into()))?,
+            core,
+            streams,
+            addresses,
         })
     }
 }
@@ -53,22 +61,68 @@ impl RingDriver {
 
 impl UdpDriver for RingDriver {
     fn local_addresses(&self) -> &[SocketAddr] {
-        self.core.get_ref().local_addresses()
+        &self.addresses
+    }
+
+    fn listeners(&self) -> usize {
+        self.streams.as_ref().map_or(0, Streams::len)
     }
 
     fn receive(&mut self, budget: usize, receiver: &mut dyn Receiver) -> io::Result<usize> {
-        self.core.get_mut().receive(budget, receiver)
+        let datagrams = self.core.get_mut().receive(budget, receiver)?;
+        streams::receive_beside(&mut self.streams, budget, datagrams, receiver)
     }
 
     fn send(&mut self, run: SendRun<'_>) -> Result<(), SendError> {
-        self.core.get_mut().send(run)
+        match streams::owner(&mut self.streams, run.socket) {
+            Some(streams) => streams.send(run, false),
+            None => self.core.get_mut().send(run),
+        }
+    }
+
+    fn send_dispensable(&mut self, run: SendRun<'_>) -> Result<(), SendError> {
+        match streams::owner(&mut self.streams, run.socket) {
+            Some(streams) => streams.send(run, true),
+            None => self.core.get_mut().send(run),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.core.get_mut().flush()
+        self.core.get_mut().flush()?;
+        if let Some(streams) = &mut self.streams {
+            streams.flush();
+        }
+        Ok(())
     }
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Both, always: each keeps the waker for itself.
+        let streams = streams::poll_beside(&mut self.streams, context);
+        let datagrams = self.poll_ring(context);
+        match streams.is_ready() {
+            true => streams,
+            false => datagrams,
+        }
+    }
+
+    fn stats(&self) -> DriverStats {
+        let mut stats = self.core.get_ref().stats();
+        if let Some(streams) = &self.streams {
+            stats.streams = streams.stats();
+        }
+        stats
+    }
+
+    fn shutdown(&mut self) {
+        self.core.get_mut().shutdown();
+        if let Some(streams) = &mut self.streams {
+            streams.shutdown();
+        }
+    }
+}
+
+impl RingDriver {
+    fn poll_ring(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             // First the ring itself: readiness is edge-triggered, and what an earlier turn left
             // behind raises no new edge.
@@ -81,13 +135,5 @@ impl UdpDriver for RingDriver {
                 Poll::Ready(Ok(mut guard)) => guard.clear_ready(),
             }
         }
-    }
-
-    fn stats(&self) -> DriverStats {
-        self.core.get_ref().stats()
-    }
-
-    fn shutdown(&mut self) {
-        self.core.get_mut().shutdown();
     }
 }

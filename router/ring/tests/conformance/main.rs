@@ -10,6 +10,7 @@ mod netns;
 mod receiving;
 mod sending;
 mod shutdown;
+mod streams;
 mod waking;
 
 macro_rules! on_every_driver {
@@ -61,4 +62,30 @@ on_every_driver! {
     limits::a_port_in_use,
     limits::an_address_of_nobody,
     limits::configuration_bounds,
+}
+
+/// What needs a kernel: the simulated network has no TCP.
+macro_rules! on_kernel_drivers {
+    ($($module:ident :: $case:ident),* $(,)?) => {
+        mod tcp_ring {
+            use rillway_ring::DriverKind::Ring;
+            $(#[test] fn $case() { crate::harness::run(Ring, crate::$module::$case); })*
+        }
+        mod tcp_mmsg {
+            use rillway_ring::DriverKind::Mmsg;
+            $(#[test] fn $case() { crate::harness::run(Mmsg, crate::$module::$case); })*
+        }
+    };
+}
+
+on_kernel_drivers! {
+    streams::frames_both_ways,
+    streams::garbage_ends_its_connection_alone,
+    streams::what_goes_to_nobody_is_lost,
+    streams::silent_connections_make_room,
+    streams::one_address_has_its_share,
+    streams::who_does_not_read_costs_little,
+    streams::a_taken_port_is_an_error,
+    streams::the_end_frees_ports_and_connections,
+    streams::an_idle_set_sleeps,
 }

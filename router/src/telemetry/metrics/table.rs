@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use rillway_core::stats::DropCause;
+use rillway_ring::StreamEnd;
 
 use super::gateway::{Reject, RequestTarget};
 
@@ -114,7 +115,7 @@ pub const RECORDING_ORDER_RESULTS: [&str; 6] =
     ["started", "running", "refused", "failed", "stopped", "idle"];
 
 /// First parts of a table of names with labels.
-const fn names<const N: usize>(pairs: &[(DropCause, &'static str); N]) -> [&'static str; N] {
+const fn names<T: Copy, const N: usize>(pairs: &[(T, &'static str); N]) -> [&'static str; N] {
     let mut names = [""; N];
     let mut index = 0;
     while index < N {
@@ -125,6 +126,8 @@ const fn names<const N: usize>(pairs: &[(DropCause, &'static str); N]) -> [&'sta
 }
 
 const DROP_CAUSES: [&str; DropCause::COUNT] = names(&DropCause::ALL);
+
+const TCP_ENDS: [&str; StreamEnd::COUNT] = names(&StreamEnd::ALL);
 
 /// Declares each metric as a constant, its help text as the constant's documentation, and all of them
 /// as `ALL`.
@@ -277,11 +280,45 @@ metrics! {
     /// System calls of the UDP driver.
     UDP_SYSCALLS Counter "rillway_udp_syscalls_total" "calls" [WORKER];
 
+    /// TCP connections for media accepted, those refused at once included.
+    TCP_ACCEPTED Counter "rillway_tcp_accepted_connections_total" "connections" [WORKER];
+    /// TCP connections for media refused: `full` (too many in all), `address` (too many from theirs).
+    TCP_REFUSED Counter "rillway_tcp_refused_connections_total" "connections" [
+        WORKER,
+        Label { name: "cause", values: Values::Of(&["full", "address"]) }
+    ];
+    /// TCP connections for media that ended: `closed` by the client or the network; `unproven` (no valid check in time, or another needed its place), `idle`, `partial` (half a frame), `oversized` (a frame longer than any packet) or `stalled` (not read) by us.
+    TCP_ENDED Counter "rillway_tcp_ended_connections_total" "connections" [
+        WORKER,
+        Label { name: "cause", values: Values::Of(&TCP_ENDS) }
+    ];
+    /// TCP connections for media now.
+    TCP_OPEN Gauge "rillway_tcp_connections" "connections" [WORKER];
+    /// Packets received over TCP.
+    TCP_RECEIVED Counter "rillway_tcp_received_packets_total" "packets" [WORKER];
+    /// Bytes received over TCP, framing included.
+    TCP_RECEIVED_BYTES Counter "rillway_tcp_received_bytes_total" "bytes" [WORKER];
+    /// Packets queued to be sent over TCP.
+    TCP_SENT Counter "rillway_tcp_sent_packets_total" "packets" [WORKER];
+    /// Their bytes, without framing.
+    TCP_SENT_BYTES Counter "rillway_tcp_sent_bytes_total" "bytes" [WORKER];
+    /// Packets not sent over TCP: `video` and `other` because their connection did not keep up, `gone` because there is none any more.
+    TCP_DROPPED Counter "rillway_tcp_dropped_packets_total" "packets" [
+        WORKER,
+        Label { name: "cause", values: Values::Of(&["video", "other", "gone"]) }
+    ];
+    /// System calls for TCP connections.
+    TCP_SYSCALLS Counter "rillway_tcp_syscalls_total" "calls" [WORKER];
+    /// Times a transport was connected over TCP; `rillway_transport_connect_seconds` counts all.
+    TCP_CONNECTS Counter "rillway_tcp_connects_total" "transports" [WORKER];
+
     /// Received datagrams dropped.
     DROPPED Counter "rillway_dropped_datagrams_total" "datagrams" [
         WORKER,
         Label { name: "cause", values: Values::Of(&DROP_CAUSES) }
     ];
+    /// STUN binding requests without credentials answered: somebody asked for the address it is seen at.
+    STUN_ANSWERED Counter "rillway_stun_answered_requests_total" "requests" [WORKER];
     /// RTP packets received and authenticated.
     RTP_RECEIVED Counter "rillway_rtp_received_packets_total" "packets" [WORKER];
     /// Payload bytes of RTP packets received.

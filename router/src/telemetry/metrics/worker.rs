@@ -2,7 +2,7 @@
 
 use metrics::{Counter, Gauge};
 use rillway_core::stats::{DropCause, ShardStats};
-use rillway_ring::DriverStats;
+use rillway_ring::{DriverStats, StreamEnd};
 
 use super::distribution::Distribution;
 use super::registry::Registry;
@@ -91,9 +91,26 @@ const DRIVER: &[Read<DriverStats>] = &[
     (&table::UDP_SEND_ERRORS, &[], |s| s.send_errors),
     (&table::UDP_SEND_FULL, &[], |s| s.send_full),
     (&table::UDP_SYSCALLS, &[], |s| s.syscalls),
+    (&table::TCP_ACCEPTED, &[], |s| s.streams.accepted),
+    (&table::TCP_REFUSED, &["full"], |s| s.streams.refused_full),
+    (&table::TCP_REFUSED, &["address"], |s| {
+        s.streams.refused_address
+    }),
+    (&table::TCP_RECEIVED, &[], |s| s.streams.received_packets),
+    (&table::TCP_RECEIVED_BYTES, &[], |s| {
+        s.streams.received_bytes
+    }),
+    (&table::TCP_SENT, &[], |s| s.streams.sent_packets),
+    (&table::TCP_SENT_BYTES, &[], |s| s.streams.sent_bytes),
+    (&table::TCP_DROPPED, &["video"], |s| s.streams.dropped_video),
+    (&table::TCP_DROPPED, &["other"], |s| s.streams.dropped_other),
+    (&table::TCP_DROPPED, &["gone"], |s| s.streams.dropped_gone),
+    (&table::TCP_SYSCALLS, &[], |s| s.streams.syscalls),
 ];
 
 const SHARD: &[Read<ShardStats>] = &[
+    (&table::STUN_ANSWERED, &[], |s| s.stun_answered),
+    (&table::TCP_CONNECTS, &[], |s| s.connects_tcp),
     (&table::RTP_RECEIVED, &[], |s| s.rtp_received),
     (&table::RTP_RECEIVED_BYTES, &[], |s| s.rtp_received_bytes),
     (&table::RTP_FORWARDED, &[], |s| s.rtp_forwarded),
@@ -201,6 +218,8 @@ pub struct WorkerRecorder {
     driver: Vec<Follower>,
     shard: Vec<Follower>,
     dropped: Vec<Follower>,
+    tcp_ended: Vec<Follower>,
+    tcp_open: Gauge,
     shard_gauges: Vec<Gauge>,
     busy: Gauge,
     waiting: Gauge,
@@ -217,6 +236,10 @@ impl WorkerRecorder {
             counter: registry.counter(&table::DROPPED, &[&worker, cause]),
             seen: 0,
         });
+        let tcp_ended = StreamEnd::ALL.map(|(_, cause)| Follower {
+            counter: registry.counter(&table::TCP_ENDED, &[&worker, cause]),
+            seen: 0,
+        });
         let shape = |metric, bounds: &[u64], unit: f64| {
             let values = bounds.iter().map(|bound| *bound as f64 / unit).collect();
             let series = registry.distribution(metric, &[&worker], values);
@@ -227,6 +250,8 @@ impl WorkerRecorder {
             driver: followers(registry, &worker, DRIVER),
             shard: followers(registry, &worker, SHARD),
             dropped: dropped.into(),
+            tcp_ended: tcp_ended.into(),
+            tcp_open: registry.gauge(&table::TCP_OPEN, &[&worker]),
             shard_gauges: gauges(registry, &worker, SHARD_GAUGES),
             busy: registry.gauge(&table::BUSY_RATIO, &[&worker]),
             waiting: registry.gauge(&table::REQUESTS_WAITING, &[&worker]),
@@ -260,6 +285,10 @@ impl WorkerRecorder {
         for (follower, now) in self.dropped.iter_mut().zip(shard.dropped) {
             follower.follow(now);
         }
+        for (follower, now) in self.tcp_ended.iter_mut().zip(driver.streams.ended) {
+            follower.follow(now);
+        }
+        self.tcp_open.set(driver.streams.open as f64);
         for (gauge, (_, _, read)) in self.shard_gauges.iter().zip(SHARD_GAUGES) {
             gauge.set(read(shard) as f64);
         }

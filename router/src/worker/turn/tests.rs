@@ -90,6 +90,7 @@ fn stage(line: Line) -> Stage {
             worker: WorkerId(0),
             local_addresses: vec![address],
             advertised_addresses: vec![address],
+            listeners: 0,
             limits: Limits::default(),
             unix_time: Duration::from_secs(1_700_000_000),
             seed: [7; 32],

@@ -7,7 +7,7 @@ use std::time::Instant;
 use str0m::change::SdpPendingOffer;
 use str0m::channel::ChannelId;
 use str0m::media::{Mid, Rid, SenderFeedback};
-use str0m::net::{Protocol, Receive};
+use str0m::net::{Protocol, Receive, TcpType};
 use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
 use str0m::{Candidate, Event as EngineEvent, Input, Output, Rtc, RtcConfig};
 
@@ -30,6 +30,8 @@ pub(crate) struct End {
     pub(crate) channels: Vec<(ChannelId, String)>,
     pub(crate) data: Vec<(String, Vec<u8>)>,
     pub(super) sent: VecDeque<Vec<u8>>,
+    /// It is on a TCP connection, and has no other way.
+    pub(crate) tcp: bool,
 }
 
 impl End {
@@ -50,7 +52,23 @@ impl End {
             channels: Vec::new(),
             data: Vec::new(),
             sent: VecDeque::new(),
+            tcp: false,
         }
+    }
+
+    /// One that connects to TCP candidates and offers none but active ones.
+    pub(crate) fn over_tcp(address: SocketAddr, now: Instant) -> Self {
+        let mut rtc = RtcConfig::new().set_rtp_mode(true).build(now);
+        let candidate = Candidate::builder()
+            .tcp()
+            .host(address)
+            .tcptype(TcpType::Active)
+            .build();
+        rtc.add_local_candidate(candidate.unwrap());
+        let mut end = End::new(address, now);
+        end.rtc = rtc;
+        end.tcp = true;
+        end
     }
 
     /// The address the router knows it by.
@@ -89,7 +107,11 @@ impl End {
     }
 
     pub(crate) fn receive(&mut self, now: Instant, bytes: &[u8]) {
-        let receive = Receive::new(Protocol::Udp, router(), self.address, bytes).unwrap();
+        let protocol = match self.tcp {
+            true => Protocol::Tcp,
+            false => Protocol::Udp,
+        };
+        let receive = Receive::new(protocol, router(), self.address, bytes).unwrap();
         self.rtc.handle_input(Input::Receive(now, receive)).unwrap();
         self.drain();
     }

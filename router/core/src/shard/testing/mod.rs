@@ -140,6 +140,8 @@ pub(crate) struct Bench {
     pub(crate) lose_dtls_to_clients: usize,
     /// Changes publishing offers on their way.
     pub(crate) edit_offer: Option<Box<dyn Fn(String) -> String>>,
+    /// Clients that come have nothing but TCP; see [`Bench::with_tcp`].
+    pub(crate) tcp: bool,
     /// Publishing answers reach nobody.
     pub(crate) ignore_answers: bool,
 }
@@ -149,6 +151,7 @@ pub(crate) fn config(limits: Limits) -> ShardConfig {
         worker: WorkerId(3),
         local_addresses: vec![router()],
         advertised_addresses: vec![router()],
+        listeners: 0,
         limits,
         unix_time: Duration::from_secs(1_700_000_000),
         seed: [42; 32],
@@ -202,8 +205,20 @@ impl Bench {
             blackhole: None,
             lose_dtls_to_clients: 0,
             edit_offer: None,
+            tcp: false,
             ignore_answers: false,
         }
+    }
+
+    /// A shard that is reached over TCP too, at the same address and port.
+    pub(crate) fn with_tcp() -> Self {
+        let mut bench = Self::new();
+        let mut setup = config(Limits::default());
+        setup.local_addresses.push(router());
+        setup.advertised_addresses.push(router());
+        setup.listeners = 1;
+        bench.shard = Shard::new(setup, bench.now);
+        bench
     }
 
     pub(crate) fn request(&mut self, client: usize, action: Action) {
@@ -253,7 +268,10 @@ impl Bench {
     pub(crate) fn end(&mut self) -> End {
         self.next_port += 1;
         let address = SocketAddr::from(([10, 0, 1, 1], self.next_port));
-        End::new(address, self.now)
+        match self.tcp {
+            true => End::over_tcp(address, self.now),
+            false => End::new(address, self.now),
+        }
     }
 
     /// Publishes what `media` adds to the client's offer; returns the mids.
@@ -353,8 +371,9 @@ impl Bench {
                             link.send_up(now, bytes);
                         } else if heard && self.filter.as_mut().is_none_or(|filter| filter(&bytes))
                         {
+                            let socket = SocketId(u16::from(end.tcp));
                             self.shard
-                                .handle_datagram(now, SocketId(0), end.outside(), &bytes);
+                                .handle_datagram(now, socket, end.outside(), &bytes);
                         }
                     }
                 }
@@ -365,7 +384,7 @@ impl Bench {
             let mut sink = Sink::default();
             self.shard.flush(now, &mut sink);
             for (socket, destination, bytes) in sink.0 {
-                assert_eq!(socket, SocketId(0));
+                assert!(socket == SocketId(0) || self.is_tcp(destination));
                 moved = true;
                 let link = self.link.as_mut().filter(|l| l.address == destination);
                 if let Some(link) = link {
@@ -383,6 +402,12 @@ impl Bench {
             }
         }
         panic!("the exchange never ended");
+    }
+
+    fn is_tcp(&self, address: SocketAddr) -> bool {
+        let ends = self.clients.iter().flat_map(|c| [&c.publish, &c.subscribe]);
+        ends.flatten()
+            .any(|end| end.tcp && end.outside() == address)
     }
 
     pub(super) fn deliver(&mut self, destination: SocketAddr, bytes: &[u8]) {

@@ -11,7 +11,7 @@ impl Bench {
         self.shard.inspect(self.now, query, from)
     }
 
-    fn participants(&self, room: Option<&str>) -> Vec<ParticipantView> {
+    pub(super) fn participants(&self, room: Option<&str>) -> Vec<ParticipantView> {
         let room = room.map(str::to_owned);
         match self.page(&Query::Participants { room }, 0).items {
             Items::Participants(items) => items,

@@ -12,6 +12,8 @@ mod restart;
 mod rooms;
 mod security;
 mod simulcast;
+mod strangers;
+mod tcp;
 
 use std::time::Duration;
 

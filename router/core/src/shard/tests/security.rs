@@ -4,9 +4,9 @@ use super::*;
 use crate::limits::{ADDRESSES_PER_TRANSPORT, STUN_FAILURES_PER_TRANSPORT};
 use crate::stats::DropCause;
 
-const STRANGER: &str = "192.0.2.66:6666";
+pub(super) const STRANGER: &str = "192.0.2.66:6666";
 
-fn inject(bench: &mut Bench, from: &str, bytes: &[u8]) {
+pub(super) fn inject(bench: &mut Bench, from: &str, bytes: &[u8]) {
     let from: SocketAddr = from.parse().unwrap();
     bench
         .shard
@@ -14,7 +14,7 @@ fn inject(bench: &mut Bench, from: &str, bytes: &[u8]) {
 }
 
 /// What the shard sends now, by receiver.
-fn sent(bench: &mut Bench) -> Vec<(SocketAddr, Vec<u8>)> {
+pub(super) fn sent(bench: &mut Bench) -> Vec<(SocketAddr, Vec<u8>)> {
     let mut sink = Sink::default();
     bench.shard.flush(bench.now, &mut sink);
     sink.0
@@ -28,7 +28,7 @@ fn is_dtls(bytes: &[u8]) -> bool {
 }
 
 /// Lets a call go on and asserts that nothing is lost.
-fn assert_call_works(bench: &mut Bench, alice: usize, bob: usize, feed: &mut Feed) {
+pub(super) fn assert_call_works(bench: &mut Bench, alice: usize, bob: usize, feed: &mut Feed) {
     let before = bench.count(bob, 200);
     for _ in 0..10 {
         bench.run(Duration::from_millis(20));
@@ -37,7 +37,7 @@ fn assert_call_works(bench: &mut Bench, alice: usize, bob: usize, feed: &mut Fee
     assert_eq!(bench.count(bob, 200) - before, 10);
 }
 
-fn call() -> (Bench, usize, usize, Feed) {
+pub(super) fn call() -> (Bench, usize, usize, Feed) {
     let mut bench = Bench::new();
     let (alice, mids) = bench.talker("room");
     let bob = bench.join("room");
