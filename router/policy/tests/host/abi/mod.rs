@@ -138,6 +138,7 @@ cases! {
         RoomOpened ParticipantJoined ParticipantLeft TrackPublished TrackUnpublished TrackMuted
         Speakers Requested Started Finished Failed Recording Tick RoomClosed
     }
+    scope: Scope { Whole Changes }
     container: Container { Mp4 Webm RtpDump }
     failure_cause: FailureCause {
         DiskFull DiskFault Overload Encrypted Unsupported Unavailable Other
@@ -234,6 +235,10 @@ fn a_value_of_every_case_is_sent() {
     add(
         "signaling/action",
         values::actions().iter().map(action).collect(),
+    );
+    add(
+        "layer-selection/scope",
+        values::SCOPES.iter().map(scope).collect(),
     );
     add(
         "recording/event",

@@ -49,6 +49,7 @@ pub(super) const FAILURE_CAUSES: [FailureCause; 7] = [
     FailureCause::Unavailable,
     FailureCause::Other,
 ];
+pub(super) const SCOPES: [Scope; 2] = [Scope::Whole, Scope::Changes];
 pub(super) const CONTAINERS: [Container; 3] = [Container::Mp4, Container::Webm, Container::RtpDump];
 
 /// The largest id (2^53 - 1).
@@ -548,13 +549,11 @@ pub(super) fn view_0_1(view: View) -> View {
 }
 
 pub(super) fn decisions() -> Vec<Decision> {
-    let decision = |next, choices| Decision { choices, next };
-    vec![
-        decision(Scope::Changes, choices()),
-        decision(Scope::Whole, Vec::new()),
-        decision(Scope::Changes, Vec::new()),
-        decision(Scope::Whole, choices()),
-    ]
+    let decisions = SCOPES.into_iter().flat_map(|next| {
+        let decision = move |choices| Decision { choices, next };
+        [Vec::new(), choices()].map(decision)
+    });
+    decisions.collect()
 }
 
 fn choices() -> Vec<Choice> {
