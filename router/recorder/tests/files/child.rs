@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rillway_recorder::api::Event;
-use rillway_recorder::engine::StartError;
+use rillway_recorder::engine::{Snapshot, StartError};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::support::{
@@ -181,17 +181,6 @@ fn limit(files: u64) {
 }
 
 /// A limit of 64 files, of which recordings take half.
-/// Files that are being written, in all rooms.
-fn files_in(root: &Path) -> usize {
-    let rooms = std::fs::read_dir(root).expect("is there").flatten();
-    let rooms = rooms.filter(|entry| entry.path().is_dir());
-    let files = rooms.flat_map(|room| std::fs::read_dir(room.path()).expect("is there"));
-    let names = files.flatten().map(|file| file.file_name());
-    names
-        .filter(|name| name.to_string_lossy().contains(".rtpd"))
-        .count()
-}
-
 fn few_files(root: &Path) {
     limit(64);
     let mut running = run(settings(root));
@@ -207,13 +196,9 @@ fn few_files(root: &Path) {
         );
     }
     assert_eq!(running.stats.snapshot().alarms, 1);
-    // A file that is being created takes a descriptor or two more for a moment.
-    let begun = Instant::now();
-    while files_in(root) < 32 {
-        assert!(begun.elapsed() < PATIENCE, "{} files", files_in(root));
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    std::thread::sleep(Duration::from_millis(50));
+    // A file that is still to be created would find no descriptor where others took it.
+    let written = |s: Snapshot| s.files_open == 32 && s.written_bytes > 0 && s.waiting_bytes == 0;
+    until(&running, "all that was taken is in files", written);
     // What else the process does is not held up.
     let _others: Vec<_> = (0..12)
         .map(|_| std::fs::File::open("/dev/null").expect("opens"))
