@@ -20,14 +20,14 @@ const SUBSCRIBER_BYTES: u32 = 40;
 const SUBSCRIPTION_BYTES: u32 = 24;
 const CHOICE_BYTES: u32 = 32;
 
-/// A layer policy that goes through all subscriptions: `$sub` is one, `$out` the choice about it, whose
-/// spatial index `act` writes (`i32.store8 offset=16`).
+/// A layer policy that asks for whole views, and goes through all subscriptions: `$sub` is one, `$out` the choice
+/// about it, whose spatial index `act` writes (`i32.store8 offset=16`).
 fn chooser(act: &str) -> Vec<u8> {
     let body = format!(
         "(local $viewer i32) (local $viewers i32) (local $sub i32) (local $subs i32) (local $out i32)
         (local.set $out (i32.const {VALUES}))
-        (local.set $viewer (local.get $p3))
-        (local.set $viewers (i32.add (local.get $p3) (i32.mul (local.get $p4) (i32.const {SUBSCRIBER_BYTES}))))
+        (local.set $viewer (local.get $p6))
+        (local.set $viewers (i32.add (local.get $p6) (i32.mul (local.get $p7) (i32.const {SUBSCRIBER_BYTES}))))
         (block $seen (loop $next_viewer
           (br_if $seen (i32.ge_u (local.get $viewer) (local.get $viewers)))
           (local.set $sub (i32.load offset=24 (local.get $viewer)))
@@ -47,6 +47,7 @@ fn chooser(act: &str) -> Vec<u8> {
         (i32.store (i32.const 0) (i32.const {VALUES}))
         (i32.store (i32.const 4) (i32.div_u
           (i32.sub (local.get $out) (i32.const {VALUES})) (i32.const {CHOICE_BYTES})))
+        (i32.store8 (i32.const 8) (i32.const 0))
         (i32.const 0)"
     );
     Assembly::new(Kind::LayerSelection, body)
