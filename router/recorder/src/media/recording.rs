@@ -17,6 +17,9 @@ const START_SILENT: Duration = Duration::from_secs(1);
 /// The same for tracks that start with the first one: each is ordered by itself, and packets of one may come before
 /// the order for the next.
 const START_TOGETHER: Duration = Duration::from_millis(250);
+/// How long it waits for the first sender report of tracks that send, or at least a frame that was not delayed:
+/// what is in the file is corrected but slowly.
+const ALIGNMENT: Duration = Duration::from_millis(500);
 /// How long a file that ends waits for what its other tracks still have for it.
 const CUT: Duration = Duration::from_secs(3);
 /// How long sound at the end of a segment waits for the video of its time.
@@ -193,7 +196,8 @@ impl Recording {
             } else {
                 START
             };
-            !track.ended && track.ready.is_empty() && waited < patience
+            let missing = !track.ended && track.ready.is_empty() && waited < patience;
+            missing || (track.is_vague() && waited < ALIGNMENT)
         };
         let full = self.tracks.iter().any(Track::is_full);
         // What comes between two files was waited for when the first one ended.

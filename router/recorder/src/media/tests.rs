@@ -243,6 +243,66 @@ fn tracks_that_start_together_share_a_file() {
     assert_eq!((order.files, frames), (1, vec![100, 96]));
 }
 
+/// A camera and a microphone that begin at one moment; of the camera, the first frame arrives late, and others by
+/// what `late` says (ms). When they begin in the film, in milliseconds.
+fn begins(late: impl Fn(u64) -> u64, report_after_ms: Option<u64>) -> [f64; 2] {
+    let start = Instant::now();
+    let at = |ms: u64| start + Duration::from_millis(ms);
+    let keyframe = [0x10, 0x10, 0, 0, 0x9d, 0x01, 0x2a, 64, 0, 64, 0];
+    let mut film = Recording::new(Container::Mp4, None);
+    film.add(TrackId(1), true);
+    film.add(TrackId(2), false);
+    let mut steps = Vec::new();
+    for frame in 0..100_u64 {
+        let sent = 1_000 + frame * 20;
+        let arrived = sent + late(frame);
+        let reported = report_after_ms.is_some_and(|after| frame * 20 >= after);
+        let camera = Packet {
+            timestamp: frame as u32 * 1_800,
+            keyframe: true,
+            marker: true,
+            captured: at(if reported { sent - 1 } else { arrived }),
+            ..packet(frame, at(arrived), &keyframe)
+        };
+        let microphone = Packet {
+            timestamp: frame as u32 * 960,
+            clock_rate: 48_000,
+            codec: Codec::Opus,
+            ..packet(frame, at(sent), &[0x78, 1, 2])
+        };
+        film.packet(TrackId(2), &microphone);
+        film.packet(TrackId(1), &camera);
+        film.steps(at(arrived), &mut steps);
+    }
+    film.finish(at(4_000), &mut steps);
+    let begins: Vec<f64> = steps
+        .iter()
+        .find_map(|step| match step {
+            Step::End(tracks) => Some(tracks),
+            _ => None,
+        })
+        .expect("the file is complete")
+        .iter()
+        .map(|track| track.begins.as_secs_f64() * 1_000.0)
+        .collect();
+    [begins[0], begins[1]]
+}
+
+#[test]
+fn tracks_begin_together_though_the_first_frame_was_late() {
+    let first = |late: u64| move |frame: u64| if frame == 0 { late } else { 5 };
+    for (late, report) in [(120, None), (220, None), (120, Some(200)), (220, Some(60))] {
+        let [camera, microphone] = begins(first(late), report);
+        assert!(
+            (camera - microphone).abs() <= 6.0,
+            "late by {late} ms, reports after {report:?} ms: {camera} and {microphone}"
+        );
+    }
+    // What comes later is late for everybody: it does not move.
+    let [camera, microphone] = begins(|frame| frame.min(20) * 5, None);
+    assert!((camera - microphone).abs() < 1.0);
+}
+
 #[test]
 fn too_many_tracks_are_refused() {
     let mut film = Recording::new(Container::Webm, None);

@@ -72,6 +72,30 @@ impl Timeline {
         place
     }
 
+    /// Moves the line onto a frame that shows where it belongs, at once: by the first report, or because the
+    /// frame arrived with less delay than all before it. By how much; every frame before it moves along, so
+    /// this is only for lines of which nothing is written yet.
+    pub(super) fn align(&mut self, timestamp: u32, rate: u32, captured: Captured) -> i64 {
+        let Some(anchor) = self.anchor.as_mut().filter(|anchor| !anchor.settled) else {
+            return 0;
+        };
+        let error = captured
+            .ns
+            .saturating_sub(anchor.predicted(timestamp, rate));
+        if error.abs() > JUMP_NS || !(captured.reported || error < 0) {
+            return 0;
+        }
+        anchor.base_ns = anchor.base_ns.saturating_add(error);
+        anchor.settled = captured.reported;
+        self.last_ns = self.last_ns.map(|last| last.saturating_add(error));
+        error
+    }
+
+    /// Whether a report tells where it belongs.
+    pub(super) fn is_settled(&self) -> bool {
+        self.anchor.as_ref().is_some_and(|anchor| anchor.settled)
+    }
+
     /// Another clock begins.
     pub(super) fn restart(&mut self) {
         self.anchor = None;
@@ -79,19 +103,30 @@ impl Timeline {
 }
 
 impl Anchor {
+    /// Since the last frame.
+    fn step(&self, timestamp: u32) -> i64 {
+        i64::from(timestamp.wrapping_sub(self.timestamp).cast_signed())
+    }
+
+    /// Where a frame is by its timestamp.
+    fn predicted(&self, timestamp: u32, rate: u32) -> i64 {
+        let ticks = self.ticks.saturating_add(self.step(timestamp));
+        let rate = i64::from(rate.max(1));
+        // Whole seconds and the rest apart: no overflow, no rounding that adds up.
+        let elapsed =
+            (ticks / rate).saturating_mul(1_000_000_000) + (ticks % rate) * 1_000_000_000 / rate;
+        self.base_ns
+            .saturating_add(elapsed)
+            .saturating_add(self.corrected_ns)
+    }
+
     /// None: start anew.
     fn place(&mut self, timestamp: u32, rate: u32, captured: Captured) -> Option<i64> {
-        let step = i64::from(timestamp.wrapping_sub(self.timestamp).cast_signed());
+        let predicted = self.predicted(timestamp, rate);
+        let step = self.step(timestamp);
         self.timestamp = timestamp;
         self.ticks = self.ticks.saturating_add(step);
         let rate = i64::from(rate.max(1));
-        // Whole seconds and the rest apart: no overflow, no rounding that adds up.
-        let elapsed = (self.ticks / rate).saturating_mul(1_000_000_000)
-            + (self.ticks % rate) * 1_000_000_000 / rate;
-        let predicted = self
-            .base_ns
-            .saturating_add(elapsed)
-            .saturating_add(self.corrected_ns);
         let error = captured.ns.saturating_sub(predicted);
         if error.abs() > JUMP_NS {
             return None;
@@ -245,5 +280,24 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn nothing_written_moves_to_the_least_delay_and_then_to_the_first_report() {
+        let mut line = Timeline::default();
+        assert_eq!(line.align(0, 90_000, arrived(100 * MS)), 0);
+        assert_eq!(line.place(0, 90_000, arrived(100 * MS)), 100 * MS);
+        // A frame 40 ms later came 70 ms sooner than the first let expect; the next one later again.
+        assert_eq!(line.align(3_600, 90_000, arrived(70 * MS)), -70 * MS);
+        assert_eq!(line.place(3_600, 90_000, arrived(70 * MS)), 70 * MS);
+        assert_eq!(line.align(7_200, 90_000, arrived(118 * MS)), 0);
+        assert_eq!(line.place(7_200, 90_000, arrived(118 * MS)), 110 * MS);
+        assert!(!line.is_settled());
+        assert_eq!(line.align(10_800, 90_000, reported(155 * MS)), 5 * MS);
+        assert_eq!(line.place(10_800, 90_000, reported(155 * MS)), 155 * MS);
+        // Another report may be as good as the first, and no better.
+        assert!(line.is_settled());
+        assert_eq!(line.align(14_400, 90_000, reported(170 * MS)), 0);
+        assert_eq!(line.place(14_400, 90_000, reported(191 * MS)), 195 * MS);
     }
 }

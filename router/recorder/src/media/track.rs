@@ -43,6 +43,8 @@ pub(super) struct Track {
     /// Whole frames, in order.
     pub(super) ready: VecDeque<Frame>,
     ready_bytes: usize,
+    /// No frame of this clock was taken: they may still be moved.
+    untouched: bool,
     watch: Watch,
     /// No packet comes any more.
     pub(super) ended: bool,
@@ -95,6 +97,7 @@ impl Track {
             last: None,
             ready: VecDeque::new(),
             ready_bytes: 0,
+            untouched: true,
             watch: Watch::default(),
             ended: false,
             failed: None,
@@ -148,6 +151,7 @@ impl Track {
     /// The next frame for a file.
     pub(super) fn next(&mut self) -> Option<Frame> {
         let frame = self.ready.pop_front()?;
+        self.untouched = false;
         self.ready_bytes = self.ready_bytes.saturating_sub(frame.data.len());
         Some(frame)
     }
@@ -170,6 +174,11 @@ impl Track {
     /// Since when frames are missing that have no successor yet.
     pub(super) fn open_gap(&self) -> Option<i64> {
         self.missing_since
+    }
+
+    /// Where its frames belong may be told better soon, and they may still be moved.
+    pub(super) fn is_vague(&self) -> bool {
+        self.untouched && !self.ended && !self.ready.is_empty() && !self.timeline.is_settled()
     }
 
     /// No packet came yet.
@@ -257,6 +266,7 @@ impl Track {
         self.codec = Some(codec);
         self.depacketizer = Depacketizer::new(codec);
         self.timeline.restart();
+        self.untouched &= self.ready.is_empty();
         self.needs_keyframe = self.video;
         Ok(())
     }
@@ -331,6 +341,10 @@ impl Track {
             (0, false) => 48_000,
             (rate, _) => rate,
         };
+        if self.untouched {
+            let by = self.timeline.align(making.timestamp, rate, making.captured);
+            self.shift(by);
+        }
         let time_ns = self.timeline.place(making.timestamp, rate, making.captured);
         let length_ns = if self.video {
             let usual = self.last.map_or(USUAL_FRAME_NS, |last| last.length_ns);
@@ -355,6 +369,18 @@ impl Track {
             missing_since,
             data: whole.data,
         });
+    }
+
+    /// Moves all frames that are there.
+    fn shift(&mut self, ns: i64) {
+        for frame in &mut self.ready {
+            frame.time_ns += ns;
+            frame.missing_since = frame.missing_since.map(|since| since + ns);
+        }
+        self.missing_since = self.missing_since.map(|since| since + ns);
+        if let Some(last) = &mut self.last {
+            last.time_ns += ns;
+        }
     }
 
     /// What the file would be set up with, if the track joined it now.
