@@ -280,7 +280,8 @@ mod tests {
     fn an_identity_goes_before_a_name() {
         let all = [("ada", "eve"), ("eve", "ada"), ("bob", "bob")];
         let all = all.map(|(identity, name)| (identity.to_owned(), name.to_owned()));
-        let keys: [fn(&(String, String)) -> Option<&str>; 2] = [|p| Some(&p.0), |p| Some(&p.1)];
+        type Person = (String, String);
+        let keys: [fn(&Person) -> Option<&str>; 2] = [|p| Some(&p.0), |p| Some(&p.1)];
         let found = |wanted| one_key(&all, &keys, wanted);
         assert_eq!(found("ada"), [0]);
         assert_eq!(found("eve"), [1]);
