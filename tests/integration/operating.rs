@@ -205,7 +205,9 @@ async fn rooms_are_seen_as_they_are_on_whichever_worker() {
             .map(ToString::to_string)
             .collect();
         assert!(
-            ports.contains(&pair.local) && pair.remote.starts_with("127.0.0.1:"),
+            ports.contains(&pair.local)
+                && pair.remote.starts_with("127.0.0.1:")
+                && pair.protocol == "udp",
             "{pair:?}"
         );
     }
@@ -223,6 +225,32 @@ async fn rooms_are_seen_as_they_are_on_whichever_worker() {
     );
 
     run_for(&mut clients, Duration::from_millis(100)).await;
+}
+
+/// Whose network carries no UDP is seen to come by TCP.
+#[tokio::test]
+async fn the_path_of_each_transport_is_told() {
+    let managed = two_workers();
+    let viewer = managed.client(Role::Viewer).await;
+    let mut clients = Vec::new();
+    for (number, name, tcp) in [(1, "Ada", true), (2, "Bob", false)] {
+        let mut config = member(number, "meeting", Instant::now());
+        config.grant = full_grant("meeting", name);
+        config.tracks = vec![TrackSpec::audio()];
+        config.tcp = tcp;
+        let client = LiveClient::connect(managed.running.gateway_address(), config).await;
+        clients.push(client.expect("the gateway listens"));
+    }
+    let heard = LiveClient::run_all(&mut clients, PATIENCE, |c| c.hears(1)).await;
+    assert!(heard.expect("sockets work"), "they hear each other");
+    for (name, protocol) in [("Ada", "tcp"), ("Bob", "udp")] {
+        let seen = see(&viewer, participant("meeting", name)).await;
+        let of = &seen.participants[0];
+        for transport in [&of.publish, &of.subscribe] {
+            let pair = transport.as_ref().and_then(|t| t.candidate_pair.as_ref());
+            assert_eq!(pair.expect("a path").protocol, protocol, "{of:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! What policies cost beside forwarding: a room of a hundred viewers whose layers change five times a second.
+//! What policies cost beside forwarding: a room of a hundred viewers whose layers change
+//! five times a second.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -9,7 +10,7 @@ use rillway_core::api::{Action, EventKind, Wish};
 use rillway_core::id::TrackId;
 use rillway_tests::live::{LiveClient, member};
 use rillway_tests::media::TrackSpec;
-use tokio::task::LocalSet;
+use tokio::task::{JoinHandle, LocalSet};
 
 use crate::router::{self, Router};
 
@@ -32,11 +33,11 @@ enum Mood {
 
 async fn publish(
     gateway: SocketAddr,
-    epoch: Instant,
+    (epoch, number): (Instant, u64),
     track: Rc<Cell<Option<TrackId>>>,
     mood: Rc<Cell<Mood>>,
 ) {
-    let mut config = member(1, "cost", epoch);
+    let mut config = member(number, "cost", epoch);
     config.tracks = vec![TrackSpec::audio(), TrackSpec::simulcast()];
     let mut client = LiveClient::connect(gateway, config)
         .await
@@ -55,18 +56,20 @@ async fn publish(
     assert!(ran.expect("sockets work"), "the test does not end");
 }
 
-/// A viewer, which changes its wish as long as that is the mood.
+/// A viewer of so many publishers, which changes its wish as long as that is the mood.
 async fn view(
     gateway: SocketAddr,
-    (epoch, number): (Instant, u64),
+    (epoch, number, publishers): (Instant, u64, u64),
     track: Rc<Cell<Option<TrackId>>>,
     mood: Rc<Cell<Mood>>,
     ready: Rc<Cell<u64>>,
 ) -> LiveClient {
     tokio::time::sleep(Duration::from_millis(25 * number)).await;
-    let client = LiveClient::connect(gateway, member(number + 2, "cost", epoch)).await;
+    let config = member(publishers + number + 1, "cost", epoch);
+    let client = LiveClient::connect(gateway, config).await;
     let mut client = client.expect("the gateway listens");
-    let heard = client.run_until(JOIN_TIME, |c| c.hears(2)).await;
+    let tracks = 2 * publishers as usize;
+    let heard = client.run_until(JOIN_TIME, |c| c.hears(tracks)).await;
     assert!(
         heard.expect("sockets work"),
         "viewer {number} hears nothing"
@@ -101,7 +104,14 @@ async fn view(
     client
 }
 
+/// Of rooms where one talks, and where several do.
 pub(crate) fn run() {
+    for publishers in [1, 4] {
+        run_with(publishers);
+    }
+}
+
+fn run_with(publishers: u64) {
     // Another layer policy, if there is one to be measured: a component.
     let component = std::env::var("RILLWAY_LAYERS").ok();
     let policy = component.as_ref().map_or("layers-adaptive", |_| "measured");
@@ -123,15 +133,21 @@ pub(crate) fn run() {
         let track = Rc::new(Cell::new(None));
         let mood = Rc::new(Cell::new(Mood::Still));
         let ready = Rc::new(Cell::new(0));
-        let publisher =
-            tokio::task::spawn_local(publish(gateway, epoch, track.clone(), mood.clone()));
-        while track.get().is_none() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        let mut sending = Vec::new();
+        for number in 1..=publishers {
+            track.set(None);
+            let sends = publish(gateway, (epoch, number), track.clone(), mood.clone());
+            sending.push(tokio::task::spawn_local(sends));
+            while track.get().is_none() {
+                assert!(epoch.elapsed() < JOIN_TIME, "{number} is not published");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
         }
         let viewers: Vec<_> = (0..VIEWERS)
             .map(|number| {
                 let of = (track.clone(), mood.clone(), ready.clone());
-                tokio::task::spawn_local(view(gateway, (epoch, number), of.0, of.1, of.2))
+                let who = (epoch, number, publishers);
+                tokio::task::spawn_local(view(gateway, who, of.0, of.1, of.2))
             })
             .collect();
         while ready.get() < VIEWERS {
@@ -143,34 +159,46 @@ pub(crate) fn run() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         tokio::time::sleep(Duration::from_secs(2)).await;
-        for (title, next) in [
-            ("still", Mood::Still),
-            ("the room's layers change 5 times a second", Mood::Room),
-            (
-                "every viewer's wish changes 5 times a second",
-                Mood::Everybody,
-            ),
-        ] {
-            mood.set(next);
-            let before = router.threads_cpu_seconds();
-            tokio::time::sleep(Duration::from_secs(SECONDS)).await;
-            println!("{VIEWERS} viewers, {title}, {SECONDS} s");
-            router::report_threads(&before, &router.threads_cpu_seconds());
-        }
+        measure(&router, &mood, publishers).await;
         mood.set(Mood::Gone);
-        publisher.await.expect("the publisher failed");
-        let mut told = Vec::new();
-        for viewer in viewers {
-            let viewer = viewer.await.expect("a viewer failed");
-            assert_eq!(viewer.ended, None, "nobody is dropped");
-            let events = viewer.client.events.iter();
-            let layers = events.filter(|e| matches!(e, EventKind::Layer { .. }));
-            told.push(layers.count());
+        for publisher in sending {
+            publisher.await.expect("a publisher failed");
         }
-        let switches = told.remove(0);
-        println!("{switches} switches of layers that the first viewer was told of");
-        // A layer begins with a keyframe, and those are limited.
-        assert!(switches > 20, "{switches} switches");
-        assert_eq!(told.iter().sum::<usize>(), 0, "nobody else asked");
+        check(viewers).await;
     });
+}
+
+/// What each mood costs.
+async fn measure(router: &Router, mood: &Cell<Mood>, publishers: u64) {
+    for (title, next) in [
+        ("still", Mood::Still),
+        ("the room's layers change 5 times a second", Mood::Room),
+        (
+            "every viewer's wish changes 5 times a second",
+            Mood::Everybody,
+        ),
+    ] {
+        mood.set(next);
+        let before = router.threads_cpu_seconds();
+        tokio::time::sleep(Duration::from_secs(SECONDS)).await;
+        println!("{VIEWERS} viewers, {publishers} publish, {title}, {SECONDS} s");
+        router::report_threads(&before, &router.threads_cpu_seconds());
+    }
+}
+
+/// Layers changed, and nobody was dropped for it.
+async fn check(viewers: Vec<JoinHandle<LiveClient>>) {
+    let mut told = Vec::new();
+    for viewer in viewers {
+        let viewer = viewer.await.expect("a viewer failed");
+        assert_eq!(viewer.ended, None, "nobody is dropped");
+        let events = viewer.client.events.iter();
+        let layers = events.filter(|e| matches!(e, EventKind::Layer { .. }));
+        told.push(layers.count());
+    }
+    let switches = told.remove(0);
+    println!("{switches} switches of layers that the first viewer was told of");
+    // A layer begins with a keyframe, and those are limited.
+    assert!(switches > 20, "{switches} switches");
+    assert_eq!(told.iter().sum::<usize>(), 0, "nobody else asked");
 }

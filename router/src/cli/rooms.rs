@@ -375,7 +375,7 @@ fn transport_table(participant: &wire::Participant) -> String {
         }
     };
     let pair = |transport: &Transport| match &transport.candidate_pair {
-        Some(pair) => format!("{} → {}", pair.local, pair.remote),
+        Some(pair) => format!("{} {} → {}", pair.protocol, pair.local, pair.remote),
         None => "-".to_owned(),
     };
     let rows = [

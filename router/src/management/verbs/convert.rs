@@ -56,6 +56,7 @@ fn transport(view: TransportView) -> wire::Transport {
     let pair = view.path.map(|(local, remote)| wire::CandidatePair {
         local: local.to_string(),
         remote: remote.to_string(),
+        protocol: if view.tcp { "tcp" } else { "udp" }.to_owned(),
     });
     let traffic = view.traffic;
     wire::Transport {
