@@ -310,3 +310,74 @@ fn flatten(key: String, pattern: String, value: toml::Value, leaves: &mut BTreeM
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Overrides;
+    use super::*;
+
+    fn parsed(text: &str) -> Config {
+        let text = format!("authentication.policy = \"auth-open\"\n{text}");
+        Config::parse("a.toml", &text).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn every_value_has_its_origin() {
+        let overrides = Overrides {
+            workers: Some(3),
+            ..Overrides::default()
+        };
+        let dev = Config::load_dev(None, &overrides).expect("valid");
+        let settings = dev.settings();
+        let origin = |key: &str| {
+            let found = settings.iter().find(|setting| setting.key == key);
+            found.expect("every key is listed").origin.to_string()
+        };
+        assert_eq!(origin("media.workers"), "--workers");
+        assert_eq!(origin("media.driver"), "default");
+        assert_eq!(origin("recording.directory"), "rillway dev");
+        assert!(origin("log.format").starts_with("config/dev.toml (built in):"));
+        for key in keys::single() {
+            let rows = settings.iter().filter(|setting| setting.key == key);
+            assert_eq!(rows.count(), 1, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_table_of_a_plugin_is_compared_and_not_shown() {
+        let with = |key: &str| parsed(&format!("[plugins.auth-jwt.config]\nissuer = \"{key}\"\n"));
+        let changes = with("hush").changes(&with("quiet"));
+        let [change] = changes.as_slice() else {
+            panic!("{changes:?}")
+        };
+        assert_eq!(change.key, "plugins.auth-jwt.config");
+        assert_eq!(
+            (&*change.after.clone().expect("set"), change.effect),
+            (HIDDEN, Effect::NewInstances)
+        );
+        let shown = format!("{:?}", with("hush").settings());
+        assert!(!shown.contains("hush"));
+    }
+
+    #[test]
+    fn plugins_come_and_go_with_a_restart_and_keys_that_go_are_named() {
+        let (none, one) = (
+            parsed(""),
+            parsed("[plugins.auth-jwt]\nimports = [\"log\"]\n"),
+        );
+        for (before, after) in [(&none, &one), (&one, &none)] {
+            let changes = before.changes(after);
+            assert_eq!(changes.len(), 1, "{changes:?}");
+            assert_eq!(changes[0].effect, Effect::Restart);
+        }
+        let (less, all) = (parsed("media.workers = 2\n"), parsed(""));
+        let changes = less.changes(&all);
+        let report = all.needs_restart(&changes).expect("it does").to_string();
+        assert!(
+            report.contains("`media.workers` is not in `a.toml`; its default is 0"),
+            "{report}"
+        );
+        assert_eq!(less.changes(&less), []);
+        assert!(matches!(less.reread(), Err(RereadError::NoFile)));
+    }
+}

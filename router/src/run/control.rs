@@ -27,7 +27,7 @@ use crate::recorder;
 use crate::rules::{Desk, NO_POLICY, RecorderOrders, RuleSet, Rules};
 use crate::session::{self, Authenticator, Clients, Control, Phase, SignalingFactory};
 use crate::telemetry;
-use crate::telemetry::metrics::{GatewayRecorder, Registry, RulesRecorder};
+use crate::telemetry::metrics::{ConfigRecorder, GatewayRecorder, Registry, RulesRecorder};
 use crate::worker::Worker;
 
 use super::drain::{self, Drain};
@@ -87,22 +87,16 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
         ready,
     } = parts;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(start)?;
-    let config = Arc::new(config);
-    let current = Current::new(config.clone());
+    let (config, current) = Current::new(config);
     let (asked, of_operators, to_run, to_reload) = operators(&current);
-    let hangups = reload::hangups(signals == Signals::Handle && config.is_served());
-    let hangups = hangups.map_err(start)?;
+    let hangups = reload::hangups(&config, signals).map_err(start)?;
     let orders = drain::Orders::new(orders, of_operators, signals).map_err(start)?;
-    let Deciders {
-        policies,
-        deciding,
-        served,
-    } = deciders(&config, &registry).await.map_err(refused)?;
+    let deciders = deciders(&config, &registry).await.map_err(refused)?;
+    let (policies, deciding, served) = (deciders.policies, deciders.deciding, deciders.served);
     workers.iter().for_each(log_worker);
     let recorder = registry.gateway();
     let recorders = (recorder.clone(), registry.rules());
-    let recorded = registry.recorder();
-    let reloaded = registry.config();
+    let (recorded, reloaded) = (registry.recorder(), registry.config());
     serve_metrics(&listener, metrics, registry).map_err(start)?;
     let (phase, phase_seen) = watch::channel(Phase::Serving);
     // Before the policies in the order of ends: its calls hold their handles.
@@ -127,14 +121,8 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
         alive,
         recorder,
     ));
-    let reloads = Reloads {
-        current: current.clone(),
-        gateway: gateway.clone(),
-        control: control.clone(),
-        plugins: policies.plugins().cloned().collect(),
-        management: management.as_ref().map(management::Listener::control),
-        metrics: reloaded,
-    };
+    let parts = (&current, &gateway, &control);
+    let reloads = reloads(parts, &policies, management.as_ref(), reloaded);
     tokio::task::spawn_local(reloads.run(to_reload, hangups));
     tokio::task::spawn_local(session::deliver_leaves(control.clone()));
     tokio::task::spawn_local(accept(control.clone(), served, to_accept));
@@ -152,6 +140,23 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
         recorder: recorder_end,
     })
     .await
+}
+
+/// What a reload changes.
+fn reloads(
+    (current, gateway, control): (&Current, &Arc<Gateway>, &Rc<Control>),
+    policies: &Policies,
+    management: Option<&management::Listener>,
+    metrics: ConfigRecorder,
+) -> Reloads {
+    Reloads {
+        current: current.clone(),
+        gateway: gateway.clone(),
+        control: control.clone(),
+        plugins: policies.plugins().cloned().collect(),
+        management: management.map(management::Listener::control),
+        metrics,
+    }
 }
 
 /// What operators who watch are told, if any can.

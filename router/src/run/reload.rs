@@ -10,7 +10,7 @@ use rillway_policy::{Plugin, Prepared, Rollout};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use super::settings;
+use super::{Signals, settings};
 use crate::config::{Change, Config, ConfigError, RereadError};
 use crate::gateway::Gateway;
 use crate::management::server as management;
@@ -76,12 +76,15 @@ impl fmt::Debug for Current {
 }
 
 impl Current {
-    pub(super) fn new(config: Arc<Config>) -> Self {
-        Current(Arc::new(RwLock::new(InForce {
-            config,
+    /// Begins with this one.
+    pub(super) fn new(config: Config) -> (Arc<Config>, Self) {
+        let config = Arc::new(config);
+        let in_force = InForce {
+            config: config.clone(),
             generation: 1,
             since: SystemTime::now(),
-        })))
+        };
+        (config, Current(Arc::new(RwLock::new(in_force))))
     }
 
     /// Now.
@@ -114,8 +117,9 @@ pub(super) struct Reloads {
     pub(super) metrics: ConfigRecorder,
 }
 
-/// SIGHUP, if it is ours.
-pub(super) fn hangups(wanted: bool) -> std::io::Result<Option<Signal>> {
+/// SIGHUP, if it is ours. To `rillway dev` it says that its terminal is gone, as to any program in one.
+pub(super) fn hangups(config: &Config, signals: Signals) -> std::io::Result<Option<Signal>> {
+    let wanted = signals == Signals::Handle && config.is_served();
     wanted.then(|| signal(SignalKind::hangup())).transpose()
 }
 
