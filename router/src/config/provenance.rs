@@ -80,7 +80,7 @@ impl Origins<'_> {
 ///
 /// Two configurations with the same values are equal wherever the values came from, so all provenances
 /// are equal.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Provenance {
     source: Arc<Source>,
     flags: BTreeMap<&'static str, &'static str>,
@@ -88,6 +88,13 @@ pub(super) struct Provenance {
     loader: Loader,
     /// What was read, flags included.
     raw: Arc<Raw>,
+}
+
+/// Its text and values are not shown: a plugin's own table may hold anything.
+impl fmt::Debug for Provenance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Provenance({})", self.source.name)
+    }
 }
 
 impl PartialEq for Provenance {
