@@ -32,6 +32,7 @@ fn act(arguments: Arguments) -> anyhow::Result<()> {
         Action::Events(events) => print(&events.run()?),
         Action::Drain(drain) => print(&drain.run()?),
         Action::Why(why) => print(&why.run()?),
+        Action::Config(config) => print(&config.run()?),
         Action::Ca(ca) => print(&ca.run()?),
         Action::Recording(recording) => found(recording.run()?),
         Action::Dump(dump) => found(dump.run()?),

@@ -11,6 +11,7 @@ mod payloads;
 mod policies;
 mod process;
 mod recording;
+mod reload;
 mod router;
 mod rules;
 mod shutdown;

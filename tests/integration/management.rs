@@ -9,9 +9,10 @@ use rillway::management::wire::error::Code;
 use rillway::management::wire::request::Verb;
 use rillway::management::wire::response::Part;
 use rillway::management::wire::{
-    CloseRoomRequest, DrainRequest, EventsRequest, KickRequest, MuteRequest, ParticipantRequest,
-    Plugin, PluginPromoteRequest, PluginReloadRequest, PluginReturnRequest, PluginsRequest,
-    RecordRequest, RoomRequest, RoomsRequest, StatusRequest, WhyRequest, WorkersRequest,
+    CloseRoomRequest, ConfigDiffRequest, ConfigReloadRequest, ConfigRequest, DrainRequest,
+    EventsRequest, KickRequest, MuteRequest, ParticipantRequest, Plugin, PluginPromoteRequest,
+    PluginReloadRequest, PluginReturnRequest, PluginsRequest, RecordRequest, RoomRequest,
+    RoomsRequest, StatusRequest, WhyRequest, WorkersRequest,
 };
 use rillway::management::{CallError, Client, ConnectError, Identity, Role, Target};
 use rillway::{Running, Signals};
@@ -138,6 +139,7 @@ async fn each_role_has_its_verbs_and_no_other() {
     let managed = Managed::start(|_| {});
     // What a verb without right to it answers, and what it answers with: there is no such plugin or room.
     let (forbidden, missing) = (Some(Code::Forbidden), Some(Code::NotFound));
+    let no_file = Some(Code::WrongState);
     let verbs = [
         (Verb::Status(StatusRequest {}), [None, None, None, None]),
         (
@@ -147,6 +149,26 @@ async fn each_role_has_its_verbs_and_no_other() {
         (
             Verb::Plugins(PluginsRequest {}),
             [None, None, None, forbidden],
+        ),
+        (
+            Verb::Config(ConfigRequest {}),
+            [None, None, None, forbidden],
+        ),
+        // It runs without a file.
+        (
+            Verb::ConfigDiff(ConfigDiffRequest::default()),
+            [no_file, no_file, no_file, forbidden],
+        ),
+        (
+            Verb::ConfigDiff(ConfigDiffRequest {
+                text: Some(String::new()),
+                ..ConfigDiffRequest::default()
+            }),
+            [forbidden, forbidden, no_file, forbidden],
+        ),
+        (
+            Verb::ConfigReload(ConfigReloadRequest {}),
+            [forbidden, forbidden, no_file, forbidden],
         ),
         (Verb::Rooms(RoomsRequest {}), [None, None, None, forbidden]),
         (

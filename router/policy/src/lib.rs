@@ -38,8 +38,8 @@ pub use host::{Host, HostConfig, ThreadRole, ThreadStarted};
 pub use kind::{Capability, Kind};
 pub use plugin::{
     AuthenticationPolicy, Calls, LayerInstance, LayerSelectionPolicy, Measured, Plugin,
-    PluginStats, RecordingInstance, RecordingPolicy, Rounds, SignalingInstance, SignalingPolicy,
-    VersionStats,
+    PluginStats, Prepared, RecordingInstance, RecordingPolicy, Rounds, SignalingInstance,
+    SignalingPolicy, VersionStats,
 };
 pub use spec::{PluginSpec, Rollout, Source, VersionId};
 pub use stats::{BUCKETS_US, Durations, KindStats};

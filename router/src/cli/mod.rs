@@ -9,6 +9,7 @@ use crate::config::{self, Config, ConfigError, DriverChoice, LogFormat, MetricsF
 use crate::telemetry;
 
 pub mod ca;
+pub mod configuration;
 pub mod drain;
 pub mod events;
 pub mod operate;
@@ -110,6 +111,9 @@ enum Command {
     /// Say why a participant gets what it gets: estimate, wish, layers, the last decisions
     #[command(after_help = rooms::WHY_HELP)]
     Why(rooms::Why),
+    /// Show the configuration of a running router, compare it with its file, reload it
+    #[command(subcommand, after_help = configuration::HELP)]
+    Config(configuration::Configuration),
     /// Make certificates for the management channel
     #[command(subcommand)]
     Ca(ca::Ca),
@@ -138,6 +142,8 @@ enum Reference {
     Schema,
     /// Every metric, as Markdown
     Metrics,
+    /// What a reload does with each key, as Markdown
+    Reloads,
 }
 
 #[derive(Debug, Args, PartialEq, Eq)]
@@ -216,6 +222,8 @@ pub enum Action {
     Drain(drain::Drain),
     /// Ask a running router for its reasons.
     Why(rooms::Why),
+    /// Ask a running router about its configuration.
+    Config(configuration::Configuration),
     /// Make certificates and exit.
     Ca(ca::Ca),
     /// Look at recordings and exit.
@@ -275,6 +283,7 @@ impl Arguments {
             Command::Events(events) => Ok(Action::Events(events)),
             Command::Drain(drain) => Ok(Action::Drain(drain)),
             Command::Why(why) => Ok(Action::Why(why)),
+            Command::Config(config) => Ok(Action::Config(config)),
             Command::Ca(ca) => Ok(Action::Ca(ca)),
             Command::Plugin(plugin) => Ok(Action::Plugin(plugin)),
             Command::Recording(recording) => Ok(Action::Recording(recording)),
@@ -283,6 +292,7 @@ impl Arguments {
                 Reference::Config => config::reference(),
                 Reference::Schema => format!("{:#}\n", config::schema()),
                 Reference::Metrics => telemetry::metrics::reference(),
+                Reference::Reloads => config::reloads(),
             })),
         }
     }

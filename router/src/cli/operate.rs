@@ -257,6 +257,8 @@ fn json(part: &Part) -> Result<String, OperateError> {
         Part::Lost(lost) => pretty(lost),
         Part::Recorded(recorded) => pretty(recorded),
         Part::Draining(draining) => pretty(draining),
+        Part::Config(config) => pretty(config),
+        Part::ConfigChanges(changes) => pretty(changes),
         Part::End(end) => pretty(end),
         Part::Error(error) => pretty(error),
     };

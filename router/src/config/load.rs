@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use super::validate::validate;
 use super::{Config, DriverChoice, LogFormat, PublicAddress, Recorder, check, reference};
 
 /// `config/dev.toml`, as it was when this binary was built.
-const DEV: &str = include_str!("../../../config/dev.toml");
+pub(super) const DEV: &str = include_str!("../../../config/dev.toml");
 
 /// How the temporary folders of `dev` begin.
 pub(crate) const TEMPORARY_PREFIX: &str = "rillway-recordings-";
@@ -127,6 +127,25 @@ enum Mode {
     Dev,
 }
 
+/// Who reads a configuration, from where, and with which flags before it.
+#[derive(Debug, Clone)]
+pub(super) struct Loader {
+    mode: Mode,
+    /// `None`: a text that is no file.
+    pub(super) file: Option<PathBuf>,
+    overrides: Overrides,
+}
+
+impl Loader {
+    /// What reports call `config/dev.toml`.
+    pub(super) const DEV_NAME: &'static str = "config/dev.toml (built in)";
+
+    /// Whether it is for `rillway serve`, which takes few flags.
+    pub(super) fn is_serve(&self) -> bool {
+        self.mode == Mode::Serve
+    }
+}
+
 impl Config {
     /// What `rillway dev` runs with: loopback, the page, open authentication, human logs.
     ///
@@ -145,7 +164,12 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with the file.
     pub fn load(file: &Path, overrides: &Overrides) -> Result<Self, ConfigError> {
-        Self::from_source(Source::read(file)?, Mode::Serve, overrides)
+        let loader = Loader {
+            mode: Mode::Serve,
+            file: Some(file.to_owned()),
+            overrides: overrides.clone(),
+        };
+        Self::from_source(Source::read(file)?, loader)
     }
 
     /// For `rillway dev`: `config/dev.toml`, with the keys of `file` before its own.
@@ -154,10 +178,15 @@ impl Config {
     /// Everything that is wrong with the file.
     pub fn load_dev(file: Option<&Path>, overrides: &Overrides) -> Result<Self, ConfigError> {
         let source = match file {
-            None => Source::built_in("config/dev.toml (built in)", DEV),
+            None => Source::built_in(Loader::DEV_NAME, DEV),
             Some(file) => Source::read(file)?,
         };
-        Self::from_source(source, Mode::Dev, overrides)
+        let loader = Loader {
+            mode: Mode::Dev,
+            file: file.map(Path::to_owned),
+            overrides: overrides.clone(),
+        };
+        Self::from_source(source, loader)
     }
 
     /// Reads a text as a file of that name would be read.
@@ -165,14 +194,16 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn parse(name: &str, text: &str) -> Result<Self, ConfigError> {
-        Self::from_source(
-            Source::built_in(name, text),
-            Mode::Serve,
-            &Overrides::default(),
-        )
+        let loader = Loader {
+            mode: Mode::Serve,
+            file: None,
+            overrides: Overrides::default(),
+        };
+        Self::from_source(Source::built_in(name, text), loader)
     }
 
-    fn from_source(source: Source, mode: Mode, overrides: &Overrides) -> Result<Self, ConfigError> {
+    pub(super) fn from_source(source: Source, loader: Loader) -> Result<Self, ConfigError> {
+        let mode = loader.mode;
         let mut raw = match parse(&source) {
             Ok(raw) => raw,
             Err(problems) => return Err(ConfigError::new(Some(source), problems)),
@@ -183,9 +214,9 @@ impl Config {
             merge(&mut merged, source.text.parse().unwrap_or_default());
             raw = merged.try_into().unwrap_or(raw);
         }
-        let flags = overrides.apply(&mut raw);
-        let takes_flags = mode == Mode::Dev;
-        let mut config = validate(&raw, Provenance::new(source, flags, takes_flags))?;
+        let flags = loader.overrides.apply(&mut raw);
+        let provenance = Provenance::new(source, flags, loader, raw.clone());
+        let mut config = validate(&raw, provenance)?;
         if mode == Mode::Dev && config.recorder.is_none() {
             config.recorder = temporary_recorder(&raw);
         }

@@ -3,8 +3,10 @@
 //! Every key with its meaning, unit, default, bound and memory cost is in `config/rillway.toml`, which is
 //! generated from the raw structs' doc comments. Nothing here binds a port.
 
+mod change;
 mod check;
 mod error;
+mod keys;
 mod load;
 mod management;
 mod plugins;
@@ -28,7 +30,9 @@ use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use change::{Change, RereadError, Setting};
 pub use error::{ConfigError, Key, Problem};
+pub use keys::{Effect, reloads};
 pub(crate) use load::TEMPORARY_PREFIX;
 pub use load::{MetricsFlag, Overrides};
 pub use management::Management;
@@ -36,6 +40,7 @@ pub use plugins::{
     Budgets, Capability, Component, KeyAlgorithm, LayerSelection, Plugin, PluginKey, Policy,
     SignalingRoute,
 };
+pub use provenance::Origin;
 pub use reference::{reference, schema};
 pub use rillway_core::limits::Limits;
 

@@ -4,6 +4,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 use super::check::{choices, thousands};
+use super::keys;
 use super::raw::Raw;
 
 /// Columns of a comment in the reference.
@@ -35,6 +36,7 @@ pub fn reference() -> String {
             commented_tables(
                 &mut text,
                 &format!("{name}.example"),
+                &keys::below(name, "*"),
                 &table["additionalProperties"],
             );
             continue;
@@ -45,7 +47,7 @@ pub fn reference() -> String {
             if value["items"]["type"] == "object" {
                 list_of_tables(&mut text, &format!("{name}.{key}"), value);
             } else {
-                entry(&mut text, key, value);
+                entry(&mut text, name, key, value);
             }
         }
     }
@@ -60,10 +62,12 @@ fn description(schema: &Value) -> &str {
     schema["description"].as_str().unwrap_or_default()
 }
 
-/// One key with its default; a key without one is written as a comment.
-fn entry(text: &mut String, key: &str, schema: &Value) {
+/// One key with its default; a key without one is written as a comment. `table`: pattern of what it is in.
+fn entry(text: &mut String, table: &str, key: &str, schema: &Value) {
     comment(text, description(schema));
-    facts(text, schema);
+    let pattern = keys::below(table, key);
+    let reload = keys::is_key(&pattern).then(|| keys::effect(&pattern).sentence());
+    facts(text, schema, reload);
     match (schema.get("default"), schema.get("x-example")) {
         (Some(default), _) if schema["x-unit"] == "port" => {
             *text += &format!("{key} = {default}\n");
@@ -79,11 +83,11 @@ fn entry(text: &mut String, key: &str, schema: &Value) {
 /// A list of tables: its default is none, so one is shown as a comment.
 fn list_of_tables(text: &mut String, path: &str, schema: &Value) {
     comment(text, description(schema));
-    facts(text, schema);
+    facts(text, schema, None);
     *text += &format!("#[[{path}]]\n");
     for (key, value) in properties(&schema["items"]) {
         let mut inner = String::new();
-        entry(&mut inner, key, value);
+        entry(&mut inner, &format!("{path}[]"), key, value);
         *text += "#\n";
         for line in inner.lines() {
             *text += &if line.starts_with('#') {
@@ -96,12 +100,12 @@ fn list_of_tables(text: &mut String, path: &str, schema: &Value) {
 }
 
 /// A table with a name of the writer's choice, and the tables in it: shown as comments.
-fn commented_tables(text: &mut String, path: &str, schema: &Value) {
+fn commented_tables(text: &mut String, path: &str, pattern: &str, schema: &Value) {
     *text += &format!("#[{path}]\n");
     let is_table = |value: &Value| value["type"] == "object";
     for (key, value) in properties(schema).filter(|(_, value)| !is_table(value)) {
         let mut inner = String::new();
-        entry(&mut inner, key, value);
+        entry(&mut inner, pattern, key, value);
         *text += "#\n";
         for line in inner.lines() {
             let mark = if line.starts_with('#') { "" } else { "#" };
@@ -111,21 +115,22 @@ fn commented_tables(text: &mut String, path: &str, schema: &Value) {
     for (key, value) in properties(schema).filter(|(_, value)| is_table(value)) {
         *text += "\n";
         comment(text, description(value));
-        let path = format!("{path}.{key}");
+        let (path, pattern) = (format!("{path}.{key}"), keys::below(pattern, key));
         if value["additionalProperties"].is_object() {
             commented_tables(
                 text,
                 &format!("{path}.main"),
+                &keys::below(&pattern, "*"),
                 &value["additionalProperties"],
             );
         } else {
-            commented_tables(text, &path, value);
+            commented_tables(text, &path, &pattern, value);
         }
     }
 }
 
-/// Choices, unit, bound and memory of a key.
-fn facts(text: &mut String, schema: &Value) {
+/// Choices, unit, bound and memory of a key, and what a reload does with it.
+fn facts(text: &mut String, schema: &Value, reload: Option<&str>) {
     let variants = schema["oneOf"].as_array().into_iter().flatten();
     for variant in variants.filter(|v| v["const"].is_string()) {
         comment(
@@ -151,7 +156,7 @@ fn facts(text: &mut String, schema: &Value) {
         .as_str()
         .map(|memory| format!("Memory: {memory}."));
     let at_most = bound("maxItems").map(|max| format!("At most {max}."));
-    let all = [facts, at_most, memory]
+    let all = [facts, at_most, memory, reload.map(str::to_owned)]
         .into_iter()
         .flatten()
         .collect::<Vec<_>>();

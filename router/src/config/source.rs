@@ -1,10 +1,12 @@
 //! A configuration file's text, and where in it a key is.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Place, Problem};
@@ -141,6 +143,52 @@ impl Source {
             .chars()
             .count();
         (line, column)
+    }
+}
+
+/// Lines of every key of a file.
+pub(super) struct Positions {
+    lines: BTreeMap<String, usize>,
+}
+
+impl Positions {
+    pub(super) fn new(source: &Source) -> Self {
+        let (root, _) = DeTable::parse_recoverable(&source.text);
+        let mut positions = Positions {
+            lines: BTreeMap::new(),
+        };
+        positions.table(source, "", root.get_ref());
+        positions
+    }
+
+    fn table(&mut self, source: &Source, path: &str, table: &DeTable<'_>) {
+        for (name, value) in table {
+            let name = name.get_ref();
+            let path = match path {
+                "" => name.to_string(),
+                path => format!("{path}.{name}"),
+            };
+            self.value(source, path, value);
+        }
+    }
+
+    fn value(&mut self, source: &Source, path: String, value: &Spanned<DeValue<'_>>) {
+        match value.get_ref() {
+            DeValue::Table(table) => self.table(source, &path, table),
+            DeValue::Array(list) => {
+                for (index, value) in list.iter().enumerate() {
+                    self.value(source, format!("{path}[{index}]"), value);
+                }
+            }
+            _ => {}
+        }
+        let (line, _) = source.line_column(value.span().start);
+        self.lines.insert(path, line);
+    }
+
+    /// The line of a key's value, from 1.
+    pub(super) fn line(&self, key: &str) -> Option<usize> {
+        self.lines.get(key).copied()
     }
 }
 

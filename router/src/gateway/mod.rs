@@ -15,11 +15,11 @@ mod resources;
 mod routes;
 mod socket;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::session::{Connection, Phase};
 use crate::telemetry::metrics::GatewayRecorder;
@@ -45,6 +45,9 @@ impl Drop for Open {
 /// TCP connections that are not WebSockets (yet): page loads, health probes, clients on their way up.
 /// A thousand clients that never finish their request head leave room for those that do.
 const HTTP_CONNECTIONS_MAX: usize = 4_096;
+
+/// The most clients that any configuration lets in (`gateway.connections_max`).
+const CLIENTS_EVER: usize = 1_000_000;
 
 /// A path that leads to a signaling plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +95,8 @@ pub(crate) struct Accepted {
 
 /// What all connections of the gateway share.
 pub(crate) struct Gateway {
-    settings: Settings,
+    /// Replaced by a reload; whoever begins something takes those of that moment.
+    settings: RwLock<Arc<Settings>>,
     phase: watch::Receiver<Phase>,
     accepted: mpsc::Sender<Accepted>,
     /// One permit per client.
@@ -115,9 +119,9 @@ impl Gateway {
         workers_alive: Arc<AtomicUsize>,
         recorder: GatewayRecorder,
     ) -> Self {
-        let clients = Arc::new(Semaphore::new(settings.connections_max));
+        let clients = Arc::new(Semaphore::new(CLIENTS_EVER));
         Gateway {
-            settings,
+            settings: RwLock::new(Arc::new(settings)),
             phase,
             accepted,
             clients,
@@ -129,16 +133,37 @@ impl Gateway {
         }
     }
 
+    /// As it is set up now.
+    fn settings(&self) -> Arc<Settings> {
+        // Nothing can be left half-done in it, here and below.
+        let settings = self.settings.read();
+        settings.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Other settings from now on, with the routes of before.
+    pub(crate) fn set(&self, settings: Settings) {
+        let routes = self.settings().routes.clone();
+        let settings = Arc::new(Settings { routes, ..settings });
+        *self
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
+    /// A place for one more client; `None`: as many are connected as may be.
+    fn place(&self) -> Option<OwnedSemaphorePermit> {
+        let permit = self.clients.clone().try_acquire_owned().ok()?;
+        (self.clients_open() <= self.settings().connections_max).then_some(permit)
+    }
+
     /// Clients connected now.
     pub(crate) fn clients_open(&self) -> usize {
-        self.settings
-            .connections_max
-            .saturating_sub(self.clients.available_permits())
+        CLIENTS_EVER.saturating_sub(self.clients.available_permits())
     }
 
     /// Waits until every client has gone.
     pub(crate) async fn clients_gone(&self) {
-        let all = u32::try_from(self.settings.connections_max).unwrap_or(u32::MAX);
+        let all = u32::try_from(CLIENTS_EVER).unwrap_or(u32::MAX);
         // The semaphore is never closed.
         let _ = self.clients.acquire_many(all).await;
     }

@@ -126,7 +126,8 @@ async fn handle(
     request: Request,
 ) -> (RequestTarget, Result<Response, Refusal>) {
     let (parts, body) = request.into_parts();
-    let Some(prefix) = gateway.settings.routes.get(route).map(|r| r.path.as_str()) else {
+    let settings = gateway.settings();
+    let Some(prefix) = settings.routes.get(route).map(|r| r.path.as_str()) else {
         let refusal = Refusal::new(StatusCode::NOT_FOUND, "no such route\n");
         return (RequestTarget::Endpoint, Err(refusal));
     };
@@ -174,7 +175,7 @@ async fn read(
         return Err(refusal.because(Reject::BadRequest));
     }
     let headers = incoming_headers(&parts.headers)?;
-    let most = gateway.settings.body_bytes_max;
+    let most = gateway.settings().body_bytes_max;
     let too_long = || {
         let refusal = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long\n");
         refusal.because(Reject::MessageTooLong)
@@ -257,7 +258,7 @@ fn open(
     remote_address: String,
     request: HttpRequest,
 ) -> Result<Answered, Refusal> {
-    let Ok(permit) = gateway.clients.clone().try_acquire_owned() else {
+    let Some(permit) = gateway.place() else {
         return Err(full("as many clients are connected as may be\n"));
     };
     let Ok((name, path)) = resources::name(prefix) else {

@@ -33,7 +33,7 @@ pub(super) fn router(gateway: Arc<Gateway>) -> Router {
     let mut router = Router::new()
         .route("/healthz", get(health))
         .route("/readyz", get(ready));
-    for (index, route) in gateway.settings.routes.iter().enumerate() {
+    for (index, route) in gateway.settings().routes.iter().enumerate() {
         let path = route.path.as_str();
         if route.subprotocol.is_some() {
             router = router.route(path, any(upgrade).layer(Extension(index)));
@@ -77,7 +77,7 @@ async fn other(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    if gateway.settings.page {
+    if gateway.settings().page {
         page::get(&method, uri.path(), &headers)
     } else {
         page::not_found()
@@ -93,7 +93,8 @@ async fn upgrade(
     headers: HeaderMap,
     socket: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    let wanted = gateway.settings.routes.get(route);
+    let settings = gateway.settings();
+    let wanted = settings.routes.get(route);
     let Some((path, wanted)) = wanted.and_then(|w| Some((&w.path, w.subprotocol.as_ref()?))) else {
         return page::not_found();
     };
@@ -104,7 +105,7 @@ async fn upgrade(
             return no_websocket(path, wanted, &rejection);
         }
     };
-    if !gateway.settings.origins.admits(&headers, address.ip()) {
+    if !settings.origins.admits(&headers, address.ip()) {
         gateway.recorder.rejected(Reject::Origin);
         return refused(
             StatusCode::FORBIDDEN,
@@ -122,7 +123,7 @@ async fn upgrade(
         gateway.recorder.rejected(Reject::Draining);
         return unavailable(reason);
     }
-    let Ok(permit) = gateway.clients.clone().try_acquire_owned() else {
+    let Some(permit) = gateway.place() else {
         gateway.recorder.rejected(Reject::Full);
         return unavailable("as many clients are connected as may be\n");
     };
@@ -134,7 +135,7 @@ async fn upgrade(
         resource: None,
         attributes: Vec::new(),
     };
-    let bytes_max = gateway.settings.message_bytes_max;
+    let bytes_max = settings.message_bytes_max;
     socket
         .protocols([wanted.clone()])
         .max_message_size(bytes_max)

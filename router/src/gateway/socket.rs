@@ -76,7 +76,7 @@ async fn tell(incoming: &mpsc::Sender<Incoming>, reason: String) {
 
 /// What the client sends, until a limit is met or it is gone.
 async fn read(stream: &mut Stream, incoming: &mpsc::Sender<Incoming>, gateway: &Gateway) -> End {
-    let settings = &gateway.settings;
+    let settings = gateway.settings();
     let mut bucket = Bucket::new(settings.messages_per_second_max, Instant::now());
     loop {
         let message = match tokio::time::timeout(settings.idle_timeout, stream.next()).await {
@@ -141,7 +141,7 @@ fn failed(error: &axum::Error) -> End {
 
 /// What the session sends, and pings between.
 async fn write(sink: &mut Sink, outgoing: &mut OutgoingQueue, gateway: &Gateway) -> End {
-    let ping_interval = gateway.settings.ping_interval;
+    let ping_interval = gateway.settings().ping_interval;
     let first = tokio::time::Instant::now() + ping_interval;
     let mut ping = tokio::time::interval_at(first, ping_interval);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -7,6 +7,7 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -44,8 +45,52 @@ const EXPIRY_WARNING: Duration = Duration::from_secs(14 * 24 * 3_600);
 
 /// A listener at work; dropping it ends it.
 pub(crate) struct Listener {
+    control: Control,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Changes a listener at work.
+#[derive(Clone)]
+pub(crate) struct Control {
+    endpoint: Endpoint,
+    bounds: Arc<Bounds>,
+}
+
+/// What a reload may change.
+struct Bounds {
+    connections: AtomicUsize,
+    calls_per_second: AtomicU32,
+}
+
+impl Bounds {
+    fn set(&self, settings: &Management) {
+        self.connections
+            .store(settings.connections_max as usize, Relaxed);
+        self.calls_per_second
+            .store(settings.calls_per_second_max, Relaxed);
+    }
+}
+
+impl Control {
+    /// New connections find these certificates and bounds; it stays where it listens.
+    ///
+    /// # Errors
+    /// The identity cannot be used. Nothing has changed then.
+    pub(crate) fn set(&self, settings: &Management) -> Result<(), TlsError> {
+        let config = server_config(settings)?;
+        warn_of_expiry(settings);
+        self.endpoint.set_server_config(Some(config));
+        self.bounds.set(settings);
+        Ok(())
+    }
+}
+
+impl Listener {
+    /// What changes it.
+    pub(crate) fn control(&self) -> Control {
+        self.control.clone()
+    }
 }
 
 impl Drop for Listener {
@@ -100,11 +145,19 @@ pub(crate) fn start(
             Arc::new(quinn::TokioRuntime),
         )?
     };
-    let server = Server {
+    let bounds = Bounds {
+        connections: AtomicUsize::new(0),
+        calls_per_second: AtomicU32::new(0),
+    };
+    bounds.set(settings);
+    let control = Control {
         endpoint,
-        connections: Arc::new(Semaphore::new(settings.connections_max as usize)),
+        bounds: Arc::new(bounds),
+    };
+    let server = Server {
+        control: control.clone(),
+        connections: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
         handshakes: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
-        calls_per_second: settings.calls_per_second_max,
         shared: Shared {
             sources: Arc::new(sources),
             uploads: Arc::new(Semaphore::new(1)),
@@ -118,6 +171,7 @@ pub(crate) fn start(
             runtime.shutdown_background();
         })?;
     Ok(Listener {
+        control,
         stop: Some(stop),
         thread: Some(thread),
     })
@@ -161,23 +215,23 @@ fn warn_of_expiry(settings: &Management) {
 }
 
 struct Server {
-    endpoint: Endpoint,
+    control: Control,
+    /// Counts connections.
     connections: Arc<Semaphore>,
     /// Counts handshakes under way.
     handshakes: Arc<Semaphore>,
-    calls_per_second: u32,
     shared: Shared,
 }
 
 impl Server {
     async fn run(self, mut stopped: oneshot::Receiver<()>) {
-        if let Ok(address) = self.endpoint.local_addr() {
+        if let Ok(address) = self.control.endpoint.local_addr() {
             tracing::info!(%address, "management channel ready");
         }
         let mut rate = Bucket::new(HANDSHAKES_PER_SECOND, Instant::now());
         loop {
             let incoming = tokio::select! {
-                incoming = self.endpoint.accept() => incoming,
+                incoming = self.control.endpoint.accept() => incoming,
                 _ = &mut stopped => None,
             };
             let Some(incoming) = incoming else {
@@ -185,9 +239,11 @@ impl Server {
             };
             self.accept(incoming, &mut rate);
         }
-        self.endpoint.close(code::ENDED, b"the router has ended");
+        self.control
+            .endpoint
+            .close(code::ENDED, b"the router has ended");
         // Clients that do not answer find out by their own timeout.
-        let _ = tokio::time::timeout(FAREWELL_TIME, self.endpoint.wait_idle()).await;
+        let _ = tokio::time::timeout(FAREWELL_TIME, self.control.endpoint.wait_idle()).await;
     }
 
     fn accept(&self, incoming: Incoming, rate: &mut Bucket) {
@@ -201,15 +257,19 @@ impl Server {
             let _ = incoming.retry();
             return;
         }
-        let slot = Arc::clone(&self.connections).try_acquire_owned();
-        let (Ok(slot), Ok(handshake)) = (slot, Arc::clone(&self.handshakes).try_acquire_owned())
+        let open = Semaphore::MAX_PERMITS - self.connections.available_permits();
+        let slot = match open < self.control.bounds.connections.load(Relaxed) {
+            true => Arc::clone(&self.connections).try_acquire_owned().ok(),
+            false => None,
+        };
+        let (Some(slot), Ok(handshake)) = (slot, Arc::clone(&self.handshakes).try_acquire_owned())
         else {
             tracing::info!(cause = "full", "management: connection refused");
             return incoming.refuse();
         };
         let connection = Serving {
             shared: self.shared.clone(),
-            calls_per_second: self.calls_per_second,
+            calls_per_second: self.control.bounds.calls_per_second.load(Relaxed),
             _slot: slot,
         };
         tokio::spawn(connection.run(incoming, handshake));

@@ -47,8 +47,10 @@ pub(crate) struct Asked {
     pub(crate) errands: mpsc::Sender<Errand>,
     /// About the process.
     pub(crate) orders: mpsc::Sender<crate::run::Order>,
-    /// Time a drain takes without a deadline of its own.
-    pub(crate) notice: Duration,
+    /// About its configuration.
+    pub(crate) reloads: mpsc::Sender<crate::run::Reload>,
+    /// What is in force of that.
+    pub(crate) config: crate::run::Current,
 }
 
 /// No answer: the worker has ended, or is too busy.

@@ -1,6 +1,6 @@
 //! Reloading components whose files have changed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rillway_policy::{Plugin, Rollout, Source};
@@ -12,24 +12,40 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// What tells one content of a file from another.
 type Mark = Option<(SystemTime, u64)>;
 
-/// Reloads a plugin each time its file has changed and come to rest. Ends at once for a component that is no
-/// file. A file that cannot be used changes nothing but the log.
+/// Reloads a plugin each time its file has changed and come to rest. A file that cannot be used changes nothing
+/// but the log. A reload of the configuration may give it another file, or one where there was none.
 pub(crate) async fn watch(plugin: Plugin) {
-    let Source::File(path) = plugin.spec().source else {
-        return;
-    };
-    let mut loaded = mark(&path);
+    let mut watched = file(&plugin);
+    let mut loaded = watched.as_deref().and_then(mark);
     let mut seen = loaded;
     loop {
         tokio::time::sleep(PERIOD).await;
-        let now = mark(&path);
+        let path = file(&plugin);
+        if path != watched {
+            loaded = path.as_deref().and_then(mark);
+            seen = loaded;
+            watched = path;
+            continue;
+        }
+        let Some(path) = &watched else {
+            continue;
+        };
+        let now = mark(path);
         let at_rest = now == seen;
         seen = now;
         if now.is_none() || now == loaded || !at_rest {
             continue;
         }
         loaded = now;
-        reload(&plugin, &path).await;
+        reload(&plugin, path).await;
+    }
+}
+
+/// The file of a plugin's present component, if it is one.
+fn file(plugin: &Plugin) -> Option<PathBuf> {
+    match plugin.spec().source {
+        Source::File(path) => Some(path),
+        _ => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The control thread: gateway, sessions, directory and the dispatchers of worker events, as tasks
 //! of one single-threaded runtime.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::rc::Rc;
@@ -26,11 +27,12 @@ use crate::recorder;
 use crate::rules::{Desk, NO_POLICY, RecorderOrders, RuleSet, Rules};
 use crate::session::{self, Authenticator, Clients, Control, Phase, SignalingFactory};
 use crate::telemetry;
-use crate::telemetry::metrics::{GatewayRecorder, Registry, RulesRecorder};
+use crate::telemetry::metrics::{ConfigRecorder, GatewayRecorder, Registry, RulesRecorder};
 use crate::worker::Worker;
 
 use super::drain::{self, Drain};
 use super::feed::{self, Feed, Told};
+use super::reload::{self, Current, Reload, Reloads};
 use super::{Order, RunError, Signals, errands, settings};
 
 /// Connections between gateway and session acceptor; the acceptor never waits, so they are few.
@@ -85,17 +87,16 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
         ready,
     } = parts;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(start)?;
-    let (asked, of_operators, to_run) = operators(&config);
+    let (config, current) = Current::new(config);
+    let (asked, of_operators, to_run, to_reload) = operators(&current);
+    let hangups = reload::hangups(&config, signals).map_err(start)?;
     let orders = drain::Orders::new(orders, of_operators, signals).map_err(start)?;
-    let Deciders {
-        policies,
-        deciding,
-        served,
-    } = deciders(&config, &registry).await.map_err(refused)?;
+    let deciders = deciders(&config, &registry).await.map_err(refused)?;
+    let (policies, deciding, served) = (deciders.policies, deciders.deciding, deciders.served);
     workers.iter().for_each(log_worker);
     let recorder = registry.gateway();
     let recorders = (recorder.clone(), registry.rules());
-    let recorded = registry.recorder();
+    let (recorded, reloaded) = (registry.recorder(), registry.config());
     serve_metrics(&listener, metrics, registry).map_err(start)?;
     let (phase, phase_seen) = watch::channel(Phase::Serving);
     // Before the policies in the order of ends: its calls hold their handles.
@@ -103,7 +104,7 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     let events = Events::default();
     let asked = (asked, events.clone());
     let sources = || sources(address, &workers, &phase_seen, &policies, asked);
-    let _management = managed(management, &config, sources).map_err(start)?;
+    let management = managed(management, &config, sources).map_err(start)?;
     let alive = Arc::new(AtomicUsize::new(workers.len()));
     let (desk, following) = desk(&config, recording);
     let deciding = (deciding, desk, events.clone());
@@ -120,13 +121,16 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
         alive,
         recorder,
     ));
+    let parts = (&current, &gateway, &control);
+    let reloads = reloads(parts, &policies, management.as_ref(), reloaded);
+    tokio::task::spawn_local(reloads.run(to_reload, hangups));
     tokio::task::spawn_local(session::deliver_leaves(control.clone()));
     tokio::task::spawn_local(accept(control.clone(), served, to_accept));
     tokio::spawn(crate::gateway::serve(gateway.clone(), listener));
     // Nobody waits any more only if the start was given up; then an order to stop is on its way.
     let _ = ready.send(());
     drain::until_end(Drain {
-        notice: config.shutdown.notice,
+        config: current,
         orders,
         phase,
         gateway,
@@ -136,6 +140,23 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
         recorder: recorder_end,
     })
     .await
+}
+
+/// What a reload changes.
+fn reloads(
+    (current, gateway, control): (&Current, &Arc<Gateway>, &Rc<Control>),
+    policies: &Policies,
+    management: Option<&management::Listener>,
+    metrics: ConfigRecorder,
+) -> Reloads {
+    Reloads {
+        current: current.clone(),
+        gateway: gateway.clone(),
+        control: control.clone(),
+        plugins: policies.plugins().cloned().collect(),
+        management: management.map(management::Listener::control),
+        metrics,
+    }
 }
 
 /// What operators who watch are told, if any can.
@@ -156,20 +177,23 @@ fn feed(
 
 /// The way of operators to this thread: what they may ask, and where their orders and errands come out.
 fn operators(
-    config: &Config,
+    current: &Current,
 ) -> (
     Asked,
     mpsc::Receiver<Order>,
     mpsc::Receiver<errands::Errand>,
+    mpsc::Receiver<Reload>,
 ) {
+    let (reloads, to_reload) = mpsc::channel(reload::RELOADS_MAX);
     let (orders, of_operators) = mpsc::channel(ORDERS_MAX);
     let (errands, to_run) = mpsc::channel(errands::ERRANDS_MAX);
     let asked = Asked {
         errands,
         orders,
-        notice: config.shutdown.notice,
+        reloads,
+        config: current.clone(),
     };
-    (asked, of_operators, to_run)
+    (asked, of_operators, to_run, to_reload)
 }
 
 /// Follows what workers say until each has ended. Returns their threads, and what hears when none is left.
@@ -279,7 +303,7 @@ fn control(
         clients,
         rules: Rc::new(rules),
         authenticator: deciding.authenticator,
-        facts: settings::join_facts(config),
+        facts: RefCell::new(Rc::new(settings::join_facts(config))),
         phase: phase.clone(),
         join_timeout: session::JOIN_TIMEOUT,
         idle_time: session::IDLE_TIME,
@@ -470,7 +494,7 @@ mod tests {
                 Desk::new(Err(NO_POLICY), Rc::new(Clients::default())),
             )),
             authenticator: Box::new(Open),
-            facts: JoinFacts {
+            facts: RefCell::new(Rc::new(JoinFacts {
                 limits: Limits {
                     data_message_bytes: 1,
                     data_bytes_per_second: 1,
@@ -479,7 +503,7 @@ mod tests {
                     subscriptions_per_participant: 1,
                 },
                 ice_servers: Vec::new(),
-            },
+            })),
             phase,
             join_timeout: session::JOIN_TIMEOUT,
             idle_time: session::IDLE_TIME,

@@ -14,7 +14,7 @@ use crate::recorder;
 use crate::session::{Control, Phase};
 use crate::worker::ToWorker;
 
-use super::{Order, RunError, Signals};
+use super::{Current, Order, RunError, Signals};
 
 /// Part of the notice time kept for the closing handshakes: a quarter, and not more than this.
 const CLOSING_MAX: Duration = Duration::from_secs(1);
@@ -91,7 +91,7 @@ async fn signalled(signals: &mut Option<(Signal, Signal)>) {
 
 /// What the end needs.
 pub(super) struct Drain {
-    pub(super) notice: Duration,
+    pub(super) config: Current,
     pub(super) orders: Orders,
     pub(super) phase: watch::Sender<Phase>,
     pub(super) gateway: Arc<Gateway>,
@@ -112,8 +112,9 @@ pub(super) async fn until_end(mut drain: Drain) -> Result<(), RunError> {
     };
     let result = match order {
         Ok(Order::Drain(deadline)) => {
-            drain.notice = deadline.unwrap_or(drain.notice);
-            drain.tell_and_close().await;
+            let configured = || drain.config.look().config.shutdown.notice;
+            let notice = deadline.unwrap_or_else(configured);
+            drain.tell_and_close(notice).await;
             Ok(())
         }
         Ok(Order::Stop) => {
@@ -134,12 +135,12 @@ pub(super) async fn until_end(mut drain: Drain) -> Result<(), RunError> {
 }
 
 impl Drain {
-    async fn tell_and_close(&mut self) {
-        let closing = (self.notice / 4).min(CLOSING_MAX);
-        let until = Instant::now() + self.notice - closing;
+    async fn tell_and_close(&mut self, notice: Duration) {
+        let closing = (notice / 4).min(CLOSING_MAX);
+        let until = Instant::now() + notice - closing;
         tracing::info!(
             clients = self.gateway.clients_open(),
-            notice_ms = u64::try_from(self.notice.as_millis()).unwrap_or(u64::MAX),
+            notice_ms = u64::try_from(notice.as_millis()).unwrap_or(u64::MAX),
             "draining: clients are told to leave"
         );
         // Receivers are everywhere; without one nobody is left to be told.

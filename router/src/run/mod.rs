@@ -4,7 +4,10 @@ mod control;
 mod drain;
 pub(crate) mod errands;
 mod feed;
+mod reload;
 mod settings;
+
+pub(crate) use reload::{Current, InForce, Reload, ReloadError};
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};

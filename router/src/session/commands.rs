@@ -26,7 +26,7 @@ impl Session {
     /// Carries out one command. Returns the answer if it is known at once.
     pub(super) async fn execute(&mut self, command: Command) -> Result<Option<Input>, End> {
         let Command { reference, action } = command;
-        if let Err(refusal) = check::check(&action, &self.control.facts.limits) {
+        if let Err(refusal) = check::check(&action, &self.control.facts().limits) {
             if matches!(action, Action::Send(_) | Action::Respond(_)) {
                 return Err(self.fault(&PluginFault::Excess(refusal.message)));
             }

@@ -15,6 +15,7 @@ mod member;
 mod requests;
 mod translate;
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -90,8 +91,8 @@ pub(crate) struct Control {
     pub(crate) rules: Rc<Rules>,
     /// Who may join.
     pub(crate) authenticator: Box<dyn Authenticator>,
-    /// What joining clients are told.
-    pub(crate) facts: JoinFacts,
+    /// What joining clients are told; a reload replaces it.
+    pub(crate) facts: RefCell<Rc<JoinFacts>>,
     /// The process's life.
     pub(crate) phase: watch::Receiver<Phase>,
     /// Time a worker has to answer a join: [`JOIN_TIMEOUT`] but in tests.
@@ -103,6 +104,11 @@ pub(crate) struct Control {
 }
 
 impl Control {
+    /// What joining clients are told now.
+    fn facts(&self) -> Rc<JoinFacts> {
+        self.facts.borrow().clone()
+    }
+
     fn worker(&self, worker: WorkerId) -> Option<&mpsc::Sender<ToWorker>> {
         self.workers.get(usize::from(worker.0))
     }
@@ -440,7 +446,7 @@ impl Session {
             }
             _ => {}
         }
-        let input = translate::input(event, &self.control.facts);
+        let input = translate::input(event, &self.control.facts());
         self.input(input);
         if joined
             && let Membership::Inside(member) = &self.membership

@@ -136,10 +136,10 @@ pub(super) fn control(
             grant_ms: setup.grant_ms,
             record_control: setup.record_control,
         }),
-        facts: JoinFacts {
+        facts: RefCell::new(Rc::new(JoinFacts {
             limits: LIMITS,
             ice_servers: Vec::new(),
-        },
+        })),
         phase,
         join_timeout: setup.join_timeout,
         idle_time: setup.idle_time,

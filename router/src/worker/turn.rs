@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rillway_core::Shard;
 use rillway_core::api::{Action, Request, RoomOrder};
 use rillway_core::id::{ClientId, Reference};
+use rillway_core::limits::Limits;
 use rillway_recorder::engine::Tap;
 use rillway_ring::{Receiver, UdpDriver};
 use tokio::sync::mpsc;
@@ -59,6 +60,8 @@ pub(crate) enum ToWorker {
     Question(Question),
     /// What an operator wants done.
     Command(Command),
+    /// Other bounds from now on.
+    Limits(Limits),
     /// Flush and end.
     Stop,
 }
@@ -261,6 +264,7 @@ impl<D: UdpDriver> Loop<D> {
                     self.stats.requests += 1;
                     command.carry_out(&mut self.turns.shard, now);
                 }
+                ToWorker::Limits(limits) => self.turns.shard.set_limits(now, limits),
                 ToWorker::Stop => {
                     self.stopping = true;
                     return;

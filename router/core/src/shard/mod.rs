@@ -233,6 +233,23 @@ impl Shard {
         }
     }
 
+    /// Other bounds from now on, for whoever and whatever comes next; nobody has to go. What participants were
+    /// told when they joined, and have negotiated by, stays as it is: tracks, subscriptions, and the lengths of
+    /// session descriptions and data messages.
+    pub fn set_limits(&mut self, now: Instant, limits: crate::limits::Limits) {
+        let old = self.config.limits;
+        if limits.stun_answers_per_second != old.stun_answers_per_second {
+            self.stun_allowance = Bucket::new(limits.stun_answers_per_second, now);
+        }
+        self.config.limits = crate::limits::Limits {
+            tracks_per_participant: old.tracks_per_participant,
+            subscriptions_per_participant: old.subscriptions_per_participant,
+            sdp_bytes: old.sdp_bytes,
+            data_message_bytes: old.data_message_bytes,
+            ..limits
+        };
+    }
+
     /// A datagram arrived.
     pub fn handle_datagram(
         &mut self,

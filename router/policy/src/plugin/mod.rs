@@ -58,7 +58,7 @@ struct Inner {
     versions: Mutex<Versions>,
     spec: Mutex<PluginSpec>,
     /// One reload at a time.
-    reloading: tokio::sync::Mutex<()>,
+    reloading: Arc<tokio::sync::Mutex<()>>,
     /// Attempts that wait for an instance of authentication.
     waiting: Waiting,
     /// Told when the versions have changed.
@@ -94,6 +94,37 @@ impl Drop for Waiter<'_> {
 #[derive(Clone)]
 pub struct Plugin(Arc<Inner>);
 
+/// Another version of a plugin, ready to be used ([`Plugin::prepare`]).
+pub struct Prepared {
+    plugin: Plugin,
+    spec: PluginSpec,
+    version: Arc<VersionCore>,
+    /// One reload at a time.
+    _one: tokio::sync::OwnedMutexGuard<()>,
+}
+
+impl Prepared {
+    /// Moves new instances to it.
+    pub fn roll_out(self, rollout: &Rollout) -> VersionId {
+        let (inner, version) = (&self.plugin.0, self.version);
+        inner.set_limits(&self.spec, &version);
+        let id = version.id;
+        version.watch(rollout);
+        let percent = rollout.percent.clamp(1, 100);
+        lock(&inner.versions).roll_out(Version::new(version), percent);
+        *lock(&inner.spec) = self.spec;
+        inner.turns.notify_waiters();
+        tracing::info!(plugin = self.plugin.name(), version = %id, percent, "plugin reloaded");
+        id
+    }
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Prepared({}, {})", self.plugin.name(), self.version.id)
+    }
+}
+
 impl fmt::Debug for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Plugin({}, {})", self.name(), self.version())
@@ -117,7 +148,7 @@ impl Plugin {
             core,
             versions: Mutex::new(Versions::new(Version::new(version))),
             spec: Mutex::new(spec),
-            reloading: tokio::sync::Mutex::new(()),
+            reloading: Arc::default(),
             waiting: Waiting::default(),
             turns: tokio::sync::Notify::new(),
         })))
@@ -133,19 +164,28 @@ impl Plugin {
         spec: Option<PluginSpec>,
         rollout: Rollout,
     ) -> Result<VersionId, LoadError> {
-        let _one = self.0.reloading.lock().await;
+        if !(1..=100).contains(&rollout.percent) {
+            return Err(LoadError::Invalid {
+                plugin: self.name().to_owned(),
+                problem: "a share has 1 to 100 percent".to_owned(),
+            });
+        }
+        Ok(self.prepare(spec).await?.roll_out(&rollout))
+    }
+
+    /// The first half of [`Plugin::reload`], which is all of it that can fail: the other version is loaded, and
+    /// nothing gets it yet. Another reload waits until this one is rolled out or dropped.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub async fn prepare(&self, spec: Option<PluginSpec>) -> Result<Prepared, LoadError> {
+        let one = self.0.reloading.clone().lock_owned().await;
         let spec = spec.unwrap_or_else(|| lock(&self.0.spec).clone());
         let plugin = self.name().to_owned();
         if spec.name != plugin {
             return Err(LoadError::Invalid {
                 plugin,
                 problem: format!("a reload cannot rename it to {}", spec.name),
-            });
-        }
-        if !(1..=100).contains(&rollout.percent) {
-            return Err(LoadError::Invalid {
-                plugin,
-                problem: "a share has 1 to 100 percent".to_owned(),
             });
         }
         let compiled = load::compiled(&self.0.core.host, &spec).await?;
@@ -157,14 +197,12 @@ impl Plugin {
         let generation = lock(&self.0.versions).next_generation();
         let version = Arc::new(compiled.version(&spec, generation));
         load::rehearse(&self.0.core, &version).await?;
-        self.0.set_limits(&spec, &version);
-        let id = version.id;
-        version.watch(&rollout);
-        lock(&self.0.versions).roll_out(Version::new(version), rollout.percent);
-        *lock(&self.0.spec) = spec;
-        self.0.turns.notify_waiters();
-        tracing::info!(plugin, version = %id, percent = rollout.percent, "plugin reloaded");
-        Ok(id)
+        Ok(Prepared {
+            plugin: self.clone(),
+            spec,
+            version,
+            _one: one,
+        })
     }
 
     /// Gives the version that has a share of new instances all of them. Without one, ends the watch of the

@@ -53,7 +53,9 @@ pub(super) async fn drain(call: &mut Call, request: DrainRequest) -> Result<(), 
         let until = match *phase.borrow_and_update() {
             Phase::Draining(until) => until,
             // Not begun yet: as it will be.
-            Phase::Serving => began + deadline.unwrap_or(sources.asked.notice),
+            Phase::Serving => {
+                began + deadline.unwrap_or(sources.asked.config.look().config.shutdown.notice)
+            }
             Phase::Closing => return Ok(()),
         };
         let left = whole_ms(until.saturating_duration_since(Instant::now()));

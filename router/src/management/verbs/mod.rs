@@ -1,6 +1,7 @@
 //! The verbs: what each needs, and where it is carried out.
 
 mod change;
+mod config;
 mod convert;
 mod drain;
 mod events;
@@ -56,6 +57,14 @@ fn facts(verb: &Verb) -> Facts {
         },
         Verb::Workers(_) => sees("workers"),
         Verb::Plugins(_) => sees("plugins"),
+        Verb::Config(_) => sees("config"),
+        // A text may name any file of the router's machine, and the answer tells of it.
+        Verb::ConfigDiff(request) if request.text.is_some() => Facts {
+            role: Role::Admin,
+            ..sees("config_diff")
+        },
+        Verb::ConfigDiff(_) => sees("config_diff"),
+        Verb::ConfigReload(_) => changes("config_reload", Role::Admin),
         Verb::Rooms(_) => sees("rooms"),
         Verb::Room(_) => sees("room"),
         Verb::Participant(_) => sees("participant"),
@@ -164,6 +173,9 @@ async fn dispatch(call: &mut Call, verb: Verb) -> Result<(), Failure> {
         Verb::Status(_) => status(call).await,
         Verb::Workers(_) => workers::list(call).await,
         Verb::Plugins(_) => plugins::list(call).await,
+        Verb::Config(_) => config::show(call).await,
+        Verb::ConfigDiff(request) => config::diff(call, request).await,
+        Verb::ConfigReload(_) => config::reload(call).await,
         Verb::Rooms(_) => rooms::list(call).await,
         Verb::Room(request) => rooms::show(call, &request).await,
         Verb::Participant(request) => rooms::participant(call, &request).await,

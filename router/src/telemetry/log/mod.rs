@@ -9,13 +9,15 @@ mod tests;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
 
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::FilterExt;
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::layer::{Filter, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::{Log, LogFormat};
@@ -43,10 +45,33 @@ pub fn check_filter(text: &str) -> Result<(), String> {
 pub fn install(log: &Log) -> Result<(), TryInitError> {
     let colour = std::io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let layer = layer(log, colour, RateLimit::system(), std::io::stderr);
+    let (directives, handle) = reload::Layer::new(directives(&log.filter));
+    let filter = directives.and(RateLimit::system());
+    let layer = layer(log.format, filter, colour, std::io::stderr);
     tracing_subscriber::registry().with(layer).try_init()?;
+    let replace = move |filter: &str| {
+        // It fails only if the process's log is gone.
+        let _ = handle.reload(self::directives(filter));
+    };
+    let _ = REPLACE.set(Box::new(replace));
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// Replaces the filter of the process's log.
+type Replace = Box<dyn Fn(&str) + Send + Sync>;
+static REPLACE: OnceLock<Replace> = OnceLock::new();
+
+/// Other filter directives from now on, if this process's log was installed here.
+pub(crate) fn set_filter(filter: &str) {
+    if let Some(replace) = REPLACE.get() {
+        replace(filter);
+    }
+}
+
+/// Checked when the configuration was; what does not parse after all falls back to errors only.
+fn directives(filter: &str) -> EnvFilter {
+    EnvFilter::builder().parse_lossy(filter)
 }
 
 /// Writes a line for a panic. Where it happened is its cause, so that each place has its own line.
@@ -65,32 +90,31 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 }
 
 /// The layer that writes the lines.
-fn layer<S, W>(
-    log: &Log,
+fn layer<S, F, W>(
+    format: LogFormat,
+    filter: F,
     colour: bool,
-    rate: RateLimit,
     writer: W,
 ) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
+    F: Filter<S> + Send + Sync + 'static,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    // Checked when the configuration was; what does not parse after all falls back to errors only.
-    let directives = EnvFilter::builder().parse_lossy(&log.filter);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         .with_ansi(false);
-    match log.format {
+    match format {
         LogFormat::Human => {
             let lines = lines.event_format(format::Human { colour });
-            lines.with_filter(directives.and(rate)).boxed()
+            lines.with_filter(filter).boxed()
         }
         LogFormat::Json => {
             let fields = tracing_subscriber::fmt::format::JsonFields::new();
             let lines = lines
                 .fmt_fields(fields)
                 .event_format(format::Counted::json());
-            lines.with_filter(directives.and(rate)).boxed()
+            lines.with_filter(filter).boxed()
         }
     }
 }

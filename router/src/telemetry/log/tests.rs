@@ -41,7 +41,8 @@ fn lines(
     log.format = format;
     log.filter = filter.to_owned();
     let writer = page.clone();
-    let layer = layer(&log, colour, rate, move || writer.clone());
+    let filter = directives(&log.filter).and(rate);
+    let layer = layer(log.format, filter, colour, move || writer.clone());
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
     let bytes = page.0.lock().unwrap_or_else(PoisonError::into_inner);
     String::from_utf8(bytes.clone())

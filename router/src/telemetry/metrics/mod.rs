@@ -4,6 +4,7 @@
 //! second ([`WorkerRecorder`]); the control side counts as it goes ([`GatewayRecorder`]). Nothing here is
 //! on the packet path.
 
+mod config;
 mod distribution;
 mod gateway;
 mod plugin;
@@ -17,6 +18,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub use config::ConfigRecorder;
 pub use distribution::Distribution;
 pub use gateway::{GatewayRecorder, Reject, RequestTarget};
 pub use plugin::PluginRecorder;

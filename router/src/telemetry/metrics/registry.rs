@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use metrics::{Counter, Gauge, Key, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use super::config::ConfigRecorder;
 use super::distribution::{Distribution, Family};
 use super::gateway::GatewayRecorder;
 use super::plugin::PluginRecorder;
@@ -76,6 +77,12 @@ impl Registry {
     #[must_use]
     pub fn rules(&self) -> RulesRecorder {
         RulesRecorder::new(self)
+    }
+
+    /// Recorder of reloads, all its series at 0. Call it once.
+    #[must_use]
+    pub fn config(&self) -> ConfigRecorder {
+        ConfigRecorder::new(self)
     }
 
     /// What takes the numbers of the recorder of tracks, all its series at 0. Call it once.

@@ -110,6 +110,9 @@ pub const STATUS_CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 /// States of a transport, in the order of `ShardStats::transports`.
 pub const TRANSPORT_STATES: [&str; 4] = ["new", "connecting", "connected", "disconnected"];
 
+/// What becomes of a reload.
+pub const CONFIG_RELOAD_RESULTS: [&str; 4] = ["applied", "unchanged", "refused", "invalid"];
+
 /// What becomes of a recording policy's order.
 pub const RECORDING_ORDER_RESULTS: [&str; 6] =
     ["started", "running", "refused", "failed", "stopped", "idle"];
@@ -155,6 +158,15 @@ metrics! {
     ];
     /// Start of the process, since 1970-01-01 UTC.
     START_TIME Gauge "rillway_start_time_seconds" "seconds" [];
+
+    /// Reloads of the configuration: `applied`, `unchanged` (nothing differed), `refused` (it needs a restart, or names a plugin that cannot be used), or `invalid` (there is no file, or a fault in it). After the last two everything is as before.
+    CONFIG_RELOADS Counter "rillway_config_reloads_total" "reloads" [
+        Label { name: "result", values: Values::Of(&CONFIG_RELOAD_RESULTS) }
+    ];
+    /// Counts the configurations that were in force, from 1.
+    CONFIG_GENERATION Gauge "rillway_config_generation" "configurations" [];
+    /// When the configuration in force came into force, since 1970-01-01 UTC.
+    CONFIG_TIME Gauge "rillway_config_time_seconds" "seconds" [];
 
     /// Clients connected now: WebSocket connections, and resources over HTTP.
     GATEWAY_CONNECTIONS Gauge "rillway_gateway_connections" "connections" [];

@@ -38,6 +38,7 @@ fn worker(registry: &Registry, index: u16) -> WorkerRecorder {
 fn registry() -> Registry {
     let registry = Registry::new();
     let (_gateway, _rules) = (registry.gateway(), registry.rules());
+    let _config = registry.config();
     let _recorder = registry.recorder();
     for index in 0..2 {
         worker(&registry, index).driver("mmsg", "fallback");
