@@ -120,9 +120,9 @@ const whipWhep = {
   name: 'whip: whip-whep publishes and plays',
   timeout: 120_000,
   async run(context) {
-    // Its restart joins the candidates of a fragment with commas: it can take one.
+    // Its restart joins the candidates of a fragment with commas: it can take one, so there is none of TCP.
     const one = context.address;
-    const router = await Router.start(context, { media: one ? `bind = ["${one}"]` : '' });
+    const router = await Router.start(context, { media: one ? `bind = ["${one}"]\ntcp = false\n` : '' });
     const page = await serveClients(context.stage);
     const publisher = await open(context, page, 'chromium', 'publisher');
     const player = await open(context, page, 'chromium', 'player');
