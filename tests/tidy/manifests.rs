@@ -86,6 +86,7 @@ fn the_core_stands_on_media_and_pure_data_only() {
         "str0m-aws-lc-rs",
         "dimpl",
         "aws-lc-rs",
+        "crc32fast",
         "hashbrown",
         "foldhash",
         "slotmap",

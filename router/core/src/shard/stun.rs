@@ -128,7 +128,7 @@ fn verify(contents: &[u8], said: u32) -> Result<(), DropCause> {
     }
     let covered = contents.len().saturating_sub(FINGERPRINT_BYTES);
     let covered = contents.get(..covered).unwrap_or_default();
-    if crc32(covered) ^ FINGERPRINT_MASK == said {
+    if crc32fast::hash(covered) ^ FINGERPRINT_MASK == said {
         Ok(())
     } else {
         Err(DropCause::StunUnauthenticated)
@@ -173,7 +173,7 @@ impl Binding {
         }
         if self.fingerprint {
             answer.set_length(FINGERPRINT_BYTES);
-            let crc = crc32(answer.contents()) ^ FINGERPRINT_MASK;
+            let crc = crc32fast::hash(answer.contents()) ^ FINGERPRINT_MASK;
             answer.attribute(attribute::FINGERPRINT, 4);
             answer.put(&crc.to_be_bytes());
         }
@@ -256,38 +256,6 @@ impl Answer {
             place.copy_from_slice(&length.to_be_bytes());
         }
     }
-}
-
-/// CRC-32 of ITU-T V.42, by bytes.
-fn crc32(bytes: &[u8]) -> u32 {
-    let step = |crc: u32, byte: &u8| {
-        let index = usize::from(crc as u8 ^ byte);
-        crc >> 8 ^ CRC_TABLE.get(index).copied().unwrap_or_default()
-    };
-    !bytes.iter().fold(u32::MAX, step)
-}
-
-const CRC_TABLE: [u32; 256] = crc_table();
-
-#[allow(clippy::indexing_slicing)]
-const fn crc_table() -> [u32; 256] {
-    let mut table = [0; 256];
-    let mut index = 0;
-    while index < 256 {
-        let mut crc = index as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 1 == 1 {
-                crc >> 1 ^ 0xedb8_8320
-            } else {
-                crc >> 1
-            };
-            bit += 1;
-        }
-        table[index] = crc;
-        index += 1;
-    }
-    table
 }
 
 #[cfg(test)]
