@@ -204,12 +204,12 @@ impl Shard {
             packet.timestamp,
         );
         let epoch = layer.epoch;
+        let (room, muted) = (track.room, track.is_muted());
         if let Some(level) = packet.header.ext_vals.audio_level
-            && !track.muted
+            && !muted
         {
             track.level.on_packet(level);
         }
-        let (room, muted) = (track.room, track.muted);
         if let Some(room_state) = self.rooms.get_mut(room) {
             self.timers
                 .arm(&mut room_state.timer, Timer::Room(room), now + ROOM_TICK);

@@ -332,8 +332,9 @@ impl Shard {
                 let key = from_public::<TrackKey>(self.config.worker, track.0);
                 let found = key.and_then(|key| Some((key, self.tracks.get_mut(key)?)));
                 let (key, track) = found.ok_or_else(|| RequestError::NotFound("track".into()))?;
+                let before = track.is_muted();
                 track.muted_by_operator = *muted;
-                self.settle_mute(now, key);
+                self.settle_mute(now, key, before);
                 Ok(Outcome::default())
             }
         }
@@ -372,7 +373,7 @@ fn is_wanted(wanted: Option<Option<RoomKey>>, room: RoomKey) -> bool {
 
 /// Bits per second of what a subscription forwards now, as it arrives.
 fn forwarded_bps(subscription: &Subscription, track: &Track) -> u32 {
-    if subscription.outlet.is_none() || subscription.is_paused() || track.muted {
+    if subscription.outlet.is_none() || subscription.is_paused() || track.is_muted() {
         return 0;
     }
     let layer = subscription.current;

@@ -51,16 +51,14 @@ fn note(now: Instant, subscription: &mut Subscription, scene: &Scene, within: Wa
         // Nothing was decided.
         Want::Keep => return,
     };
-    let decision = decided::Decision {
-        at: now,
-        by: choice.map(|choice| (choice.policy.clone(), choice.reason.clone())),
-        chosen: choice.map(|choice| (!choice.paused).then_some(choice.spatial)),
+    let decision = decided::InForce {
+        choice,
         wish: subscription.wish,
         wanted: subscription.wanted,
         fit: subscription.fit,
         due,
     };
-    subscription.decided.note(decision);
+    subscription.decided.note(now, &decision);
 }
 
 /// What is wanted, within what fits.
@@ -229,7 +227,7 @@ impl Shard {
             ) else {
                 continue;
             };
-            if subscription.outlet.is_none() || subscription.wish.paused || track.muted {
+            if subscription.outlet.is_none() || subscription.wish.paused || track.is_muted() {
                 continue;
             }
             if !subscription.video {

@@ -111,7 +111,7 @@ impl Shard {
         }
         let epochs = |layer: u8| Some(track.layers.get(usize::from(layer))?.epoch);
         // While it is muted nothing would come of it.
-        let needed = recording.unsettled(epochs).filter(|_| !track.muted);
+        let needed = recording.unsettled(epochs).filter(|_| !track.is_muted());
         track.recording = Some(recording);
         if let Some(layer) = needed {
             self.ask_keyframe(now, key, layer);

@@ -282,22 +282,21 @@ impl Shard {
             let why = "an operator has muted this track";
             return Err(RequestError::Forbidden(why.into()));
         }
+        let before = track.is_muted();
         track.muted_by_owner = muted;
-        self.settle_mute(now, track_key);
+        self.settle_mute(now, track_key, before);
         Ok(())
     }
 
-    /// Brings what its publisher and operators have said about a track into force.
-    pub(super) fn settle_mute(&mut self, now: Instant, track_key: TrackKey) {
+    /// Brings what its publisher or an operator has said about a track into force; `before`: it was muted.
+    pub(super) fn settle_mute(&mut self, now: Instant, track_key: TrackKey, before: bool) {
         let Some(track) = self.tracks.get_mut(track_key) else {
             return;
         };
-        let (id, room) = (track.id, track.room);
-        let muted = track.muted_by_owner || track.muted_by_operator;
-        if track.muted == muted {
+        let (id, room, muted) = (track.id, track.room, track.is_muted());
+        if muted == before {
             return;
         }
-        track.muted = muted;
         track.interrupt();
         track.level.clear();
         self.broadcast(room, None, &|| EventKind::TrackMuted(id, muted));

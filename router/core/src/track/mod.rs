@@ -36,8 +36,6 @@ pub(crate) struct Track {
     pub(crate) source: Source,
     /// The codec of the last packet; before the first, the client's first choice.
     pub(crate) codec: Codec,
-    /// Nothing is forwarded: by either mute below.
-    pub(crate) muted: bool,
     /// Muted by its publisher.
     pub(crate) muted_by_owner: bool,
     /// Muted by an operator: the publisher cannot undo that.
@@ -92,7 +90,6 @@ impl Track {
             kind: new.kind,
             source: new.source,
             codec: new.codec,
-            muted: false,
             muted_by_owner: false,
             muted_by_operator: false,
             layers,
@@ -103,6 +100,11 @@ impl Track {
             recording: None,
             seen: Views::default(),
         }
+    }
+
+    /// Nothing of it is forwarded, as its publisher or an operator wants.
+    pub(crate) fn is_muted(&self) -> bool {
+        self.muted_by_owner || self.muted_by_operator
     }
 
     /// The layer that carries this rid.
@@ -230,7 +232,7 @@ impl Track {
             kind: self.kind,
             source: self.source,
             codec: codec_name(self.codec),
-            muted: self.muted,
+            muted: self.is_muted(),
             layers,
         }
     }
