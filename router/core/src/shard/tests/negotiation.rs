@@ -235,6 +235,59 @@ fn another_connection_object_replaces_the_first() {
     assert_eq!(bench.count(bob, 1), 10);
 }
 
+/// Bounds that a reload changes hold for those who come next, and nobody has to go.
+#[test]
+fn other_bounds_hold_for_who_comes_next() {
+    let narrow = crate::limits::Limits {
+        rooms: 1,
+        participants_per_room: 2,
+        tracks_per_participant: 2,
+        ..Default::default()
+    };
+    let mut bench = Bench::with_limits(narrow);
+    bench.talker("room");
+    bench.join("room");
+    let join = |room: &str| Action::Join {
+        grant: grant(room),
+        joined_at_ms: 0,
+    };
+    let joins = |bench: &mut Bench, room: &str, fits: bool| {
+        let client = bench.clients.len();
+        bench.add_client();
+        match fits {
+            true => bench.ok(client, join(room)),
+            false => assert!(matches!(
+                bench.refused(client, join(room)),
+                RequestError::Limit(_)
+            )),
+        }
+    };
+    joins(&mut bench, "room", false);
+    joins(&mut bench, "other", false);
+    let wide = crate::limits::Limits {
+        rooms: 2,
+        participants_per_room: 3,
+        ..narrow
+    };
+    bench.shard.set_limits(bench.now, wide);
+    joins(&mut bench, "room", true);
+    joins(&mut bench, "other", true);
+    let closed = crate::limits::Limits {
+        rooms: 1,
+        participants_per_room: 1,
+        tracks_per_participant: 9,
+        ..narrow
+    };
+    bench.shard.set_limits(bench.now, closed);
+    joins(&mut bench, "room", false);
+    let sizes = bench.shard.table_sizes();
+    assert_eq!(
+        (sizes.rooms, sizes.participants),
+        (2, 4),
+        "nobody has to go"
+    );
+}
+
 #[test]
 fn the_grant_and_the_bounds_are_enforced() {
     let limits = crate::limits::Limits {

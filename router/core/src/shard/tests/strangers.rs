@@ -76,4 +76,8 @@ fn a_shard_may_answer_no_stranger() {
     inject(&mut bench, STRANGER, &plain_request(1));
     assert!(sent(&mut bench).is_empty());
     assert_eq!(bench.drops(DropCause::RateLimited), 1);
+    // Until it may.
+    bench.shard.set_limits(bench.now, Limits::default());
+    inject(&mut bench, STRANGER, &plain_request(2));
+    assert_eq!(sent(&mut bench).len(), 1);
 }
