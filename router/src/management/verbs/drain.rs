@@ -40,6 +40,14 @@ pub(super) async fn drain(call: &mut Call, request: DrainRequest) -> Result<(), 
             ));
         }
     };
+    // Before the order: a router with nobody in it ends at once, and tells no more.
+    let configured = || sources.asked.config.look().config.shutdown.notice;
+    let ends = match order {
+        Order::Drain(deadline) => deadline.unwrap_or_else(configured),
+        Order::Stop => Duration::ZERO,
+    };
+    let ends = Instant::now() + ends;
+    report(call, ends).await?;
     match sources.asked.orders.try_send(order) {
         // A full queue holds such an order already.
         Ok(()) | Err(TrySendError::Full(_)) => {}
@@ -48,25 +56,27 @@ pub(super) async fn drain(call: &mut Call, request: DrainRequest) -> Result<(), 
             return Err(Failure::new(Code::WrongState, text, ""));
         }
     }
-    let began = Instant::now();
     loop {
-        let until = match *phase.borrow_and_update() {
-            Phase::Draining(until) => until,
-            // Not begun yet: as it will be.
-            Phase::Serving => {
-                began + deadline.unwrap_or(sources.asked.config.look().config.shutdown.notice)
-            }
-            Phase::Closing => return Ok(()),
-        };
-        let left = whole_ms(until.saturating_duration_since(Instant::now()));
-        let draining = wire::Draining {
-            participants: sources.participants(),
-            ms_left: u32::try_from(left).unwrap_or(u32::MAX),
-        };
-        call.send(Part::Draining(draining)).await?;
         let changed = tokio::time::timeout(REPORT_PERIOD, phase.changed()).await;
         if matches!(changed, Ok(Err(_))) {
             return Ok(());
         }
+        let until = match *phase.borrow_and_update() {
+            Phase::Draining(until) => until,
+            // Not begun yet: as it will be.
+            Phase::Serving => ends,
+            Phase::Closing => return Ok(()),
+        };
+        report(call, until).await?;
     }
+}
+
+/// Says who is left, and for how long.
+async fn report(call: &mut Call, until: Instant) -> Result<(), Failure> {
+    let left = whole_ms(until.saturating_duration_since(Instant::now()));
+    let draining = wire::Draining {
+        participants: call.sources.participants(),
+        ms_left: u32::try_from(left).unwrap_or(u32::MAX),
+    };
+    call.send(Part::Draining(draining)).await
 }
