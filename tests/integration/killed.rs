@@ -4,14 +4,11 @@
 //! `RILLWAY_TEST_KILLS` says how many are killed, `RILLWAY_TEST_SEED` when.
 
 use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rillway::Signals;
 use rillway_recorder::api::Codec;
 use rillway_tests::film::{Stored, frames};
 use rillway_tests::live::{LiveClient, member};
@@ -20,11 +17,9 @@ use shiguredo_mp4::TrackKind;
 
 use crate::payloads::Payloader;
 use crate::router::soon;
-use crate::site::Site;
+use crate::site::{Process, Site};
 use crate::synth::{Clip, ffmpeg, have_ffmpeg, tone, video};
 
-const ENVIRONMENT: &str = "RILLWAY_TEST_KILLED";
-const MARK: &str = "gateway at ";
 const CONFIGURATION: &str = "authentication.policy = \"auth-open\"\n\
     recording = { policy = \"record-all\", directory = \"recordings\" }\n";
 
@@ -41,55 +36,6 @@ const FILMED_AFTER: Duration = Duration::from_millis(2_500);
 /// What may be missing at the end of a film.
 const MISSING_MOST: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(4);
-
-/// Not a test of its own: the body of the process that is killed.
-#[test]
-#[ignore = "run by the test beside it"]
-fn child() {
-    let Ok(folder) = std::env::var(ENVIRONMENT) else {
-        return;
-    };
-    let config = Site::load(Path::new(&folder));
-    let running = rillway::run(config, Signals::Handle).expect("free ports");
-    println!("{MARK}{}", running.gateway_address());
-    running.wait().expect("an end on request is no error");
-}
-
-struct Router {
-    child: Child,
-    gateway: SocketAddr,
-}
-
-impl Router {
-    fn start(site: &Site) -> Router {
-        let mut child = Command::new(std::env::current_exe().expect("this binary"))
-            .args(["killed::child", "--exact", "--ignored", "--nocapture"])
-            .env(ENVIRONMENT, &site.0)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("this binary runs");
-        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let gateway = lines
-            .find_map(|line| line.ok()?.split_once(MARK)?.1.parse().ok())
-            .expect("the child says where it listens");
-        // Keep reading, so that the child can write.
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        Router { child, gateway }
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it ended");
-    }
-}
-
-impl Drop for Router {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// What is sent, of each of the two participants of a room.
 struct Clips {
@@ -215,7 +161,7 @@ fn room(round: &str, index: usize) -> String {
 
 /// Everybody publishes; `after` the first frame of the last one the router is killed.
 async fn kill(
-    router: &mut Router,
+    router: &mut Process,
     (round, after): (String, Duration),
     clips: &Arc<Clips>,
 ) -> Killed {
@@ -370,7 +316,7 @@ fn lane(number: usize, moments: &[u64], clips: &Arc<Clips>) -> Found {
     let mut found = Found::default();
     let mut before: Option<Killed> = None;
     for (round, moment) in moments.iter().map(Some).chain([None]).enumerate() {
-        let mut router = Router::start(&site);
+        let mut router = Process::start(&site);
         runtime.block_on(async {
             if let Some(killed) = before.take() {
                 soon(

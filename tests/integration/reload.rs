@@ -1,9 +1,7 @@
 //! The configuration of a running router: shown, compared with its file, and reloaded under a call.
 
 use std::cell::Cell;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rillway::Signals;
@@ -21,7 +19,7 @@ use serde_json::json;
 
 use crate::management::{Managed, ask, authority, management};
 use crate::router::{PATIENCE, connect, get, metric, soon};
-use crate::site::Site;
+use crate::site::{Process, Site};
 
 const OPEN: &str = "authentication.policy = \"auth-open\"\n";
 
@@ -308,62 +306,12 @@ async fn what_cannot_be_used_changes_nothing_and_says_where() {
     );
 }
 
-const SITE: &str = "RILLWAY_TEST_RELOAD";
-const MARK: &str = "serves at ";
-
-/// Not a test of its own: the body of the child.
-#[test]
-#[ignore = "run by the test beside it"]
-fn child() {
-    let Ok(folder) = std::env::var(SITE) else {
-        return;
-    };
-    let config = Site::load(std::path::Path::new(&folder));
-    let running = rillway::run(config, Signals::Handle).expect("free ports");
-    println!("{MARK}{}", running.gateway_address());
-    running.wait().expect("an end on request is no error");
-}
-
-/// Ends with the test.
-struct Process(Child);
-
-impl Process {
-    fn start(site: &Site) -> (Process, SocketAddr) {
-        let mut child = Command::new(std::env::current_exe().expect("this binary"))
-            .args(["reload::child", "--exact", "--ignored", "--nocapture"])
-            .env(SITE, &site.0)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this binary runs");
-        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let gateway = lines
-            .find_map(|line| Some(line.ok()?.split_once(MARK)?.1.parse().expect("an address")))
-            .expect("the child says where it listens");
-        // Keep reading, so that the child can write.
-        std::thread::spawn(move || lines.for_each(drop));
-        (Process(child), gateway)
-    }
-
-    fn hang_up(&self) {
-        let pid = self.0.id().to_string();
-        let status = Command::new("kill").args(["-s", "HUP", &pid]).status();
-        assert!(status.expect("kill").success());
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It is ours, and may have ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[tokio::test]
 async fn sighup_reloads_and_a_bad_file_is_survived() {
     let site = Site::new("hangup");
     site.save(OPEN);
-    let (process, gateway) = Process::start(&site);
+    let process = Process::start(&site);
+    let gateway = process.gateway;
     let mut clients = call(gateway).await;
     let page = async |wanted: u16| {
         while get(gateway, "/").await.status != wanted {
@@ -371,14 +319,14 @@ async fn sighup_reloads_and_a_bad_file_is_survived() {
         }
     };
     site.save(&format!("{OPEN}gateway.page = false\n"));
-    process.hang_up();
+    process.signal("HUP");
     during(&mut clients, soon("the page is gone", page(404))).await;
     site.save(&format!("{OPEN}gateway.page = maybe\n"));
-    process.hang_up();
+    process.signal("HUP");
     during(&mut clients, tokio::time::sleep(Duration::from_millis(500))).await;
     assert_eq!(get(gateway, "/").await.status, 404, "as it was");
     site.save(OPEN);
-    process.hang_up();
+    process.signal("HUP");
     during(&mut clients, soon("the page is back", page(200))).await;
     nothing_is_lost(&mut clients).await;
 }

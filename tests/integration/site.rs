@@ -1,6 +1,9 @@
 //! A router with a configuration file, and the files beside it.
 
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use rillway::config::{Config, Overrides};
@@ -88,5 +91,65 @@ impl Site {
 impl Drop for Site {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+const ENVIRONMENT: &str = "RILLWAY_TEST_SITE";
+const MARK: &str = "gateway at ";
+
+/// Not a test of its own: the body of a [`Process`].
+#[test]
+#[ignore = "run by the tests that need a process"]
+fn child() {
+    let Ok(folder) = std::env::var(ENVIRONMENT) else {
+        return;
+    };
+    let config = Site::load(std::path::Path::new(&folder));
+    let running = rillway::run(config, Signals::Handle).expect("free ports");
+    println!("{MARK}{}", running.gateway_address());
+    running.wait().expect("an end on request is no error");
+}
+
+/// A router with a site's configuration in a process of its own, which is this test binary again. Ends with
+/// the test.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) gateway: SocketAddr,
+}
+
+impl Process {
+    pub(crate) fn start(site: &Site) -> Process {
+        let mut child = Command::new(std::env::current_exe().expect("this binary"))
+            .args(["site::child", "--exact", "--ignored", "--nocapture"])
+            .env(ENVIRONMENT, &site.0)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this binary runs");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let gateway = lines
+            .find_map(|line| line.ok()?.split_once(MARK)?.1.parse().ok())
+            .expect("the child says where it listens");
+        // Keep reading, so that the child can write.
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        Process { child, gateway }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(status.expect("kill").success());
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ended");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It is ours, and may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
