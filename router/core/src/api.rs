@@ -37,6 +37,20 @@ pub enum Source {
     Other,
 }
 
+impl Source {
+    /// Its word, as in metrics, files and the rooms protocol.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Source::Camera => "camera",
+            Source::Microphone => "microphone",
+            Source::Screen => "screen",
+            Source::ScreenAudio => "screen_audio",
+            Source::Other => "other",
+        }
+    }
+}
+
 /// Which of a participant's two transports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {

@@ -16,6 +16,8 @@ mod tls;
 mod verbs;
 pub mod wire;
 
+pub(crate) use verbs::id;
+
 pub use client::{Answer, CallError, Client, ConnectError, Target};
 pub use role::{ROLE_URI, Role};
 pub use tls::{ALPN, Identity, TlsError};

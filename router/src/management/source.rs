@@ -175,10 +175,6 @@ impl Sources {
 
     /// "serving", "draining" or "closing".
     pub(crate) fn phase(&self) -> &'static str {
-        match *self.phase.borrow() {
-            Phase::Serving => "serving",
-            Phase::Draining(_) => "draining",
-            Phase::Closing => "closing",
-        }
+        self.phase.borrow().as_str()
     }
 }

@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use rillway_core::api::{RoomEvent, RoomEventKind, RoomOrder, RoomOrderKind, TrackInfo};
+use rillway_core::api::{RoomEvent, RoomEventKind, RoomOrder, RoomOrderKind};
 use rillway_core::id::{ParticipantId, RoomId, TrackId, WorkerId};
 use rillway_plugin_sdk::signaling::RecordingState;
 use rillway_policy::{KindStats, Plugin};
 use tokio::sync::{mpsc, watch};
 
 use crate::management::events::Events;
+use crate::management::id;
 use crate::management::wire::Event;
 use crate::rules::Audience;
 use crate::session::{Clients, Phase};
@@ -69,11 +70,6 @@ impl Room {
     }
 }
 
-/// As clients of the rooms protocol see it.
-fn id(number: u64) -> String {
-    format!("{number:x}")
-}
-
 impl Feed {
     /// Of rooms of these workers, by index.
     pub(super) fn new(events: Events, workers: Vec<mpsc::Sender<ToWorker>>) -> Self {
@@ -108,7 +104,11 @@ impl Feed {
                 room.people.remove(who);
             }
             RoomEventKind::Published(info) => {
-                room.tracks.insert(info.id, published(info));
+                let published = Published {
+                    owner: info.owner,
+                    source: info.source.as_str(),
+                };
+                room.tracks.insert(info.id, published);
                 self.events
                     .publish(|| room.about_track("published", info.id));
             }
@@ -167,20 +167,6 @@ impl Feed {
             detail: worker.0.to_string(),
             ..Event::default()
         });
-    }
-}
-
-fn published(info: &TrackInfo) -> Published {
-    use rillway_core::api::Source;
-    Published {
-        owner: info.owner,
-        source: match info.source {
-            Source::Camera => "camera",
-            Source::Microphone => "microphone",
-            Source::Screen => "screen",
-            Source::ScreenAudio => "screen_audio",
-            Source::Other => "other",
-        },
     }
 }
 
@@ -244,11 +230,7 @@ pub(super) async fn plugin(plugin: Plugin, events: Events) {
 /// Publishes where the process is in its life.
 pub(super) async fn phases(mut phase: watch::Receiver<Phase>, events: Events) {
     while phase.changed().await.is_ok() {
-        let detail = match *phase.borrow_and_update() {
-            Phase::Serving => "serving",
-            Phase::Draining(_) => "draining",
-            Phase::Closing => "closing",
-        };
+        let detail = phase.borrow_and_update().as_str();
         events.publish(|| Event {
             kind: "phase".to_owned(),
             detail: detail.to_owned(),

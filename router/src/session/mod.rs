@@ -79,6 +79,17 @@ pub(crate) enum Phase {
     Closing,
 }
 
+impl Phase {
+    /// Its word, as operators see it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Phase::Serving => "serving",
+            Phase::Draining(_) => "draining",
+            Phase::Closing => "closing",
+        }
+    }
+}
+
 /// What all sessions share.
 pub(crate) struct Control {
     /// Room placement.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rillway_core::api::{Decider, Fit, LayerInfo, MediaKind, Source, TransportState};
+use rillway_core::api::{Decider, Fit, LayerInfo, MediaKind, TransportState};
 use rillway_core::inspect::{
     DecisionView, NetworkView, ParticipantView, ReasonView, RoomView, SubscriptionView, TrackView,
     TransportView,
@@ -11,7 +11,7 @@ use rillway_core::inspect::{
 use crate::management::wire;
 
 /// An id as clients of the rooms protocol see it.
-pub(super) fn id(number: u64) -> String {
+pub(crate) fn id(number: u64) -> String {
     format!("{number:x}")
 }
 
@@ -109,7 +109,7 @@ pub(super) fn track(view: TrackView) -> wire::Track {
         participant: id(view.info.owner.0),
         identity: view.identity,
         kind: kind(view.info.kind == MediaKind::Video),
-        source: source(view.info.source).to_owned(),
+        source: view.info.source.as_str().to_owned(),
         codec: view.info.codec,
         muted: view.info.muted,
         muted_by_publisher: view.muted_by_owner,
@@ -134,17 +134,6 @@ fn layer(info: LayerInfo, size: Option<(u16, u16)>) -> wire::Layer {
 
 fn kind(video: bool) -> String {
     if video { "video" } else { "audio" }.to_owned()
-}
-
-/// The word for a source.
-pub(super) fn source(source: Source) -> &'static str {
-    match source {
-        Source::Camera => "camera",
-        Source::Microphone => "microphone",
-        Source::Screen => "screen",
-        Source::ScreenAudio => "screen_audio",
-        Source::Other => "other",
-    }
 }
 
 pub(super) fn subscription(view: SubscriptionView) -> wire::Subscription {

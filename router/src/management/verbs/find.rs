@@ -107,34 +107,38 @@ async fn no_room(sources: &Sources, name: &str) -> Failure {
     Failure::new(Code::NotFound, text, &help)
 }
 
-/// Every participant of a room.
-pub(super) async fn participants(place: &Place<'_>) -> Result<Vec<ParticipantView>, Failure> {
-    let query = Query::Participants {
-        room: Some(place.room.name.clone()),
-    };
+/// Every item of a table of a room's worker; `take` makes them of a page.
+pub(super) async fn all<T>(
+    place: &Place<'_>,
+    query: Query,
+    take: impl Fn(Items) -> Vec<T>,
+) -> Result<Vec<T>, Failure> {
     let mut all = Vec::new();
     let mut pages = place.worker.pages(query);
     while let Some(items) = pages.next().await? {
-        if let Items::Participants(found) = items {
-            all.extend(found);
-        }
+        all.extend(take(items));
     }
     Ok(all)
 }
 
+/// Every participant of a room.
+async fn participants(place: &Place<'_>) -> Result<Vec<ParticipantView>, Failure> {
+    let room = Some(place.room.name.clone());
+    all(place, Query::Participants { room }, |items| match items {
+        Items::Participants(found) => found,
+        _ => Vec::new(),
+    })
+    .await
+}
+
 /// Every track of a room.
 pub(super) async fn tracks(place: &Place<'_>) -> Result<Vec<TrackView>, Failure> {
-    let query = Query::Tracks {
-        room: Some(place.room.name.clone()),
-    };
-    let mut all = Vec::new();
-    let mut pages = place.worker.pages(query);
-    while let Some(items) = pages.next().await? {
-        if let Items::Tracks(found) = items {
-            all.extend(found);
-        }
-    }
-    Ok(all)
+    let room = Some(place.room.name.clone());
+    all(place, Query::Tracks { room }, |items| match items {
+        Items::Tracks(found) => found,
+        _ => Vec::new(),
+    })
+    .await
 }
 
 /// Finds a participant by id, or by an identity or a display name that only one in the room has.
@@ -181,18 +185,14 @@ pub(super) fn track<T>(
 ) -> Result<T, Failure> {
     let id = convert::number(wanted).map(TrackId);
     let by_id = all.iter().position(|t| Some(info(t).id) == id);
-    let by_source = |t: &T| convert::source(info(t).source) == wanted;
+    let by_source = |t: &T| info(t).source.as_str() == wanted;
     let indices = match by_id {
         Some(index) => vec![index],
         None => positions(&all, by_source),
     };
     let name = |t: &T| {
         let info = info(t);
-        format!(
-            "{} ({})",
-            convert::id(info.id.0),
-            convert::source(info.source)
-        )
+        format!("{} ({})", convert::id(info.id.0), info.source.as_str())
     };
     pick(all, &indices, name, ("track", wanted, room))
 }

@@ -10,6 +10,8 @@ mod plugins;
 mod rooms;
 mod workers;
 
+pub(crate) use convert::id;
+
 use super::call::{Call, Failure};
 use super::role::Role;
 use super::wire::error::Code;

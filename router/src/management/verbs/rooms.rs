@@ -1,6 +1,6 @@
 //! Verbs that look into rooms.
 
-use rillway_core::inspect::{Items, Query, ReasonView};
+use rillway_core::inspect::{Items, Query};
 
 use super::{convert, find};
 use crate::management::call::{Call, Failure};
@@ -118,13 +118,11 @@ pub(super) async fn why(call: &mut Call, request: &WhyRequest) -> Result<(), Fai
         participant: found.info.id,
         track: None,
     };
-    let mut reasons: Vec<ReasonView> = Vec::new();
-    let mut pages = place.worker.pages(query);
-    while let Some(items) = pages.next().await? {
-        if let Items::Reasons(found) = items {
-            reasons.extend(found);
-        }
-    }
+    let reasons = find::all(&place, query, |items| match items {
+        Items::Reasons(found) => found,
+        _ => Vec::new(),
+    });
+    let mut reasons = reasons.await?;
     if !request.track.is_empty() {
         let one = find::track(
             reasons,
