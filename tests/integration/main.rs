@@ -1,8 +1,10 @@
 //! Real sockets, the real gateway, the real binary.
 
 mod calls;
+mod faults;
 mod http;
 mod killed;
+mod languages;
 mod limits;
 mod management;
 mod operating;
@@ -12,6 +14,7 @@ mod policies;
 mod process;
 mod recording;
 mod reload;
+mod roles;
 mod router;
 mod rules;
 mod shutdown;

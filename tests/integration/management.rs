@@ -23,7 +23,7 @@ use serde_json::json;
 use crate::router::{config, connect, join, soon};
 use crate::site::Site;
 
-const HOUR: Duration = Duration::from_secs(3_600);
+pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
 
 /// An authority, and a router whose operators it certifies.
 pub(crate) struct Managed {
@@ -36,7 +36,7 @@ pub(crate) fn authority() -> Authority {
 }
 
 /// A certificate of `authority` for somebody who trusts `trusted`.
-fn identity(
+pub(crate) fn identity(
     authority: &Authority,
     trusted: &Authority,
     role: Option<Role>,
@@ -310,9 +310,8 @@ async fn without_a_valid_certificate_nobody_is_heard() {
         ConnectError::Identity(_)
     ));
 
-    // A client that proves nothing, one that speaks no TLS, and one that speaks no QUIC.
+    // One that speaks no QUIC; tests of roles have those that prove nothing.
     let address = managed.running.management_address().expect("on");
-    assert!(anonymous(address, ours).await.is_err(), "no certificate");
     let plain = tokio::net::UdpSocket::bind("127.0.0.1:0")
         .await
         .expect("a port");
@@ -331,38 +330,6 @@ async fn without_a_valid_certificate_nobody_is_heard() {
         None,
         "others are served"
     );
-}
-
-/// A call of a client without a certificate.
-async fn anonymous(address: std::net::SocketAddr, trusted: &Authority) -> Result<usize, String> {
-    use rustls::pki_types::pem::PemObject as _;
-    let mut roots = rustls::RootCertStore::empty();
-    let pem = rustls::pki_types::CertificateDer::from_pem_slice(trusted.certificate().as_bytes());
-    roots.add(pem.expect("PEM")).expect("an authority");
-    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("TLS 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![rillway::management::ALPN.to_vec()];
-    let tls = quinn::crypto::rustls::QuicClientConfig::try_from(tls).expect("for QUIC");
-    let endpoint =
-        quinn::Endpoint::client("127.0.0.1:0".parse().expect("an address")).expect("a port");
-    let config = quinn::ClientConfig::new(std::sync::Arc::new(tls));
-    let connecting = endpoint
-        .connect_with(config, address, "127.0.0.1")
-        .expect("a name");
-    let connection = soon("a handshake", connecting)
-        .await
-        .map_err(|e| e.to_string())?;
-    let (mut sending, mut answer) = connection.open_bi().await.map_err(|e| e.to_string())?;
-    sending
-        .write_all(&[2, 10, 0])
-        .await
-        .map_err(|e| e.to_string())?;
-    let answer = soon("an answer", answer.read_to_end(1_000)).await;
-    answer.map(|bytes| bytes.len()).map_err(|e| e.to_string())
 }
 
 /// The one plugin of an answer.

@@ -15,6 +15,7 @@ use rillway::management::wire::{
 use rillway::management::{CallError, Client, Role};
 use rillway_tests::live::{LiveClient, member};
 use rillway_tests::media::TrackSpec;
+use rillway_tests::mutate::{self, Numbers, has_place};
 use serde_json::json;
 
 use crate::management::{Managed, ask, authority, management};
@@ -35,7 +36,7 @@ fn managed(site: &Site, text: &str) -> Managed {
 }
 
 /// Two people who hear and see each other. One layer of video, so that every packet is for everybody.
-async fn call(gateway: SocketAddr) -> [LiveClient; 2] {
+pub(crate) async fn call(gateway: SocketAddr) -> [LiveClient; 2] {
     let talker = async |number| {
         let mut config = member(number, "call", Instant::now());
         config.tracks = vec![TrackSpec::audio(), TrackSpec::video(2)];
@@ -49,7 +50,7 @@ async fn call(gateway: SocketAddr) -> [LiveClient; 2] {
 }
 
 /// Runs a call until `work` is done.
-async fn during<T>(clients: &mut [LiveClient], work: impl Future<Output = T>) -> T {
+pub(crate) async fn during<T>(clients: &mut [LiveClient], work: impl Future<Output = T>) -> T {
     let done = Cell::new(false);
     let work = async {
         let result = work.await;
@@ -63,7 +64,7 @@ async fn during<T>(clients: &mut [LiveClient], work: impl Future<Output = T>) ->
 }
 
 /// Fails if one packet of the call was lost or sent again.
-async fn nothing_is_lost(clients: &mut [LiveClient]) {
+pub(crate) async fn nothing_is_lost(clients: &mut [LiveClient]) {
     for client in clients.iter_mut() {
         client.set_running(false);
     }
@@ -331,74 +332,6 @@ async fn sighup_reloads_and_a_bad_file_is_survived() {
     nothing_is_lost(&mut clients).await;
 }
 
-/// Numbers that look random and are the same each time.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).expect("31 bits") % end
-    }
-}
-
-/// Lines whose numbers are changed; each is valid.
-const LINES: &[&str] = &[
-    "gateway.page = true",
-    "gateway.connections_max = 100N",
-    "gateway.idle_timeout_ms = 1600N",
-    "gateway.allowed_origins = [\"https://N.example\"]",
-    "limits.participants_per_room = 1N",
-    "limits.data_queue_bytes = 400000N",
-    "limits.stun_answers_per_second = N",
-    "shutdown.notice_ms = 100N",
-    "log.filter = \"info\"",
-    // What needs a restart.
-    "layers.every_ms = 20N",
-    "limits.sdp_bytes = 6553N",
-    "recording.files_max = 204N",
-];
-
-/// A file as a distracted person, or a bad disk, leaves it.
-fn mutated(numbers: &mut Numbers) -> String {
-    const PIECES: [&str; 12] = [
-        "\"", "[", "]", "=", "\n", "é", "\u{0}", "{", ",", "#", ".", "'''",
-    ];
-    let mut text = OPEN.to_owned();
-    for line in LINES.iter().take(9) {
-        let digit = numbers.below(10).to_string();
-        text += &format!("{}\n", line.replace('N', &digit));
-    }
-    match numbers.below(4) {
-        0 => {}
-        1 => {
-            let line = LINES[9 + numbers.below(LINES.len() - 9)];
-            text += &format!("{}\n", line.replace('N', "9"));
-        }
-        _ => {
-            let starts: Vec<_> = text.char_indices().map(|(at, _)| at).collect();
-            let at = starts[numbers.below(starts.len())];
-            let end = (at + 1 + numbers.below(30)).min(text.len());
-            match numbers.below(3) {
-                0 => text.insert_str(at, PIECES[numbers.below(PIECES.len())]),
-                1 => text.replace_range(at..end, ""),
-                _ => text.truncate(at),
-            }
-        }
-    }
-    text
-}
-
-/// Whether a report names a place in the file, or says that something is not in it.
-fn has_place(report: &str) -> bool {
-    let after = report.split("rillway.toml:").nth(1);
-    after.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-        || report.contains("is not in `")
-        || report.contains("has no `[authentication]`")
-}
-
 #[tokio::test]
 async fn mutated_files_are_applied_or_refused_whole_under_a_call() {
     let count = std::env::var("RILLWAY_TEST_RELOADS").map_or(200, |n| n.parse().expect("a number"));
@@ -407,10 +340,10 @@ async fn mutated_files_are_applied_or_refused_whole_under_a_call() {
     let admin = managed.client(Role::Admin).await;
     let mut clients = call(managed.running.gateway_address()).await;
     let reloads = async {
-        let mut numbers = Numbers(7);
+        let mut numbers = Numbers::new(7);
         let (mut applied, mut bad) = (0, 0);
         for number in 0..count {
-            let text = mutated(&mut numbers);
+            let text = mutate::configuration(OPEN, &mut numbers);
             site.save(&text);
             let before = show(&admin).await;
             // Some media between any two.

@@ -14,6 +14,7 @@ pub mod inbound;
 pub mod link;
 pub mod live;
 pub mod media;
+pub mod mutate;
 pub mod payload;
 pub mod peer;
 pub mod scene;

@@ -41,6 +41,20 @@ pub struct ShardStats {
     pub feedback_received: u64,
     /// Of such, those that were malformed.
     pub feedback_malformed: u64,
+    /// NACKs received from subscribers.
+    pub nacks_received: u64,
+    /// Packets that they ask for.
+    pub nacked: u64,
+    /// RTP packets that receiver reports of subscribers are about.
+    pub reported: u64,
+    /// Of those, packets lost on their way.
+    pub reported_lost: u64,
+    /// Times an estimate of what a subscriber's network carries was made.
+    pub estimates: u64,
+    /// Sum of those estimates, bits per second.
+    pub estimate_bps_sum: u64,
+    /// Transports that failed, by [`FailCause`] in declaration order.
+    pub transports_failed: [u64; FailCause::COUNT],
     /// Keyframe requests sent to publishers.
     pub keyframe_requests_sent: u64,
     /// Keyframe requests received from subscribers.
@@ -75,6 +89,15 @@ pub struct ShardStats {
     pub connect_micros_sum: u64,
 }
 
+impl ShardStats {
+    /// A transport failed.
+    pub(crate) fn failed(&mut self, cause: FailCause) {
+        if let Some(count) = self.transports_failed.get_mut(cause as usize) {
+            *count += 1;
+        }
+    }
+}
+
 /// Why a datagram was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DropCause {
@@ -106,5 +129,30 @@ impl DropCause {
         (DropCause::Refused, "refused"),
         (DropCause::Repeated, "repeated"),
         (DropCause::RateLimited, "rate_limited"),
+    ];
+}
+
+/// Why a transport failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailCause {
+    /// No check of its client came, or none that was right (ICE).
+    Unreachable,
+    /// Checks came, and the handshake did not end (DTLS).
+    Handshake,
+    /// It was connected, and its client's consent ran out (RFC 7675).
+    Consent,
+    /// Anything else: a fault in what its client said.
+    Fault,
+}
+
+impl FailCause {
+    /// How many there are.
+    pub const COUNT: usize = 4;
+    /// All, with the label metrics use.
+    pub const ALL: [(FailCause, &'static str); Self::COUNT] = [
+        (FailCause::Unreachable, "unreachable"),
+        (FailCause::Handshake, "handshake"),
+        (FailCause::Consent, "consent"),
+        (FailCause::Fault, "fault"),
     ];
 }

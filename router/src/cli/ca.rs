@@ -23,6 +23,13 @@ Examples:
 
 Roles: viewer sees everything; operator and admin change things (docs/management.md).";
 
+const REVOKE_HELP: &str = "\
+Examples:
+  rillway ca revoke ada.pem
+
+Copy ca.pem to where `management.client_ca` names it, and reload: `rillway config reload`, or SIGHUP.
+Connections of whose certificate is in the list end then.";
+
 /// What certificates are to be made.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Ca {
@@ -57,6 +64,16 @@ pub enum Ca {
         #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3_650))]
         days: u32,
     },
+    /// Revoke a certificate: its serial number goes into the list in ca.pem
+    #[command(after_help = REVOKE_HELP)]
+    Revoke {
+        /// The certificate
+        #[arg(value_name = "FILE")]
+        certificate: PathBuf,
+        /// Where the authority's files are
+        #[arg(long, value_name = "FOLDER", default_value = ".")]
+        folder: PathBuf,
+    },
 }
 
 fn name(text: &str) -> Result<String, String> {
@@ -69,7 +86,7 @@ fn name(text: &str) -> Result<String, String> {
 }
 
 impl Ca {
-    /// Makes the files; none is overwritten.
+    /// Makes the files; none is overwritten but the authority's by `revoke`.
     ///
     /// # Errors
     /// [`OperateError::Argument`].
@@ -114,6 +131,24 @@ impl Ca {
                     files[1],
                     folder.display()
                 ))
+            }
+            Ca::Revoke {
+                certificate,
+                folder,
+            } => {
+                let path = folder.join(CERTIFICATE);
+                let file = read(&path)?;
+                let key = Secret::new(read(&folder.join(KEY))?);
+                let (of, revoked) = (certificate.display(), read(certificate)?);
+                let authority = Authority::from_pem(&file, &key);
+                let file = authority.and_then(|authority| authority.revoke(&file, &revoked));
+                let file = file.map_err(|error| OperateError::argument(&of, &error))?;
+                // There is never half of it.
+                let next = format!("{CERTIFICATE}.new");
+                write(folder, &next, &file)?;
+                std::fs::rename(folder.join(next), &path)
+                    .map_err(|error| OperateError::argument(&path.display(), &error))?;
+                Ok(format!("{of} is revoked; {} says so\n", path.display()))
             }
         }
     }

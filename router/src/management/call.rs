@@ -1,7 +1,7 @@
 //! One call: a stream, its request, its answer.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use quinn::{RecvStream, SendStream};
 use tokio::sync::Semaphore;
@@ -78,11 +78,16 @@ pub(super) struct Call {
     pub(super) sources: Arc<Sources>,
     pub(super) holder: Arc<Holder>,
     stream: SendStream,
+    /// Since when it waits for the first part of its answer; `None`: it has it.
+    waits: Option<Instant>,
 }
 
 impl Call {
     /// Sends a part of the answer, as soon as the client has read what came before.
     pub(super) async fn send(&mut self, part: Part) -> Result<(), Failure> {
+        if let Some(began) = self.waits.take() {
+            self.sources.recorder.answered(began.elapsed());
+        }
         let bytes = frame::bytes(&Response { part: Some(part) });
         match tokio::time::timeout(STALL_TIME, self.stream.write_all(&bytes)).await {
             Ok(Ok(())) => Ok(()),
@@ -108,7 +113,10 @@ pub(super) async fn serve(
         sources: shared.sources.clone(),
         holder,
         stream,
+        waits: Some(Instant::now()),
     };
+    let recorder = shared.sources.recorder.clone();
+    let _open = recorder.began();
     let stopped = call.stream.stopped();
     let answer = answer(&shared, &mut call, &mut incoming, admitted);
     let result = tokio::select! {
@@ -116,6 +124,7 @@ pub(super) async fn serve(
         // The client wants no more: whatever the verb was waiting for is dropped.
         _ = stopped => Err(Failure::Gone),
     };
+    recorder.ended(outcome(&result));
     let last = match result {
         Ok(()) => Some(Part::End(End {})),
         Err(Failure::Error(error)) => Some(Part::Error(error)),
@@ -128,6 +137,19 @@ pub(super) async fn serve(
         let _ = call.stream.finish();
     }
     let _ = incoming.stop(code::DONE);
+}
+
+/// What became of a call, as metrics name it.
+fn outcome(result: &Result<(), Failure>) -> &'static str {
+    match result {
+        Ok(()) => "done",
+        Err(Failure::Gone) => "gone",
+        Err(Failure::Error(error)) => match error.code() {
+            Code::Forbidden => "forbidden",
+            Code::Limit => "limit",
+            _ => "failed",
+        },
+    }
 }
 
 /// Reads the request and carries it out.

@@ -13,12 +13,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use quinn::{Connection, Endpoint, EndpointConfig, IdleTimeout, Incoming, TransportConfig, VarInt};
 use rustls::pki_types::CertificateDer;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::call::{self, Shared, code};
 use super::role::{self, Holder};
 use super::source::Sources;
-use super::tls::TlsError;
+use super::tls::{TlsError, Trust};
 use crate::config::Management;
 use crate::rate::Bucket;
 
@@ -55,6 +55,7 @@ pub(crate) struct Listener {
 pub(crate) struct Control {
     endpoint: Endpoint,
     bounds: Arc<Bounds>,
+    trust: watch::Sender<Trust>,
 }
 
 /// What a reload may change.
@@ -73,14 +74,18 @@ impl Bounds {
 }
 
 impl Control {
-    /// New connections find these certificates and bounds; it stays where it listens.
+    /// New connections find these certificates and bounds; it stays where it listens. Open ones of whom is not
+    /// believed any more end.
     ///
     /// # Errors
     /// The identity cannot be used. Nothing has changed then.
     pub(crate) fn set(&self, settings: &Management) -> Result<(), TlsError> {
         let config = server_config(settings)?;
+        let trust = settings.identity.trust()?;
         warn_of_expiry(settings);
         self.endpoint.set_server_config(Some(config));
+        // After it: who comes by the old one is asked again.
+        self.trust.send_replace(trust);
         self.bounds.set(settings);
         Ok(())
     }
@@ -132,6 +137,7 @@ pub(crate) fn start(
     sources: Sources,
 ) -> io::Result<Listener> {
     let config = server_config(settings).map_err(io::Error::other)?;
+    let trust = settings.identity.trust().map_err(io::Error::other)?;
     warn_of_expiry(settings);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -153,6 +159,7 @@ pub(crate) fn start(
     let control = Control {
         endpoint,
         bounds: Arc::new(bounds),
+        trust: watch::Sender::new(trust),
     };
     let server = Server {
         control: control.clone(),
@@ -249,6 +256,7 @@ impl Server {
     fn accept(&self, incoming: Incoming, rate: &mut Bucket) {
         if !rate.take(Instant::now()) {
             tracing::info!(cause = "rate", "management: connection refused");
+            self.shared.sources.recorder.refused("rate");
             return incoming.ignore();
         }
         let under_way = Semaphore::MAX_PERMITS - self.handshakes.available_permits();
@@ -265,11 +273,13 @@ impl Server {
         let (Some(slot), Ok(handshake)) = (slot, Arc::clone(&self.handshakes).try_acquire_owned())
         else {
             tracing::info!(cause = "full", "management: connection refused");
+            self.shared.sources.recorder.refused("full");
             return incoming.refuse();
         };
         let connection = Serving {
             shared: self.shared.clone(),
             calls_per_second: self.control.bounds.calls_per_second.load(Relaxed),
+            trust: self.control.trust.subscribe(),
             _slot: slot,
         };
         tokio::spawn(connection.run(incoming, handshake));
@@ -280,27 +290,38 @@ impl Server {
 struct Serving {
     shared: Shared,
     calls_per_second: u32,
+    trust: watch::Receiver<Trust>,
     _slot: OwnedSemaphorePermit,
 }
 
 impl Serving {
-    async fn run(self, incoming: Incoming, handshake: OwnedSemaphorePermit) {
+    async fn run(mut self, incoming: Incoming, handshake: OwnedSemaphorePermit) {
+        let recorder = self.shared.sources.recorder.clone();
         let connection = match tokio::time::timeout(HANDSHAKE_TIME, incoming.into_future()).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {
                 tracing::info!(cause = "handshake", %error, "management: connection refused");
+                recorder.refused("handshake");
                 return;
             }
             Err(_) => {
                 tracing::info!(cause = "late", "management: connection refused");
+                recorder.refused("late");
                 return;
             }
         };
         drop(handshake);
-        let holder = match holder(&connection) {
-            Ok(holder) => holder,
-            Err(error) => {
+        let chain = chain(&connection);
+        let holder = chain.first().map(Holder::read);
+        let holder = match holder {
+            Some(Ok(holder)) => holder,
+            refused => {
+                let error = match refused {
+                    Some(Err(error)) => error.to_string(),
+                    _ => "there is no certificate".to_owned(),
+                };
                 tracing::info!(%error, "management: connection refused");
+                recorder.refused("certificate");
                 connection.close(code::CERTIFICATE, error.as_bytes());
                 return;
             }
@@ -311,14 +332,42 @@ impl Serving {
             from = %connection.remote_address(),
             "management: connected"
         );
-        self.calls(&connection, Arc::new(holder)).await;
+        let (_open, holder) = (recorder.connected(), Arc::new(holder));
+        if let Err(error) = self.calls(&connection, &chain, &holder).await {
+            tracing::info!(client = holder.name, %error, "management: connection ended");
+            recorder.refused("certificate");
+            let text = "the certificate is not trusted any more";
+            connection.close(code::CERTIFICATE, text.as_bytes());
+        }
     }
 
     /// Serves calls until the connection is gone.
-    async fn calls(&self, connection: &Connection, holder: Arc<Holder>) {
+    ///
+    /// # Errors
+    /// A reload has taken the certificate its trust.
+    async fn calls(
+        &mut self,
+        connection: &Connection,
+        chain: &[CertificateDer<'_>],
+        holder: &Arc<Holder>,
+    ) -> Result<(), rustls::Error> {
         let mut rate = Bucket::new(self.calls_per_second, Instant::now());
         let mut calls = tokio::task::JoinSet::new();
-        while let Ok(streams) = connection.accept_bi().await {
+        loop {
+            let streams = tokio::select! {
+                streams = connection.accept_bi() => streams,
+                changed = self.trust.changed() => {
+                    // Else the listener has ended.
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                    self.trust.borrow_and_update().still(chain)?;
+                    continue;
+                }
+            };
+            let Ok(streams) = streams else {
+                return Ok(());
+            };
             while calls.try_join_next().is_some() {}
             let admitted = rate.take(Instant::now());
             calls.spawn(call::serve(
@@ -327,18 +376,14 @@ impl Serving {
                 streams,
                 admitted,
             ));
+            // Verbs of a client that is gone end with it, as the set is dropped.
         }
-        // Verbs of a client that is gone end with it, as the set is dropped.
     }
 }
 
-fn holder(connection: &Connection) -> Result<Holder, String> {
-    let chain = connection
-        .peer_identity()
-        .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
-    let chain = chain.ok_or_else(|| "there is no certificate".to_owned())?;
-    let own = chain
-        .first()
-        .ok_or_else(|| "there is no certificate".to_owned())?;
-    Holder::read(own).map_err(|error| error.to_string())
+/// What the client has shown, its own certificate first.
+fn chain(connection: &Connection) -> Vec<CertificateDer<'static>> {
+    let identity = connection.peer_identity();
+    let chain = identity.and_then(|identity| identity.downcast().ok());
+    chain.map_or_else(Vec::new, |chain| *chain)
 }

@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use super::events::Events;
 use crate::run::errands::Errand;
 use crate::session::Phase;
+use crate::telemetry::metrics::ManagementRecorder;
 use crate::worker::{Command, Question, ToWorker, Window, Worker};
 
 /// Time a worker has to answer; a turn takes milliseconds.
@@ -37,6 +38,8 @@ pub(crate) struct Sources {
     pub(crate) plugins: BTreeMap<String, Plugin>,
     /// What happens.
     pub(crate) events: Events,
+    /// What is counted of the channel itself.
+    pub(crate) recorder: ManagementRecorder,
     /// The way to the control thread.
     pub(crate) asked: Asked,
 }

@@ -10,7 +10,8 @@ use rustls::RootCertStore;
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::TLS13;
 
@@ -26,7 +27,7 @@ pub struct Identity {
     pub certificate: String,
     /// Its private key.
     pub key: Secret,
-    /// Certificates of the authority of the other side.
+    /// Certificates of the authority of the other side, and for a router its lists of those it has revoked.
     pub authority: String,
 }
 
@@ -79,15 +80,30 @@ impl Identity {
         Ok(Arc::new(roots))
     }
 
+    /// Which clients a router believes.
+    ///
+    /// # Errors
+    /// [`TlsError::Authority`].
+    pub(crate) fn trust(&self) -> Result<Trust, TlsError> {
+        let authority = |error: &dyn std::fmt::Display| TlsError::Authority(error.to_string());
+        let lists = CertificateRevocationListDer::pem_slice_iter(self.authority.as_bytes());
+        let lists: Result<Vec<_>, _> = lists.collect();
+        let clients = WebPkiClientVerifier::builder_with_provider(self.roots()?, provider())
+            .with_crls(lists.map_err(|error| authority(&error))?)
+            // An authority without a list has revoked nobody. What a list says does not wear off.
+            .allow_unknown_revocation_status()
+            .only_check_end_entity_revocation()
+            .build()
+            .map_err(|error| authority(&error))?;
+        Ok(Trust(clients))
+    }
+
     /// For a router: clients must prove a certificate of the authority.
     ///
     /// # Errors
     /// [`TlsError`].
     pub fn server(&self) -> Result<Arc<QuicServerConfig>, TlsError> {
-        let (chain, key, roots) = (self.chain()?, self.key()?, self.roots()?);
-        let clients = WebPkiClientVerifier::builder_with_provider(roots, provider())
-            .build()
-            .map_err(|error| TlsError::Authority(error.to_string()))?;
+        let (chain, key, Trust(clients)) = (self.chain()?, self.key()?, self.trust()?);
         let mut config = rustls::ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS13])
             .map_err(|error| TlsError::Library(error.to_string()))?
@@ -123,6 +139,25 @@ impl Identity {
             QuicClientConfig::try_from(config)
                 .map_err(|error| TlsError::Library(error.to_string()))?,
         ))
+    }
+}
+
+/// Which clients a router believes.
+#[derive(Debug, Clone)]
+pub(crate) struct Trust(Arc<dyn ClientCertVerifier>);
+
+impl Trust {
+    /// Whether it believes who showed these certificates, the own one first, before it was asked.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn still(&self, chain: &[CertificateDer<'_>]) -> Result<(), rustls::Error> {
+        let (own, between) = chain
+            .split_first()
+            .ok_or(rustls::Error::NoCertificatesPresented)?;
+        self.0
+            .verify_client_cert(own, between, UnixTime::now())
+            .map(|_| ())
     }
 }
 

@@ -27,13 +27,15 @@ use crate::recorder;
 use crate::rules::{Desk, NO_POLICY, RecorderOrders, RuleSet, Rules};
 use crate::session::{self, Authenticator, Clients, Control, Phase, SignalingFactory};
 use crate::telemetry;
-use crate::telemetry::metrics::{ConfigRecorder, GatewayRecorder, Registry, RulesRecorder};
+use crate::telemetry::metrics::{
+    ConfigRecorder, GatewayRecorder, ManagementRecorder, Registry, RulesRecorder,
+};
 use crate::worker::Worker;
 
 use super::drain::{self, Drain};
 use super::feed::{self, Feed, Told};
 use super::reload::{self, Current, Reload, Reloads};
-use super::{Order, RunError, Signals, errands, settings};
+use super::{Order, RunError, Signals, clock, errands, settings};
 
 /// Connections between gateway and session acceptor; the acceptor never waits, so they are few.
 const ACCEPTED_MAX: usize = 1_024;
@@ -97,12 +99,13 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     let recorder = registry.gateway();
     let recorders = (recorder.clone(), registry.rules());
     let (recorded, reloaded) = (registry.recorder(), registry.config());
+    let of_channel = registry.management();
     serve_metrics(&listener, metrics, registry).map_err(start)?;
     let (phase, phase_seen) = watch::channel(Phase::Serving);
     // Before the policies in the order of ends: its calls hold their handles.
     let address = listener.local_addr().map_err(start)?;
     let events = Events::default();
-    let asked = (asked, events.clone());
+    let asked = (asked, events.clone(), of_channel);
     let sources = || sources(address, &workers, &phase_seen, &policies, asked);
     let management = managed(management, &config, sources).map_err(start)?;
     let alive = Arc::new(AtomicUsize::new(workers.len()));
@@ -110,6 +113,7 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     let deciding = (deciding, desk, events.clone());
     let control = Rc::new(control(&config, &workers, deciding, &phase_seen, recorders));
     let feed = feed(&config, &control, &policies, &phase_seen, events);
+    tokio::task::spawn_local(clock::watch());
     tokio::task::spawn_local(errands::run(control.rules.clone(), to_run));
     let recorder_end = following.map(|f| f.follow(control.rules.clone(), recorded));
     let (threads, all_ended) = follow_workers(workers, (&control, feed), &alive, &phase_seen);
@@ -269,7 +273,7 @@ fn sources(
     workers: &[Worker],
     phase: &watch::Receiver<Phase>,
     policies: &Policies,
-    (asked, events): (Asked, Events),
+    (asked, events, recorder): (Asked, Events, ManagementRecorder),
 ) -> Sources {
     Sources {
         started: Instant::now(),
@@ -279,6 +283,7 @@ fn sources(
         plugins: policies.by_name(),
         asked,
         events,
+        recorder,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Putting the parts together: bind everything, start the workers, serve, drain, end.
 
+mod clock;
 mod control;
 mod drain;
 pub(crate) mod errands;

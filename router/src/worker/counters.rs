@@ -168,4 +168,68 @@ mod tests {
         assert_eq!(buckets.counts, [2, 1, 1, 0, 0, 0, 0, 0, 1, 2]);
         assert_eq!(buckets.sum, 10_519);
     }
+
+    /// Processor time of what is counted for metrics, for docs/performance.md: `cargo test --release -p rillway --lib
+    /// -- --ignored --nocapture what_counting_costs`.
+    #[test]
+    #[ignore = "a measurement"]
+    fn what_counting_costs() {
+        use crate::telemetry::metrics::Registry;
+        use crate::worker::latency::Latency;
+        use std::hint::black_box;
+        use std::time::Instant;
+
+        const TURNS: u32 = 200_000;
+        const BATCH: u32 = 8;
+        let mut shard = ShardStats::default();
+        let mut turns = TurnStats::new();
+        let mut latency = Latency::new(256);
+        let arrived = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let arrived = arrived.unwrap_or_default();
+        let began = Instant::now();
+        for turn in 0..TURNS {
+            for packet in 0..BATCH {
+                // What a shard counts for each packet received, whatever the number of its receivers.
+                let shard = black_box(&mut shard);
+                shard.rtp_received += 1;
+                shard.rtp_received_bytes += u64::from(black_box(packet));
+                shard.rtp_forwarded += 100;
+                shard.rtp_forwarded_bytes += u64::from(black_box(packet)) * 100;
+                latency.message(Some(black_box(arrived)));
+                latency.forwarded();
+            }
+            latency.sent();
+            black_box(&mut turns)
+                .turn(Duration::from_micros(u64::from(turn % 500)), BATCH as usize);
+        }
+        let packet = began.elapsed().as_secs_f64() * 1e9 / f64::from(TURNS * BATCH);
+        let registry = Registry::new();
+        let _others = (registry.gateway(), registry.rules(), registry.config());
+        let _more = (registry.recorder(), registry.management());
+        let mut recorder = registry.worker(0, &BOUNDS);
+        let stats = WorkerStats {
+            turn: turns,
+            latency: latency.coarse(),
+            driver: DriverStats::default(),
+            shard,
+            transmit: TransmitStats::default(),
+            backlog: BacklogStats::default(),
+            rooms: RoomsStats::default(),
+            busy_ratio: 0.5,
+            requests_waiting: 0,
+        };
+        let each = |what: &str, times: u32, work: &mut dyn FnMut()| {
+            let began = Instant::now();
+            (0..times).for_each(|_| work());
+            println!("{what}: {:?}", began.elapsed() / times);
+        };
+        println!("for each packet received, however many receive it: {packet:.1} ns");
+        each("a worker, once a second", 10_000, &mut || {
+            stats.record(&mut recorder);
+        });
+        let mut bytes = 0;
+        each("a scrape", 1_000, &mut || bytes = registry.render().len());
+        println!("its answer: {bytes} bytes");
+        assert!(bytes > 10_000);
+    }
 }

@@ -62,6 +62,8 @@ impl Shard {
                 {
                     transport.network.on_reception(now, expected, lost);
                     transport.traffic.packets_lost += u64::from(lost);
+                    self.stats.reported += u64::from(expected);
+                    self.stats.reported_lost += u64::from(lost);
                 }
                 if let Some(round_trip) = sender.round_trip() {
                     transport.network.on_round_trip(round_trip);
@@ -73,6 +75,8 @@ impl Shard {
                 following,
             } => {
                 transport.traffic.nacks += 1;
+                self.stats.nacks_received += 1;
+                self.stats.nacked += u64::from(1 + following.count_ones());
                 let others = (0..16).filter(|bit| following & (1 << bit) != 0);
                 let others = others.map(|bit| first.wrapping_add(bit + 1));
                 for number in std::iter::once(first).chain(others) {
@@ -109,6 +113,8 @@ impl Shard {
         let transport = self.transports.get(key).filter(|t| !t.network.given);
         let sender = transport.and_then(|transport| transport.sender.as_ref());
         if let Some(bps) = sender.and_then(|sender| sender.estimate_bps(now)) {
+            self.stats.estimates += 1;
+            self.stats.estimate_bps_sum += bps;
             self.on_estimate(now, key, bps);
         }
     }

@@ -10,6 +10,7 @@ use super::slab::{ParticipantKey, SubscriptionKey, TrackKey, TransportKey};
 use super::timers::Timer;
 use crate::api::{Direction, EventKind, TransportState};
 use crate::limits::OUTPUTS_PER_DRAIN;
+use crate::stats::FailCause;
 use crate::transport::credentials;
 use crate::transport::{Step, Transport, TransportFault};
 
@@ -118,6 +119,7 @@ impl Shard {
         let state = if closed {
             TransportState::Closed
         } else {
+            self.stats.failed(FailCause::Fault);
             TransportState::Failed
         };
         tracing::debug!(reason, ?state, "transport ended");

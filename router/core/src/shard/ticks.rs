@@ -9,6 +9,7 @@ use crate::api::{EventKind, MediaKind, TransportState};
 use crate::id::ParticipantId;
 use crate::layers::Layer;
 use crate::limits::{CONNECT_TIMEOUT, DATA_REPORT_INTERVAL, DISCONNECT_TIMEOUT, ROOM_TICK};
+use crate::stats::FailCause;
 
 /// A transport is not asked again sooner than this, whatever its engine says.
 const TICK_LEAST: Duration = Duration::from_millis(1);
@@ -50,6 +51,12 @@ impl Shard {
                 "never connected"
             };
             tracing::debug!(reason, "transport failed");
+            let cause = match (lost, transport.reachable) {
+                (true, _) => FailCause::Consent,
+                (false, true) => FailCause::Handshake,
+                (false, false) => FailCause::Unreachable,
+            };
+            self.stats.failed(cause);
             return self.detach_transport(now, key, TransportState::Failed);
         }
         match transport.tick(now) {

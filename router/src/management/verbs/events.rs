@@ -19,6 +19,7 @@ pub(super) async fn watch(call: &mut Call, request: &EventsRequest) -> Result<()
             }
             Ok(_) => {}
             Err(RecvError::Lagged(count)) => {
+                call.sources.recorder.lost(count);
                 call.send(Part::Lost(wire::Lost { count })).await?;
             }
             Err(RecvError::Closed) => return Ok(()),

@@ -7,6 +7,7 @@
 mod config;
 mod distribution;
 mod gateway;
+mod management;
 mod plugin;
 mod recorder;
 mod registry;
@@ -21,6 +22,7 @@ mod tests;
 pub use config::ConfigRecorder;
 pub use distribution::Distribution;
 pub use gateway::{GatewayRecorder, Reject, RequestTarget};
+pub use management::ManagementRecorder;
 pub use plugin::PluginRecorder;
 pub use recorder::RecorderRecorder;
 pub use registry::Registry;

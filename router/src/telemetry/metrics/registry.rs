@@ -9,6 +9,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 use super::config::ConfigRecorder;
 use super::distribution::{Distribution, Family};
 use super::gateway::GatewayRecorder;
+use super::management::ManagementRecorder;
 use super::plugin::PluginRecorder;
 use super::recorder::RecorderRecorder;
 use super::rules::RulesRecorder;
@@ -77,6 +78,12 @@ impl Registry {
     #[must_use]
     pub fn rules(&self) -> RulesRecorder {
         RulesRecorder::new(self)
+    }
+
+    /// Recorder of the management channel, all its series at 0. Call it once.
+    #[must_use]
+    pub fn management(&self) -> ManagementRecorder {
+        ManagementRecorder::new(self)
     }
 
     /// Recorder of reloads, all its series at 0. Call it once.

@@ -62,8 +62,18 @@ pub(super) async fn serve_within(
                 .header_read_timeout(connection_time)
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service);
-            // Whether it fails or takes too long, the scraper knows.
-            let _ = tokio::time::timeout(connection_time, connection).await;
+            // Whether it fails, the scraper knows.
+            let late = match tokio::time::timeout(connection_time, connection).await {
+                Err(_) => true,
+                Ok(Err(error)) => error.is_timeout(),
+                Ok(Ok(())) => false,
+            };
+            if late {
+                tracing::warn!(
+                    seconds = connection_time.as_secs(),
+                    "a scraper did not send its request or read its answer in time: cut off"
+                );
+            }
             drop(slot);
         });
     }

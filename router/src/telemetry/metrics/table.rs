@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use rillway_core::stats::DropCause;
+use rillway_core::stats::{DropCause, FailCause};
 use rillway_ring::StreamEnd;
 
 use super::gateway::{Reject, RequestTarget};
@@ -113,6 +113,12 @@ pub const TRANSPORT_STATES: [&str; 4] = ["new", "connecting", "connected", "disc
 /// What becomes of a reload.
 pub const CONFIG_RELOAD_RESULTS: [&str; 4] = ["applied", "unchanged", "refused", "invalid"];
 
+/// Why a management connection was refused, or ended by the router.
+pub const MANAGEMENT_REFUSALS: [&str; 5] = ["rate", "full", "handshake", "late", "certificate"];
+
+/// What becomes of a management call.
+pub const MANAGEMENT_RESULTS: [&str; 5] = ["done", "forbidden", "limit", "failed", "gone"];
+
 /// What becomes of a recording policy's order.
 pub const RECORDING_ORDER_RESULTS: [&str; 6] =
     ["started", "running", "refused", "failed", "stopped", "idle"];
@@ -129,6 +135,8 @@ const fn names<T: Copy, const N: usize>(pairs: &[(T, &'static str); N]) -> [&'st
 }
 
 const DROP_CAUSES: [&str; DropCause::COUNT] = names(&DropCause::ALL);
+
+const FAIL_CAUSES: [&str; FailCause::COUNT] = names(&FailCause::ALL);
 
 const TCP_ENDS: [&str; StreamEnd::COUNT] = names(&StreamEnd::ALL);
 
@@ -358,6 +366,16 @@ metrics! {
         WORKER,
         Label { name: "result", values: Values::Of(&["read", "malformed"]) }
     ];
+    /// NACKs received from subscribers.
+    NACKS Counter "rillway_nacks_total" "messages" [WORKER];
+    /// Packets that they ask for; `rillway_rtp_retransmitted_packets_total` counts those that were sent again.
+    NACKED Counter "rillway_nacked_packets_total" "packets" [WORKER];
+    /// Packets that receiver reports of subscribers are about.
+    REPORTED Counter "rillway_reported_packets_total" "packets" [WORKER];
+    /// Of those, packets lost on the way to the subscriber; the quotient of both rates is the loss.
+    REPORTED_LOST Counter "rillway_reported_lost_packets_total" "packets" [WORKER];
+    /// Estimates of what a subscriber's network carries, made at each of its reports; the quotient of both rates is the mean.
+    ESTIMATES Summary "rillway_network_estimate_bytes_per_second" "bytes per second" [WORKER];
     /// Keyframe requests: `received` from subscribers, `sent` to publishers.
     KEYFRAME_REQUESTS Counter "rillway_keyframe_requests_total" "requests" [WORKER, DIRECTION];
     /// Data messages forwarded, one per receiver.
@@ -391,8 +409,32 @@ metrics! {
     JOINS Counter "rillway_joins_total" "joins" [WORKER];
     /// Time of transports from offer or answer to connected.
     CONNECT_TIME Summary "rillway_transport_connect_seconds" "seconds" [WORKER];
+    /// Transports that failed: `unreachable` (no check of the client's that was right came in time: ICE), `handshake` (it did not end in time: DTLS), `consent` (it was connected, and nothing came for 30 s), `fault` (what the client said cannot be).
+    TRANSPORTS_FAILED Counter "rillway_transports_failed_total" "transports" [
+        WORKER,
+        Label { name: "cause", values: Values::Of(&FAIL_CAUSES) }
+    ];
     /// Transports that failed by a panic caught at their edge; each is a bug.
     TRANSPORT_PANICS Counter "rillway_transport_panics_total" "transports" [WORKER];
+
+    /// Management connections open now.
+    MANAGEMENT_CONNECTIONS Gauge "rillway_management_connections" "connections" [];
+    /// Management connections that were accepted: their certificate has a role.
+    MANAGEMENT_ACCEPTED Counter "rillway_management_connections_total" "connections" [];
+    /// Management connections refused, or ended: `rate` (too many at once), `full`, `handshake` (no certificate of the authority, or a revoked one, among others), `late` (the handshake took too long), `certificate` (it has no role, or a reload took its trust).
+    MANAGEMENT_REFUSED Counter "rillway_management_refused_connections_total" "connections" [
+        Label { name: "cause", values: Values::Of(&MANAGEMENT_REFUSALS) }
+    ];
+    /// Management calls that ended: `done`, `forbidden` (the role does not include the verb, or the certificate has ended), `limit`, `failed` (any other error), `gone` (the client gave it up or read nothing).
+    MANAGEMENT_CALLS Counter "rillway_management_calls_total" "calls" [
+        Label { name: "result", values: Values::Of(&MANAGEMENT_RESULTS) }
+    ];
+    /// Management calls under way now, watches among them.
+    MANAGEMENT_OPEN Gauge "rillway_management_calls_open" "calls" [];
+    /// Time from a management call's stream to the first part of its answer, or its error.
+    MANAGEMENT_TIME Histogram "rillway_management_answer_seconds" "seconds" [];
+    /// Events that watchers lost because they did not read in time.
+    MANAGEMENT_LOST Counter "rillway_management_lost_events_total" "events" [];
 
     /// Calls into a plugin, with those that ended in a fault.
     PLUGIN_CALLS Counter "rillway_plugin_calls_total" "calls" [PLUGIN, KIND];

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rillway_core::stats::{DropCause, ShardStats};
+use rillway_core::stats::{DropCause, FailCause, ShardStats};
 use rillway_ring::DriverStats;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -38,7 +38,7 @@ fn worker(registry: &Registry, index: u16) -> WorkerRecorder {
 fn registry() -> Registry {
     let registry = Registry::new();
     let (_gateway, _rules) = (registry.gateway(), registry.rules());
-    let _config = registry.config();
+    let (_config, _management) = (registry.config(), registry.management());
     let _recorder = registry.recorder();
     for index in 0..2 {
         worker(&registry, index).driver("mmsg", "fallback");
@@ -327,6 +327,16 @@ const WORKER_SERIES: &[(&str, f64)] = &[
     ("rillway_worker_turn_datagrams_sum{worker=\"1\"}", 77.0),
     ("rillway_transport_connect_seconds_sum{worker=\"1\"}", 0.5),
     ("rillway_transport_connect_seconds_count{worker=\"1\"}", 2.0),
+    (
+        "rillway_network_estimate_bytes_per_second_sum{worker=\"1\"}",
+        1_000.0,
+    ),
+    ("rillway_nacked_packets_total{worker=\"1\"}", 9.0),
+    ("rillway_reported_lost_packets_total{worker=\"1\"}", 11.0),
+    (
+        "rillway_transports_failed_total{worker=\"1\",cause=\"consent\"}",
+        12.0,
+    ),
 ];
 
 /// What [`a_plugin_s_numbers_arrive`] must find after `rillway_plugin_`.
@@ -429,6 +439,9 @@ fn a_worker_s_numbers_arrive() {
         ..ShardStats::default()
     };
     shard.connect_micros_sum = 500_000;
+    (shard.estimates, shard.estimate_bps_sum) = (2, 8_000);
+    (shard.nacked, shard.reported_lost) = (9, 11);
+    shard.transports_failed[FailCause::Consent as usize] = 12;
     shard.transports = [1, 2, 3, 4];
     shard.dropped[DropCause::RateLimited as usize] = 6;
     let driver = DriverStats {

@@ -1,7 +1,7 @@
 //! What a worker counted, once a second.
 
 use metrics::{Counter, Gauge};
-use rillway_core::stats::{DropCause, ShardStats};
+use rillway_core::stats::{DropCause, FailCause, ShardStats};
 use rillway_ring::{DriverStats, StreamEnd};
 
 use super::distribution::Distribution;
@@ -128,6 +128,10 @@ const SHARD: &[Read<ShardStats>] = &[
     (&table::TRANSPORT_FEEDBACK, &["malformed"], |s| {
         s.feedback_malformed
     }),
+    (&table::NACKS, &[], |s| s.nacks_received),
+    (&table::NACKED, &[], |s| s.nacked),
+    (&table::REPORTED, &[], |s| s.reported),
+    (&table::REPORTED_LOST, &[], |s| s.reported_lost),
     (&table::KEYFRAME_REQUESTS, &["received"], |s| {
         s.keyframe_requests_received
     }),
@@ -218,6 +222,7 @@ pub struct WorkerRecorder {
     driver: Vec<Follower>,
     shard: Vec<Follower>,
     dropped: Vec<Follower>,
+    failed: Vec<Follower>,
     tcp_ended: Vec<Follower>,
     tcp_open: Gauge,
     shard_gauges: Vec<Gauge>,
@@ -227,6 +232,7 @@ pub struct WorkerRecorder {
     batches: Shape,
     latency: Shape,
     connects: Shape,
+    estimates: Shape,
 }
 
 impl WorkerRecorder {
@@ -240,6 +246,10 @@ impl WorkerRecorder {
             counter: registry.counter(&table::TCP_ENDED, &[&worker, cause]),
             seen: 0,
         });
+        let failed = FailCause::ALL.map(|(_, cause)| Follower {
+            counter: registry.counter(&table::TRANSPORTS_FAILED, &[&worker, cause]),
+            seen: 0,
+        });
         let shape = |metric, bounds: &[u64], unit: f64| {
             let values = bounds.iter().map(|bound| *bound as f64 / unit).collect();
             let series = registry.distribution(metric, &[&worker], values);
@@ -250,6 +260,7 @@ impl WorkerRecorder {
             driver: followers(registry, &worker, DRIVER),
             shard: followers(registry, &worker, SHARD),
             dropped: dropped.into(),
+            failed: failed.into(),
             tcp_ended: tcp_ended.into(),
             tcp_open: registry.gauge(&table::TCP_OPEN, &[&worker]),
             shard_gauges: gauges(registry, &worker, SHARD_GAUGES),
@@ -259,6 +270,7 @@ impl WorkerRecorder {
             batches: shape(&table::TURN_DATAGRAMS, bounds.turn_datagrams, 1.0),
             latency: shape(&table::FORWARDING_LATENCY, bounds.latency_micros, 1e6),
             connects: shape(&table::CONNECT_TIME, &[], 1e6),
+            estimates: shape(&table::ESTIMATES, &[], 1.0),
             registry: registry.clone(),
             worker,
         }
@@ -285,6 +297,9 @@ impl WorkerRecorder {
         for (follower, now) in self.dropped.iter_mut().zip(shard.dropped) {
             follower.follow(now);
         }
+        for (follower, now) in self.failed.iter_mut().zip(shard.transports_failed) {
+            follower.follow(now);
+        }
         for (follower, now) in self.tcp_ended.iter_mut().zip(driver.streams.ended) {
             follower.follow(now);
         }
@@ -302,6 +317,12 @@ impl WorkerRecorder {
             sum: shard.connect_micros_sum,
         };
         self.connects.follow(connects, MICROS);
+        let estimates = Buckets {
+            counts: &[shard.estimates],
+            sum: shard.estimate_bps_sum,
+        };
+        // Bits.
+        self.estimates.follow(estimates, 0.125);
     }
 }
 
