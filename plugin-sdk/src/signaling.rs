@@ -6,6 +6,13 @@ use crate::types::{
     Track, TrackId,
 };
 
+/// Name of an [`Action::Extension`] that asks the router not to tell [`Input::Done`] of commands whose reference has the
+/// bit [`QUIET`]; failures are told. A call into a component costs more than such news is worth. A router that does
+/// not know the extension tells it all the same.
+pub const QUIET_DONE: &str = "quiet-done";
+/// The bit of a reference that [`QUIET_DONE`] is about.
+pub const QUIET: u64 = 1 << 62;
+
 /// A message on the client's connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(

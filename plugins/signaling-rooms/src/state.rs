@@ -3,10 +3,10 @@
 use rillway_plugin_sdk::Signaling;
 use rillway_plugin_sdk::signaling::{
     Action, Command, FailureCode, Frame, Input, LayerWish, MidTrack, Notices, Opened,
-    PublishedSource,
+    PublishedSource, QUIET, QUIET_DONE,
 };
 use rillway_plugin_sdk::types::{
-    Denial, Grant, IceServer, Limits, Participant, ParticipantId, Track, TrackId,
+    Denial, Extension, Grant, IceServer, Limits, Participant, ParticipantId, Track, TrackId,
 };
 
 use crate::decode::{self, Decoded, Request};
@@ -19,6 +19,8 @@ use crate::wire::{self, ErrorCode, ServerMessage, WireId, close};
 const ANONYMOUS: u64 = 0;
 /// Set in the reference of a subscription made by `autoSubscribe`; the rest is the track's id.
 const AUTOMATIC: u64 = 1 << 63;
+/// Set beside [`QUIET`] where the client's `id` is the rest of the reference.
+const WITH_ID: u64 = 1 << 61;
 
 /// The rooms protocol for one client connection.
 #[derive(Debug)]
@@ -191,6 +193,10 @@ impl Rooms {
                 layers: None,
             };
             self.anonymous(Action::Notify(notices(unasked)));
+            self.anonymous(Action::Extension(Extension {
+                name: QUIET_DONE.to_owned(),
+                json: "{}".to_owned(),
+            }));
             let reference = self.command(Action::Join);
             let joining = Joining {
                 reference,
@@ -290,14 +296,14 @@ impl Rooms {
             Request::Candidate(c) => {
                 // The end of candidates tells an ICE-lite agent nothing (RFC 8838 §14).
                 if !c.candidate.is_empty() {
-                    self.quietly(id, Action::AddCandidate(c.direction.into(), c.candidate));
+                    self.silently(id, Action::AddCandidate(c.direction.into(), c.candidate));
                 }
             }
             Request::Restart => self.confirm(id, Action::RestartIce),
             Request::Close(d) => self.confirm(id, Action::CloseTransport(d.into())),
             Request::Subscribe(list) => self.subscribe(id, &list.tracks),
             Request::Unsubscribe(list) => self.unsubscribe(id, &list.tracks),
-            Request::Wish(wish) => self.quietly(id, Action::Wish(layer_wish(wish))),
+            Request::Wish(wish) => self.silently(id, Action::Wish(layer_wish(wish))),
             Request::Notify(wanted) => self.anonymous(Action::Notify(notices(wanted))),
             Request::Mute(m) => self.confirm(id, Action::Mute(track(m.track), m.muted)),
             Request::Record(r) => self.confirm(id, Action::RequestRecording(r.start)),
@@ -394,7 +400,7 @@ impl Rooms {
         }
         let to = data.to.iter().map(|id| ParticipantId(id.0)).collect();
         let decode::Data { label, payload, .. } = data;
-        self.quietly(id, Action::SendData { to, label, payload });
+        self.silently(id, Action::SendData { to, label, payload });
     }
 
     /// A command whose success is answered with `ok`.
@@ -402,7 +408,14 @@ impl Rooms {
         self.single(id, true, action);
     }
 
-    /// A command whose success has another answer, or none.
+    /// A command whose success is told to nobody, so that the host need not tell it either.
+    fn silently(&mut self, id: Option<u64>, action: Action) {
+        let whose = id.map_or(0, |id| WITH_ID | id);
+        let reference = QUIET | whose;
+        self.out.push(Command { reference, action });
+    }
+
+    /// A command whose success has another answer.
     fn quietly(&mut self, id: Option<u64>, action: Action) {
         self.single(id, false, action);
     }
@@ -465,6 +478,11 @@ impl Rooms {
             State::InRoom(_) if reference == ANONYMOUS => self.error(None, code.into(), &message),
             State::InRoom(_) if reference & AUTOMATIC != 0 => {
                 self.automatic_failed(TrackId(reference & !AUTOMATIC), code, &message);
+            }
+            State::InRoom(_) if reference & QUIET != 0 => {
+                let id = reference & !(QUIET | WITH_ID);
+                let id = (reference & WITH_ID != 0).then_some(id);
+                self.error(id, code.into(), &message);
             }
             State::InRoom(_) => self.settled(reference, Some((code, message))),
             State::Idle | State::Closed => {}

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rillway_core::id::{self, Reference};
 use rillway_plugin_sdk::authentication::Attempt;
-use rillway_plugin_sdk::signaling::{Action, Command, FailureCode, Frame, Input, Notices};
+use rillway_plugin_sdk::signaling::{self, Action, Command, FailureCode, Frame, Input, Notices};
 use rillway_plugin_sdk::types::{Denial, ParticipantId};
 
 use crate::rules::Outcome;
@@ -83,8 +83,11 @@ impl Session {
                 self.membership = Membership::Outside;
                 None
             }
-            // This version knows no extension.
-            Action::Extension(_) => None,
+            // One that this version does not know is no fault.
+            Action::Extension(extension) => {
+                self.quiet |= extension.name == signaling::QUIET_DONE;
+                None
+            }
             Action::Notify(notices) => {
                 self.notify(notices);
                 None

@@ -3,7 +3,8 @@
 //! A session hands its plugin what the client sent and what happened in the room, and carries out
 //! the commands that come back, in order. The plugin is not trusted: every command is checked for
 //! size (`check.rs`) and for state (here) before anything is done, and the core checks grants. Each
-//! command is answered exactly once, as [`Input::Done`] promises.
+//! command is answered exactly once, as [`Input::Done`] promises, but for successes that the plugin does
+//! not want to hear of.
 
 mod auth;
 mod check;
@@ -23,7 +24,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use futures_util::future::LocalBoxFuture;
 use rillway_core::api::{Action as CoreAction, EventKind, Request, TransportState};
 use rillway_core::id::{ClientId, Reference, WorkerId};
-use rillway_plugin_sdk::signaling::{FailureCode, Input, Notices};
+use rillway_plugin_sdk::signaling::{FailureCode, Input, Notices, QUIET};
 use rillway_plugin_sdk::types::{Denial, Grant, ParticipantId};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -178,6 +179,7 @@ pub(crate) async fn run(
         draining_told: false,
         negotiations: Bucket::new(NEGOTIATIONS_PER_SECOND, Instant::now()),
         notices: Notices::default(),
+        quiet: false,
     };
     session.run().await;
 }
@@ -256,6 +258,8 @@ struct Session {
     negotiations: Bucket,
     /// Which inputs that come often the plugin wants.
     notices: Notices,
+    /// It does not want to hear that quiet commands were carried out.
+    quiet: bool,
 }
 
 /// Why a session stops handing inputs to its plugin.
@@ -342,6 +346,9 @@ impl Session {
         while let Some((input, chain)) = self.inputs.pop_front() {
             if chain > CHAIN_MAX {
                 return Err(self.fault(&PluginFault::Excess("answers in circles")));
+            }
+            if matches!(input, Input::Done { reference } if self.quiet && reference & QUIET != 0) {
+                continue;
             }
             let commands = match self.instance.call(input).await {
                 Ok(commands) if commands.len() <= COMMANDS_MAX => commands,

@@ -14,6 +14,7 @@ use crate::directory::MemoryDirectory;
 use crate::rules::{Desk, NO_POLICY, RecorderOrders, RuleSet};
 use crate::telemetry::metrics::Registry;
 
+mod quiet;
 mod recording;
 
 pub(super) type Script = Box<dyn FnMut(&Input) -> Vec<Action>>;
@@ -79,6 +80,8 @@ pub(super) struct Setup {
     pub(super) rules: RuleSet,
     pub(super) recorder: Option<Rc<dyn RecorderOrders>>,
     pub(super) record_control: bool,
+    /// Of the plugin's commands.
+    pub(super) references_after: u64,
 }
 
 impl Default for Setup {
@@ -91,6 +94,7 @@ impl Default for Setup {
             rules: RuleSet::default(),
             recorder: None,
             record_control: true,
+            references_after: 0,
         }
     }
 }
@@ -155,7 +159,8 @@ impl Stage {
         let control = Rc::new(control(setup, &directory, queue, phase_seen));
         let (connection, peer) = pair(Opened::default());
         let seen = Rc::new(RefCell::new(Vec::new()));
-        let instance = Box::new(Scripted::new(Box::new(script), seen.clone()));
+        let mut instance = Box::new(Scripted::new(Box::new(script), seen.clone()));
+        instance.reference = setup.references_after;
         let local = LocalSet::new();
         local.spawn_local(deliver_leaves(control.clone()));
         local.spawn_local(run(control.clone(), "test".into(), instance, connection));

@@ -279,7 +279,7 @@ proptest! {
                         prop_assert_eq!(i + 1, commands.len(), "closing comes last");
                         closed = true;
                     }
-                    _ if command.reference == 0 || command.reference >> 63 == 1 => {}
+                    _ if command.reference == 0 || command.reference >> 62 != 0 => {}
                     _ => {
                         prop_assert!(command.reference > given, "references grow");
                         given = command.reference;

@@ -1,9 +1,9 @@
 //! `docs/protocol-rooms.md` and the code say the same.
 
 use rillway_plugin_sdk::signaling::{
-    Action, FailureCode, Input, MidTrack, Notices, TransportState,
+    Action, FailureCode, Input, MidTrack, Notices, QUIET_DONE, TransportState,
 };
-use rillway_plugin_sdk::types::{Direction, Layer, MediaKind, ParticipantId, TrackId};
+use rillway_plugin_sdk::types::{Direction, Extension, Layer, MediaKind, ParticipantId, TrackId};
 use serde_json::Value;
 use signaling_rooms::decode::REQUEST_TYPES;
 use signaling_rooms::wire::ErrorCode;
@@ -153,11 +153,15 @@ fn the_example_is_what_happens() {
             // Authentication is between the plugin and the host: the client does not see it.
             if matches!(output.actions()[..], [Action::Authenticate { .. }]) {
                 let output = connection.host(Input::Granted(grant("standup")));
-                let quiet = Action::Notify(Notices {
+                let unasked = Action::Notify(Notices {
                     speakers: true,
                     layers: false,
                 });
-                assert_eq!(output.actions(), [&quiet, &Action::Join]);
+                let quiet = Action::Extension(Extension {
+                    name: QUIET_DONE.to_owned(),
+                    json: "{}".to_owned(),
+                });
+                assert_eq!(output.actions(), [&unasked, &quiet, &Action::Join]);
             }
         } else if let Some(text) = line.strip_prefix("← ") {
             let expected: Value = serde_json::from_str(text).expect(text);

@@ -172,7 +172,7 @@ impl Output {
     /// The only command that is answered.
     pub(crate) fn command(&self) -> &Command {
         let mut commands = self.commands();
-        commands.retain(|c| !matches!(c.action, Action::Notify(_)));
+        commands.retain(|c| !matches!(c.action, Action::Notify(_) | Action::Extension(_)));
         assert_eq!(commands.len(), 1, "one command expected: {self:?}");
         commands[0]
     }

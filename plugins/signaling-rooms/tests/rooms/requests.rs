@@ -1,7 +1,7 @@
 //! Every request in a room, what it asks of the host, and what becomes of the answer.
 
 use rillway_plugin_sdk::signaling::{
-    Action, FailureCode, Input, LayerState, LayerWish, MidTrack, Notices, PublishedSource,
+    Action, FailureCode, Input, LayerState, LayerWish, MidTrack, Notices, PublishedSource, QUIET,
     RecordingState, TransportState,
 };
 use rillway_plugin_sdk::types::{Direction, Limits, MediaKind, ParticipantId, Source, TrackId};
@@ -150,11 +150,14 @@ fn requests_become_commands_and_successes_are_told() {
         };
         assert_eq!(connection.done(reference).messages(), expected, "{request}");
         assert_eq!(connection.done(reference).0, [], "told once: {request}");
-        assert_eq!(
-            connection.host(failure(reference)).0,
-            [],
-            "told once: {request}"
-        );
+        // The others are not waited for, and the host answers once.
+        if reference & QUIET == 0 {
+            assert_eq!(
+                connection.host(failure(reference)).0,
+                [],
+                "told once: {request}"
+            );
+        }
     }
 }
 
@@ -261,6 +264,29 @@ fn publishing() {
         published,
         json!({"type": "published", "sdp": "answer", "tracks": tracks})
     );
+}
+
+/// Wishes, candidates and data: of success nobody is told, so that the router need not tell it.
+#[test]
+fn requests_without_an_answer_wait_for_none() {
+    let mut connection = Connection::in_room();
+    let wish = json!({"type": "wish", "track": "a", "width": 320});
+    for id in (0..200).chain([(1 << 53) - 1]) {
+        let reference = connection
+            .say(&with_id(wish.clone(), id))
+            .command()
+            .reference;
+        assert_ne!(reference & QUIET, 0, "{reference:x}");
+        let refused = connection.host(failure(reference));
+        refused.error("not_found", Some(id));
+        assert_eq!(connection.host(Input::Done { reference }).0, []);
+    }
+    let reference = connection.say(&wish).command().reference;
+    assert_ne!(reference & QUIET, 0);
+    connection.host(failure(reference)).error("not_found", None);
+    // What is confirmed has to be heard of.
+    let mute = json!({"type": "mute", "track": "a", "muted": true, "id": 5});
+    assert_eq!(connection.say(&mute).command().reference & QUIET, 0);
 }
 
 #[test]

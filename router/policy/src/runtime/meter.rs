@@ -5,7 +5,8 @@
 //! go on one at a time for each thread: a plugin that loops for fifty clients takes one share, not fifty.
 //!
 //! What counts is the time the call ran, and the time it waited for HTTP; not the time others ran. A slice
-//! counts as two ticks at most, since what is longer went to other processes. So that a call is answered
+//! counts as two ticks at most, since what is longer went to other processes; the first one of a call that began
+//! when no other ran is as long as `FIRST_TICK`, and so gives it some milliseconds for nothing. So that a call is answered
 //! whatever the machine is busy with, it also has to end [`GRACE`] after its budget by the wall clock.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
