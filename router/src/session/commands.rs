@@ -83,11 +83,7 @@ impl Session {
                 self.membership = Membership::Outside;
                 None
             }
-            // One that this version does not know is no fault.
-            Action::Extension(extension) => {
-                self.quiet |= extension.name == signaling::QUIET_DONE;
-                None
-            }
+            Action::Extension(extension) => self.extension(&extension.name),
             Action::Notify(notices) => {
                 self.notify(notices);
                 None
@@ -96,6 +92,12 @@ impl Session {
             Action::RequestRecording(start) => self.request_recording(reference, start),
             about_room => self.request(reference, about_room),
         })
+    }
+
+    /// What the plugin wants that its interface has no case for. One that this version does not know is no fault.
+    fn extension(&mut self, name: &str) -> Option<Input> {
+        self.quiet |= name == signaling::QUIET_DONE;
+        None
     }
 
     fn send(&mut self, frame: Frame) -> Result<(), End> {
