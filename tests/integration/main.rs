@@ -20,6 +20,7 @@ mod rules;
 mod shutdown;
 mod signaling;
 mod site;
+mod supervised;
 #[expect(dead_code, reason = "written for the recorder's tests")]
 #[path = "../../router/recorder/tests/media/synth.rs"]
 mod synth;

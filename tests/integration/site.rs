@@ -119,9 +119,15 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(site: &Site) -> Process {
+        Process::start_with(site, &[])
+    }
+
+    /// With these variables in its environment.
+    pub(crate) fn start_with(site: &Site, environment: &[(&str, &str)]) -> Process {
         let mut child = Command::new(std::env::current_exe().expect("this binary"))
             .args(["site::child", "--exact", "--ignored", "--nocapture"])
             .env(ENVIRONMENT, &site.0)
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .expect("this binary runs");
@@ -138,6 +144,11 @@ impl Process {
         let pid = self.child.id().to_string();
         let status = Command::new("kill").args(["-s", name, &pid]).status();
         assert!(status.expect("kill").success());
+    }
+
+    /// Waits for its end; the exit code.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        self.child.wait().expect("it ended").code()
     }
 
     pub(crate) fn kill(&mut self) {

@@ -35,6 +35,7 @@ use crate::worker::Worker;
 use super::drain::{self, Drain};
 use super::feed::{self, Feed, Told};
 use super::reload::{self, Current, Reload, Reloads};
+use super::supervisor::Supervisor;
 use super::{Order, RunError, Signals, clock, errands, settings};
 
 /// Connections between gateway and session acceptor; the acceptor never waits, so they are few.
@@ -92,6 +93,7 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     let (config, current) = Current::new(config);
     let (asked, of_operators, to_run, to_reload) = operators(&current);
     let hangups = reload::hangups(&config, signals).map_err(start)?;
+    let supervisor = Supervisor::of_environment(&config, signals, &workers);
     let orders = drain::Orders::new(orders, of_operators, signals).map_err(start)?;
     let deciders = deciders(&config, &registry).await.map_err(refused)?;
     let (policies, deciding, served) = (deciders.policies, deciders.deciding, deciders.served);
@@ -118,19 +120,17 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     let recorder_end = following.map(|f| f.follow(control.rules.clone(), recorded));
     let (threads, all_ended) = follow_workers(workers, (&control, feed), &alive, &phase_seen);
     let (accepted, to_accept) = mpsc::channel(ACCEPTED_MAX);
-    let gateway = Arc::new(Gateway::new(
-        settings::gateway(&config, served.iter().map(|s| s.route.clone()).collect()),
-        phase_seen,
-        accepted,
-        alive,
-        recorder,
-    ));
-    let parts = (&current, &gateway, &control);
+    let routes = served.iter().map(|s| s.route.clone()).collect();
+    let settings = settings::gateway(&config, routes);
+    let gateway = Gateway::new(settings, phase_seen, accepted, alive, recorder);
+    let gateway = Arc::new(gateway);
+    let parts = (&current, &gateway, &control, &supervisor);
     let reloads = reloads(parts, &policies, management.as_ref(), reloaded);
     tokio::task::spawn_local(reloads.run(to_reload, hangups));
     tokio::task::spawn_local(session::deliver_leaves(control.clone()));
     tokio::task::spawn_local(accept(control.clone(), served, to_accept));
     tokio::spawn(crate::gateway::serve(gateway.clone(), listener));
+    supervisor.serving();
     // Nobody waits any more only if the start was given up; then an order to stop is on its way.
     let _ = ready.send(());
     drain::until_end(Drain {
@@ -142,13 +142,14 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
         threads,
         all_ended,
         recorder: recorder_end,
+        supervisor,
     })
     .await
 }
 
 /// What a reload changes.
 fn reloads(
-    (current, gateway, control): (&Current, &Arc<Gateway>, &Rc<Control>),
+    (current, gateway, control, supervisor): (&Current, &Arc<Gateway>, &Rc<Control>, &Supervisor),
     policies: &Policies,
     management: Option<&management::Listener>,
     metrics: ConfigRecorder,
@@ -160,6 +161,7 @@ fn reloads(
         plugins: policies.plugins().cloned().collect(),
         management: management.map(management::Listener::control),
         metrics,
+        supervisor: supervisor.clone(),
     }
 }
 

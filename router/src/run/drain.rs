@@ -14,6 +14,7 @@ use crate::recorder;
 use crate::session::{Control, Phase};
 use crate::worker::ToWorker;
 
+use super::supervisor::Supervisor;
 use super::{Current, Order, RunError, Signals};
 
 /// Part of the notice time kept for the closing handshakes: a quarter, and not more than this.
@@ -99,6 +100,7 @@ pub(super) struct Drain {
     pub(super) threads: Vec<JoinHandle<()>>,
     pub(super) all_ended: Rc<Notify>,
     pub(super) recorder: Option<recorder::Ending>,
+    pub(super) supervisor: Supervisor,
 }
 
 /// Waits for an order, then ends everything.
@@ -143,6 +145,7 @@ impl Drain {
             notice_ms = u64::try_from(notice.as_millis()).unwrap_or(u64::MAX),
             "draining: clients are told to leave"
         );
+        self.supervisor.draining(notice);
         // Receivers are everywhere; without one nobody is left to be told.
         let _ = self.phase.send(Phase::Draining(until));
         let stopped = tokio::select! {
@@ -155,6 +158,7 @@ impl Drain {
 
     /// Closes every connection, for at most `time`.
     async fn close(&mut self, time: Duration) {
+        self.supervisor.closing();
         let _ = self.phase.send(Phase::Closing);
         tokio::select! {
             () = self.gateway.clients_gone() => {}

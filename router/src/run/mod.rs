@@ -7,6 +7,7 @@ pub(crate) mod errands;
 mod feed;
 mod reload;
 mod settings;
+mod supervisor;
 
 pub(crate) use reload::{Current, InForce, Reload, ReloadError};
 

@@ -10,6 +10,7 @@ use rillway_policy::{Plugin, Prepared, Rollout};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use super::supervisor::Supervisor;
 use super::{Signals, settings};
 use crate::config::{Change, Config, ConfigError, RereadError};
 use crate::gateway::Gateway;
@@ -115,6 +116,7 @@ pub(super) struct Reloads {
     pub(super) plugins: Vec<Plugin>,
     pub(super) management: Option<management::Control>,
     pub(super) metrics: ConfigRecorder,
+    pub(super) supervisor: Supervisor,
 }
 
 /// SIGHUP, if it is ours. To `rillway dev` it says that its terminal is gone, as to any program in one.
@@ -132,7 +134,9 @@ impl Reloads {
                 Some(reload) = asked.recv() => Some(reload),
                 () = hung_up(&mut hangups) => None,
             };
+            self.supervisor.reloading();
             let result = self.reload().await;
+            self.supervisor.reloaded();
             self.tell(
                 &result,
                 if reload.is_some() {

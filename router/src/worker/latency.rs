@@ -96,6 +96,8 @@ pub(crate) struct Seen {
     pub(crate) stats: Option<WorkerStats>,
     /// Forwarding latency since start, microseconds.
     pub(crate) latency: Fine,
+    /// How often it has been shown.
+    shown: u64,
 }
 
 impl Window {
@@ -103,6 +105,7 @@ impl Window {
         Window(Arc::new(Mutex::new(Seen {
             stats: None,
             latency: fine(),
+            shown: 0,
         })))
     }
 
@@ -110,9 +113,18 @@ impl Window {
     pub(super) fn show(&self, stats: &WorkerStats, latency: &Latency) {
         if let Ok(mut seen) = self.0.try_lock() {
             seen.stats = Some(*stats);
+            seen.shown += 1;
             seen.latency.reset();
             // Both have the same bounds.
             let _ = seen.latency.add(&latency.fine);
+        }
+    }
+
+    /// How often it has been shown: a worker whose count stands makes no progress.
+    pub(crate) fn shown(&self) -> u64 {
+        match self.0.lock() {
+            Ok(seen) => seen.shown,
+            Err(poisoned) => poisoned.into_inner().shown,
         }
     }
 
