@@ -7,6 +7,7 @@ mod killed;
 mod languages;
 mod limits;
 mod management;
+mod observability;
 mod operating;
 #[path = "../../router/recorder/tests/media/payloads.rs"]
 mod payloads;
