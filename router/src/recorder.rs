@@ -12,7 +12,7 @@ use rillway_recorder::engine::{self, Recorder, StartError, Stats, Tap};
 use rillway_recorder::films::Files;
 use tokio::sync::mpsc;
 
-use crate::config::{Config, Key, TEMPORARY_PREFIX};
+use crate::config::{self, Config, Key, TEMPORARY_PREFIX};
 use crate::rules::{RecorderOrders, Rules};
 use crate::run::RunError;
 use crate::telemetry::metrics::RecorderRecorder;
@@ -213,6 +213,15 @@ impl Ending {
             // It stays if anything was recorded.
             let _ = remove_unused(&folder);
         }
+    }
+}
+
+/// What may change while it runs.
+pub(crate) fn bounds(of: &config::Recorder) -> api::Bounds {
+    api::Bounds {
+        free_bytes_least: of.free_bytes_min,
+        files_max: of.files_max as usize,
+        sync_interval: of.sync_every,
     }
 }
 

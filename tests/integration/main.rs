@@ -3,6 +3,7 @@
 mod calls;
 mod faults;
 mod http;
+mod inspecting;
 mod killed;
 mod languages;
 mod limits;

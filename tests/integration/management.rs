@@ -9,10 +9,12 @@ use rillway::management::wire::error::Code;
 use rillway::management::wire::request::Verb;
 use rillway::management::wire::response::Part;
 use rillway::management::wire::{
-    CloseRoomRequest, ConfigDiffRequest, ConfigReloadRequest, ConfigRequest, DrainRequest,
-    EventsRequest, KickRequest, MuteRequest, ParticipantRequest, Plugin, PluginPromoteRequest,
-    PluginReloadRequest, PluginReturnRequest, PluginsRequest, RecordRequest, RoomRequest,
-    RoomsRequest, StatusRequest, WhyRequest, WorkersRequest,
+    CaptureRequest, CloseRoomRequest, ConfigApplyRequest, ConfigDiffRequest, ConfigReloadRequest,
+    ConfigRequest, DrainRequest, EventsRequest, KickRequest, LogLevelsRequest, LogResetRequest,
+    LogSetRequest, MetricsRequest, MuteRequest, ParticipantRequest, ParticipantsRequest, Plugin,
+    PluginPromoteRequest, PluginReloadRequest, PluginReturnRequest, PluginsRequest, RecordRequest,
+    RecordingsRequest, RoomRequest, RoomsRequest, StatusRequest, SubscriptionsRequest,
+    TracksRequest, TransportsRequest, WhyRequest, WorkersRequest,
 };
 use rillway::management::{CallError, Client, ConnectError, Identity, Role, Target};
 use rillway::{Running, Signals};
@@ -134,6 +136,46 @@ fn rollback(name: &str) -> Verb {
     })
 }
 
+/// What a verb answers to each role, viewer, operator, admin, peer, where there is no such room and no file; `None`: it
+/// is carried out.
+type Answers = [Option<Code>; 4];
+
+/// Lists, the log, captures.
+fn newer_verbs() -> Vec<(Verb, Answers)> {
+    let (forbidden, missing) = (Some(Code::Forbidden), Some(Code::NotFound));
+    let no_file = Some(Code::WrongState);
+    let seen = [None, None, None, forbidden];
+    vec![
+        (Verb::Participants(ParticipantsRequest::default()), seen),
+        (Verb::Tracks(TracksRequest::default()), seen),
+        (Verb::Subscriptions(SubscriptionsRequest::default()), seen),
+        (Verb::Transports(TransportsRequest::default()), seen),
+        (Verb::Recordings(RecordingsRequest::default()), seen),
+        (Verb::Metrics(MetricsRequest::default()), seen),
+        (Verb::LogLevels(LogLevelsRequest {}), seen),
+        // The log of this process is the test's.
+        (
+            Verb::LogSet(LogSetRequest {
+                ms: 1_000,
+                ..LogSetRequest::default()
+            }),
+            [forbidden, forbidden, no_file, forbidden],
+        ),
+        (
+            Verb::LogReset(LogResetRequest::default()),
+            [forbidden, forbidden, no_file, forbidden],
+        ),
+        (
+            Verb::Capture(CaptureRequest::default()),
+            [forbidden, forbidden, missing, forbidden],
+        ),
+        (
+            Verb::ConfigApply(ConfigApplyRequest::default()),
+            [forbidden, forbidden, no_file, forbidden],
+        ),
+    ]
+}
+
 #[tokio::test]
 async fn each_role_has_its_verbs_and_no_other() {
     let managed = Managed::start(|_| {});
@@ -213,9 +255,10 @@ async fn each_role_has_its_verbs_and_no_other() {
         (promote("none"), [forbidden, forbidden, missing, forbidden]),
         (rollback("none"), [forbidden, forbidden, missing, forbidden]),
     ];
+    let newer = newer_verbs();
     for (index, role) in Role::ALL.into_iter().enumerate() {
         let client = managed.client(role).await;
-        for (verb, wanted) in &verbs {
+        for (verb, wanted) in verbs.iter().chain(&newer) {
             let got = code(ask(&client, verb.clone()).await);
             assert_eq!(got, wanted[index], "{role}: {verb:?}");
         }

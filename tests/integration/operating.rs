@@ -28,7 +28,7 @@ use crate::router::{
 use crate::site::Site;
 
 /// A router of two workers with a management channel.
-fn two_workers() -> Managed {
+pub(crate) fn two_workers() -> Managed {
     let authority = authority();
     let mut config = config();
     config.media.workers = NonZeroU16::new(2).expect("not zero");
@@ -52,7 +52,7 @@ async fn run_for(clients: &mut [LiveClient], time: Duration) {
 }
 
 /// Two people in a room, who hear and see each other.
-async fn meeting(running: &Running, room: &str) -> [LiveClient; 2] {
+pub(crate) async fn meeting(running: &Running, room: &str) -> [LiveClient; 2] {
     let mut clients = [
         talker(running, room, 1, "Ada").await,
         talker(running, room, 2, "Bob").await,

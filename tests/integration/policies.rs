@@ -4,8 +4,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
+use clap::Parser as _;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rillway::Running;
+use rillway::cli::{Action, Arguments};
 use rillway::config::{Config, Overrides};
 use rillway_policy::Kind;
 use rillway_policy::testing::{Behaviour, component};
@@ -22,6 +24,21 @@ const SECRET: &str = "a secret of more than thirty-two bytes";
 fn token(secret: &str, claims: &Value) -> String {
     let key = EncodingKey::from_secret(secret.as_bytes());
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).expect("a token")
+}
+
+/// A token for `class-*` that the command line makes.
+fn made_by_the_program(secret: &Path) -> String {
+    let secret = secret.to_str().expect("UTF-8");
+    let line = ["rillway", "token", "--secret-file", secret];
+    let line = line
+        .into_iter()
+        .chain(["--room", "class-*", "--identity", "bob"]);
+    let line = line.chain(["--publish", "microphone", "--subscribe"]);
+    let arguments = Arguments::try_parse_from(line).expect("such a command");
+    match arguments.action().expect("no configuration is read") {
+        Action::Token(token) => token.run().expect("signed").trim_end().to_owned(),
+        other => panic!("{other:?}"),
+    }
 }
 
 fn in_an_hour() -> u64 {
@@ -58,6 +75,10 @@ async fn tokens_decide_who_joins_and_what_they_may() {
     assert_eq!(joined["participant"]["identity"], "ada");
     assert_eq!(joined["grant"]["publish"], json!(["microphone"]));
     assert_eq!(joined["grant"]["publishData"], false);
+    let made = made_by_the_program(&site.0.join("jwt.secret"));
+    let (_bob, also) = ask_to_join(&running, "class-7", Some(&made)).await;
+    assert_eq!(also["participant"]["identity"], "bob", "{also}");
+    assert_eq!(also["grant"], joined["grant"]);
 
     let forged = token("another secret of more than 32 bytes", &claims);
     for (room, token, code) in [
@@ -78,7 +99,7 @@ async fn tokens_decide_who_joins_and_what_they_may() {
     let refused = whip::http(address, "POST", "/whip/class-7", &[sdp], &offer.sdp).await;
     assert_eq!(refused.expect("an answer").status, 401);
     let calls = "rillway_plugin_calls_total{plugin=\"auth-jwt\",kind=\"authentication\"}";
-    metric_becomes(&running, calls, 6.0).await;
+    metric_becomes(&running, calls, 7.0).await;
 }
 
 /// A service that admits whoever brings the right words; says how often it was asked.

@@ -153,15 +153,17 @@ async fn what_can_change_changes_under_a_call_that_loses_nothing() {
 
     site.save(&format!(
         "{OPEN}gateway.page = false\nlog.filter = \"debug\"\nlimits.participants_per_room = 3\n\
-         shutdown.notice_ms = 2000\n[plugins.auth-open.budgets]\ncalls_per_second_max = 900\n{turn}"
+         layers.every_ms = 300\nrecording.files_max = 7\nshutdown.notice_ms = 2000\n[plugins.auth-open.budgets]\ncalls_per_second_max = 900\n{turn}"
     ));
     site.secret("turn", "sesame-new");
     let wanted = [
         "gateway.page",
         "ice.servers[0].credential_file",
+        "layers.every_ms",
         "limits.participants_per_room",
         "log.filter",
         "plugins.auth-open.budgets.calls_per_second_max",
+        "recording.files_max",
         "shutdown.notice_ms",
     ];
     let outlook = changes(during(&mut clients, ask(&admin, diff(None))).await);
@@ -201,7 +203,7 @@ async fn what_can_change_changes_under_a_call_that_loses_nothing() {
     assert_eq!(full["type"], "error", "{full}");
 
     let shown = show(&admin).await;
-    let budget = setting(&shown, wanted[4]);
+    let budget = setting(&shown, "plugins.auth-open.budgets.calls_per_second_max");
     assert_eq!(
         (budget.value.as_deref(), budget.origin.as_str()),
         (Some("900"), "file")
@@ -246,13 +248,13 @@ async fn what_cannot_be_used_changes_nothing_and_says_where() {
     assert_eq!(refused(ask(&admin, diff(None)).await).code(), Code::Refused);
 
     // Keys that need a restart are all named, and the others wait with them.
-    let fixed = "gateway.page = false\nlayers.every_ms = 300\nrecording.files_max = 7\n";
+    let fixed = "gateway.page = false\nlimits.sdp_bytes = 65000\nrecording.queue_packets = 20000\n";
     site.save(&format!("{OPEN}{fixed}"));
     let error = refused(ask(&admin, reload()).await);
     for part in [
-        "`layers.every_ms` cannot change",
-        "rillway.toml:6:19",
-        "`recording.files_max`",
+        "`limits.sdp_bytes` cannot change",
+        "rillway.toml:6:20",
+        "`recording.queue_packets`",
         "2 problems",
     ] {
         assert!(error.message.contains(part), "{part}: {}", error.message);

@@ -32,12 +32,13 @@ const LINES: &[&str] = &[
     "limits.stun_answers_per_second = N",
     "shutdown.notice_ms = 100N",
     "log.filter = \"info\"",
-    // What needs a restart.
     "layers.every_ms = 20N",
-    "limits.sdp_bytes = 6553N",
     "recording.files_max = 204N",
+    // What needs a restart.
+    "limits.sdp_bytes = 6553N",
+    "recording.queue_packets = 1638N",
 ];
-const LIVE: usize = 9;
+const LIVE: usize = 11;
 
 /// A file that begins with `text`: a quarter of them valid, a quarter with a key that needs a restart, the others
 /// damaged somewhere.

@@ -16,6 +16,10 @@ pub const ITEMS_PER_PAGE: usize = 256;
 /// Table entries looked at for one page at most; an entry costs a few nanoseconds.
 pub const SCANNED_PER_PAGE: usize = 4_096;
 
+/// Items of [`Query::Reasons`] one page has at most: each is a subscription, a track, and some decisions with
+/// their texts.
+pub const REASONS_PER_PAGE: usize = 16;
+
 /// Participants one [`Order::CloseRoom`] removes at most: each says goodbye to its client, which costs
 /// tens of microseconds.
 pub const REMOVED_PER_ORDER: usize = 32;

@@ -126,6 +126,17 @@ pub struct Start {
     pub attributes: Vec<(String, String)>,
 }
 
+/// What may change while a recorder runs; as with the settings that it was started with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Below so much free space nothing starts, and what runs is finished.
+    pub free_bytes_least: u64,
+    /// Files being written at once. Those beyond it that are being written go on.
+    pub files_max: usize,
+    /// What is written is made durable once in this time.
+    pub sync_interval: Duration,
+}
+
 /// What the control side orders.
 #[derive(Debug, Clone)]
 pub enum Order {
@@ -134,6 +145,8 @@ pub enum Order {
     /// The track is recorded no more: by order, or because it ended. Its file is closed when it was the
     /// last one in it.
     Stop(TrackId),
+    /// Other bounds from now on.
+    Bounds(Bounds),
     /// The room is gone; its sidecar is closed when its files are.
     RoomClosed(Arc<str>),
 }

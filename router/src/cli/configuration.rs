@@ -7,7 +7,9 @@ use clap::Subcommand;
 use super::operate::{self, Ask, OperateError, table};
 use crate::management::wire::request::Verb;
 use crate::management::wire::response::Part;
-use crate::management::wire::{self, ConfigDiffRequest, ConfigReloadRequest, ConfigRequest};
+use crate::management::wire::{
+    self, ConfigApplyRequest, ConfigDiffRequest, ConfigReloadRequest, ConfigRequest,
+};
 
 pub(super) const HELP: &str = "\
 Examples:
@@ -15,6 +17,7 @@ Examples:
   rillway config show --all        and those with their defaults
   rillway config diff              what a reload would change
   rillway config diff new.toml     if new.toml stood in place of the file
+  rillway config apply new.toml    put new.toml in place of the file, if it can be used, and reload
   rillway config reload            change it, or nothing; `kill -HUP` does the same
 
 `rillway check FILE` needs no running router, `rillway reference config` shows what there is.";
@@ -36,6 +39,15 @@ pub enum Configuration {
         /// Compare with this file, as if it stood in place of the router's own; needs the role admin
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
+        /// Which router, and how its answer is shown
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Put a file in place of the router's own, if it can be used, and reload; needs the role admin
+    Apply {
+        /// The file; paths in it start from where the router's own is
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
         /// Which router, and how its answer is shown
         #[command(flatten)]
         ask: Ask,
@@ -70,6 +82,16 @@ impl Configuration {
                 };
                 ask.call(Verb::ConfigDiff(request), |part| match part {
                     Part::ConfigChanges(changes) => differences(changes),
+                    _ => String::new(),
+                })
+            }
+            Configuration::Apply { file, ask } => {
+                let request = ConfigApplyRequest {
+                    text: operate::read(file)?,
+                    name: file.display().to_string(),
+                };
+                ask.call(Verb::ConfigApply(request), |part| match part {
+                    Part::ConfigChanges(changes) => reloaded(changes),
                     _ => String::new(),
                 })
             }

@@ -1,11 +1,12 @@
 //! `rillway drain`: the end of a running router, and its progress.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use clap::Args;
 
 use super::operate::{Ask, OperateError};
+use super::progress::Progress;
 use crate::management::wire::request::Verb;
 use crate::management::wire::response::Part;
 use crate::management::wire::{DrainRequest, Draining};
@@ -58,15 +59,29 @@ impl Drain {
         let request = DrainRequest {
             deadline_ms: deadline.map(|ms| u32::try_from(ms).unwrap_or(u32::MAX)),
         };
+        let mut bar = None;
         self.ask.follow(Verb::Drain(request), |part| match part {
+            Part::Draining(draining) if self.is_watched() => {
+                let left = u64::from(draining.ms_left);
+                let (whole, bar) = bar.get_or_insert_with(|| (left, Progress::time("", left)));
+                let who = format!("{} participants", draining.participants);
+                bar.say(whole.saturating_sub(left), who);
+                Ok(true)
+            }
             Part::Draining(draining) => self.say(&draining).map(|()| true),
             _ => Ok(true),
         })?;
+        drop(bar);
         Ok(if self.ask.is_json() {
             String::new()
         } else {
             "ended\n".to_owned()
         })
+    }
+
+    /// Somebody looks at standard error: a bar says it there.
+    fn is_watched(&self) -> bool {
+        !self.ask.is_json() && io::stderr().is_terminal()
     }
 
     fn say(&self, draining: &Draining) -> Result<(), OperateError> {

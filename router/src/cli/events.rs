@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use clap::Args;
 use serde::Serialize;
 
+use super::lists::clock;
 use super::operate::{Ask, OperateError};
 use crate::management::wire::request::Verb;
 use crate::management::wire::response::Part;
@@ -76,9 +77,7 @@ fn lost_text(lost: &Lost) -> String {
 }
 
 fn text(event: &Event) -> String {
-    let (seconds, ms) = (event.at_ms / 1_000 % 86_400, event.at_ms % 1_000);
-    let (hours, minutes) = (seconds / 3_600, seconds / 60 % 60);
-    let time = format!("{hours:02}:{minutes:02}:{:02}.{ms:03}Z", seconds % 60);
+    let time = clock(event.at_ms);
     let named = [
         ("room", &event.room),
         ("participant", &event.participant),

@@ -9,14 +9,21 @@ use crate::config::{self, Config, ConfigError, DriverChoice, LogFormat, MetricsF
 use crate::telemetry;
 
 pub mod ca;
+pub mod capture;
 pub mod configuration;
 pub mod drain;
 pub mod events;
+pub mod lists;
+pub mod log;
 pub mod operate;
 pub mod plugin;
+mod progress;
 pub mod recording;
 pub mod rooms;
+pub mod shell;
 mod summary;
+mod tables;
+pub mod token;
 
 #[cfg(test)]
 mod tests;
@@ -96,15 +103,27 @@ enum Command {
     /// Show the rooms of a running router, or close one
     #[command(subcommand, after_help = rooms::ROOM_HELP)]
     Room(rooms::Room),
-    /// Show a participant of a room, or take it out
+    /// List participants, show one, or take it out of its room
     #[command(subcommand, after_help = rooms::PARTICIPANT_HELP)]
     Participant(rooms::Participant),
-    /// Mute a track of a room, or unmute it
+    /// List tracks, mute one, or unmute it
     #[command(subcommand, after_help = rooms::TRACK_HELP)]
     Track(rooms::TrackVerb),
+    /// List subscriptions with what they get
+    #[command(subcommand, after_help = lists::SUBSCRIPTION_HELP)]
+    Subscription(lists::SubscriptionVerb),
+    /// List transports, in the words of getStats
+    #[command(subcommand, after_help = lists::TRANSPORT_HELP)]
+    Transport(lists::TransportVerb),
     /// Watch what happens in a running router
     #[command(after_help = events::HELP)]
     Events(events::EventsCommand),
+    /// Show or change what a running router writes into its log
+    #[command(subcommand, after_help = log::HELP)]
+    Log(log::Log),
+    /// Print a running router's metrics
+    #[command(after_help = lists::METRICS_HELP)]
+    Metrics(lists::Metrics),
     /// End a running router without cutting anybody off
     #[command(after_help = drain::HELP)]
     Drain(drain::Drain),
@@ -126,6 +145,18 @@ enum Command {
     /// Look into RTP dumps, and convert them
     #[command(subcommand, after_help = recording::DUMP_HELP)]
     Dump(recording::Dump),
+    /// Write some of a track's packets into a file
+    #[command(after_help = capture::HELP)]
+    Capture(capture::Capture),
+    /// Make a token for the policy auth-jwt
+    #[command(after_help = token::HELP)]
+    Token(token::Token),
+    /// Print completions for a shell
+    #[command(after_help = shell::COMPLETIONS_HELP)]
+    Completions(shell::Completions),
+    /// Print a page of the manual, or write all
+    #[command(after_help = shell::MAN_HELP)]
+    Man(shell::Man),
     /// Print a reference text: every key, its JSON schema, or every metric
     Reference {
         /// Which
@@ -214,10 +245,26 @@ pub enum Action {
     Room(rooms::Room),
     /// Ask a running router about a participant.
     Participant(rooms::Participant),
-    /// Have a running router mute a track.
+    /// List the tracks of a running router, or have it mute one.
     Track(rooms::TrackVerb),
+    /// List the subscriptions of a running router.
+    Subscription(lists::SubscriptionVerb),
+    /// List the transports of a running router.
+    Transport(lists::TransportVerb),
+    /// Show or change the log levels of a running router.
+    Log(log::Log),
+    /// Print the metrics of a running router.
+    Metrics(lists::Metrics),
     /// Watch a running router.
     Events(events::EventsCommand),
+    /// Copy packets of a running router's track.
+    Capture(capture::Capture),
+    /// Make a token and exit.
+    Token(token::Token),
+    /// Print completions.
+    Completions(shell::Completions),
+    /// Print or write pages of the manual.
+    Man(shell::Man),
     /// Have a running router end.
     Drain(drain::Drain),
     /// Ask a running router for its reasons.
@@ -280,6 +327,14 @@ impl Arguments {
             Command::Room(room) => Ok(Action::Room(room)),
             Command::Participant(participant) => Ok(Action::Participant(participant)),
             Command::Track(track) => Ok(Action::Track(track)),
+            Command::Subscription(list) => Ok(Action::Subscription(list)),
+            Command::Transport(list) => Ok(Action::Transport(list)),
+            Command::Capture(capture) => Ok(Action::Capture(capture)),
+            Command::Token(token) => Ok(Action::Token(token)),
+            Command::Completions(shell) => Ok(Action::Completions(shell)),
+            Command::Man(man) => Ok(Action::Man(man)),
+            Command::Log(log) => Ok(Action::Log(log)),
+            Command::Metrics(metrics) => Ok(Action::Metrics(metrics)),
             Command::Events(events) => Ok(Action::Events(events)),
             Command::Drain(drain) => Ok(Action::Drain(drain)),
             Command::Why(why) => Ok(Action::Why(why)),

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
+use super::progress::Progress;
 use crate::config::Secret;
 use crate::management::discovery::{self, FindError};
 use crate::management::wire::request::Verb;
@@ -53,6 +54,9 @@ pub enum OperateError {
     /// The call.
     #[error("{}", said(.0))]
     Call(#[from] CallError),
+    /// The router's answer does not have what was asked for.
+    #[error("{0}")]
+    Absent(String),
     /// This process has no runtime, or no text for the answer.
     #[error("{0}")]
     Local(String),
@@ -72,7 +76,7 @@ impl OperateError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            OperateError::Call(CallError::Said(_)) => EXIT_REFUSED,
+            OperateError::Call(CallError::Said(_)) | OperateError::Absent(_) => EXIT_REFUSED,
             OperateError::Argument { .. } => super::EXIT_USAGE,
             OperateError::Local(_) => super::EXIT_INTERNAL,
             _ => EXIT_UNREACHABLE,
@@ -233,7 +237,13 @@ fn runtime() -> Result<tokio::runtime::Runtime, OperateError> {
 
 async fn parts(target: &Target, verb: Verb) -> Result<Vec<Part>, OperateError> {
     let client = Client::connect(target).await?;
-    let mut answer = client.call(verb).await?;
+    let mut progress = None;
+    let sent = |sent, all| {
+        let progress = progress.get_or_insert_with(|| Progress::bytes("sending", all));
+        progress.at(sent);
+    };
+    let mut answer = client.call_watched(verb, sent).await?;
+    drop(progress);
     let mut parts = Vec::new();
     while let Some(part) = answer.next().await? {
         parts.push(part);
@@ -259,6 +269,11 @@ fn json(part: &Part) -> Result<String, OperateError> {
         Part::Draining(draining) => pretty(draining),
         Part::Config(config) => pretty(config),
         Part::ConfigChanges(changes) => pretty(changes),
+        Part::LogLevels(levels) => pretty(levels),
+        Part::Transports(found) => pretty(&found.transports),
+        Part::Recordings(found) => pretty(&found.recordings),
+        Part::Metrics(metrics) => pretty(metrics),
+        Part::Captured(captured) => pretty(captured),
         Part::End(end) => pretty(end),
         Part::Error(error) => pretty(error),
     };

@@ -17,6 +17,7 @@ use rillway_recorder::films::Files;
 use rillway_recorder::verify::{self, Verdict};
 use serde::Serialize;
 
+use super::lists::{self, InRoom};
 use super::operate::{Ask, OperateError, table};
 use crate::config::{Config, ConfigError, Overrides};
 use crate::management::wire::RecordRequest;
@@ -31,6 +32,7 @@ Examples:
   rillway recording ls --root /var/lib/rillway
   rillway recording verify --config rillway.toml
   rillway recording verify --root /mnt/backup --json
+  rillway recording now                            what a running router records
   rillway recording start standup                  ask the recording policy of a running router
   rillway recording stop standup --track screen
 
@@ -50,6 +52,8 @@ The format is in docs/recording-dump.md.";
 pub enum Recording {
     /// List recordings: rooms, files, how they ended
     Ls(Where),
+    /// List what a running router records now, in a room or in all
+    Now(InRoom),
     /// Ask the recording policy of a running router's room to start
     Start(Asked),
     /// Ask the recording policy of a running router's room to stop
@@ -257,6 +261,7 @@ impl Recording {
         match self {
             Self::Ls(at) => ls(at),
             Self::Verify(at) => verify_all(at),
+            Self::Now(of) => Ok(done(lists::recordings(of)?)),
             Self::Start(asked) => Ok(done(asked.run(true)?)),
             Self::Stop(asked) => Ok(done(asked.run(false)?)),
         }

@@ -110,8 +110,11 @@ impl Config {
         {
             config.management.clone_from(&self.management);
         }
-        if config.recorder.as_ref().is_some_and(|r| r.temporary) {
-            config.recorder.clone_from(&self.recorder);
+        if let (Some(ours), Some(theirs)) = (&self.recorder, &mut config.recorder)
+            && ours.temporary
+            && theirs.temporary
+        {
+            theirs.directory.clone_from(&ours.directory);
         }
         Ok(config)
     }

@@ -43,6 +43,7 @@ pub use plugins::{
 pub use provenance::Origin;
 pub use reference::{reference, schema};
 pub use rillway_core::limits::Limits;
+pub(crate) use validate::read_private;
 
 /// A whole, valid configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +79,8 @@ pub struct Config {
     pub ice_servers: Vec<IceServer>,
     /// How the process ends.
     pub shutdown: Shutdown,
+    /// When its file is read again by itself.
+    pub reload: Reload,
     provenance: provenance::Provenance,
 }
 
@@ -275,6 +278,14 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
     }
+}
+
+/// When a configuration's file is read again by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reload {
+    /// When it has changed.
+    pub watch: bool,
 }
 
 /// How the process ends.

@@ -47,6 +47,7 @@ pub(super) struct Raw {
     pub(super) metrics: Metrics,
     pub(super) management: RawManagement,
     pub(super) log: Log,
+    pub(super) reload: Reload,
     pub(super) shutdown: Shutdown,
 }
 
@@ -322,6 +323,15 @@ impl Default for Log {
             filter: "info".to_owned(),
         }
     }
+}
+
+/// When this file is read again, beside SIGHUP and `rillway config reload`. A file that cannot be used changes
+/// nothing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Reload {
+    /// When the file has changed, and was left alone for half a second since. Files that it names do not count.
+    pub(super) watch: bool,
 }
 
 /// What happens on SIGTERM and Ctrl-C. The second signal ends the process at once.

@@ -13,7 +13,8 @@ use super::management;
 use super::provenance::Provenance;
 use super::raw::{self, Raw};
 use super::{
-    Config, Gateway, IceServer, Limits, Log, Media, MediaTcp, Metrics, Recorder, Secret, Shutdown,
+    Config, Gateway, IceServer, Limits, Log, Media, MediaTcp, Metrics, Recorder, Reload, Secret,
+    Shutdown,
 };
 
 mod plugins;
@@ -68,6 +69,9 @@ pub(super) fn validate(raw: &Raw, provenance: Provenance) -> Result<Config, Conf
         recording: policies.recording,
         recorder,
         ice_servers,
+        reload: Reload {
+            watch: raw.reload.watch,
+        },
         shutdown: Shutdown {
             notice: millis(raw.shutdown.notice_ms),
         },
@@ -436,6 +440,21 @@ fn read_secret(path: &Path) -> Result<Secret, FileProblem> {
     }
     Ok(Secret::new(secret.to_owned()))
 }
+
+/// A file of which only its owner and group may see the contents: one line, or a key in PEM.
+///
+/// # Errors
+/// What is wrong with it, and what to do.
+pub(crate) fn read_private(path: &Path, is_pem: bool) -> Result<Secret, String> {
+    let read = match is_pem {
+        true => read_text(path, PEM_BYTES_MAX, Readers::Private).map(Secret::new),
+        false => read_secret(path),
+    };
+    read.map_err(|(why, help)| format!("{why}\nhelp: {help}"))
+}
+
+/// Longest key in PEM, bytes: RSA of 8,192 bits has 6,400.
+const PEM_BYTES_MAX: u64 = 16 * 1024;
 
 const ALONE: &str = "write the credential into this file, and nothing else";
 

@@ -71,12 +71,16 @@ pub(super) struct Shared {
     pub(super) sources: Arc<Sources>,
     /// One upload at a time: memory for one component is enough.
     pub(super) uploads: Arc<Semaphore>,
+    /// Captures that may run.
+    pub(super) captures: Arc<Semaphore>,
 }
 
 /// A call whose request has been read.
 pub(super) struct Call {
     pub(super) sources: Arc<Sources>,
     pub(super) holder: Arc<Holder>,
+    /// Captures that may run.
+    pub(super) captures: Arc<Semaphore>,
     stream: SendStream,
     /// Since when it waits for the first part of its answer; `None`: it has it.
     waits: Option<Instant>,
@@ -111,6 +115,7 @@ pub(super) async fn serve(
     let (stream, mut incoming) = streams;
     let mut call = Call {
         sources: shared.sources.clone(),
+        captures: shared.captures.clone(),
         holder,
         stream,
         waits: Some(Instant::now()),

@@ -22,6 +22,9 @@ const IDLE_TIME: Duration = Duration::from_secs(20);
 /// Longest part of an answer that is accepted, bytes: a page, or all metrics.
 const PART_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Bytes of a request that are sent before it is said how far it is.
+const SENT_AT_ONCE: usize = 64 * 1024;
+
 /// Where a router is, and how one proves oneself to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -125,14 +128,32 @@ impl Client {
     /// # Errors
     /// [`CallError::Connection`].
     pub async fn call(&self, verb: Verb) -> Result<Answer, CallError> {
+        self.call_watched(verb, |_, _| {}).await
+    }
+
+    /// The same, and says while the request is sent how many bytes of how many are.
+    ///
+    /// # Errors
+    /// [`CallError::Connection`].
+    pub async fn call_watched(
+        &self,
+        verb: Verb,
+        mut sent: impl FnMut(u64, u64),
+    ) -> Result<Answer, CallError> {
         let lost = |error| CallError::Connection(explain(&error, self.address));
         let (mut outgoing, incoming) = self.connection.open_bi().await.map_err(lost)?;
         let request = Request { verb: Some(verb) };
-        match outgoing.write_all(&frame::bytes(&request)).await {
-            Ok(()) => {}
-            Err(quinn::WriteError::ConnectionLost(error)) => return Err(lost(error)),
-            // It has read enough to refuse the request, and says why in the answer.
-            Err(_) => {}
+        let bytes = frame::bytes(&request);
+        let mut done = 0;
+        for some in bytes.chunks(SENT_AT_ONCE) {
+            match outgoing.write_all(some).await {
+                Ok(()) => {}
+                Err(quinn::WriteError::ConnectionLost(error)) => return Err(lost(error)),
+                // It has read enough to refuse the request, and says why in the answer.
+                Err(_) => break,
+            }
+            done += some.len() as u64;
+            sent(done, bytes.len() as u64);
         }
         // Stopped already, if the router has read enough.
         let _ = outgoing.finish();

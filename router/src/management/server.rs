@@ -19,8 +19,10 @@ use super::call::{self, Shared, code};
 use super::role::{self, Holder};
 use super::source::Sources;
 use super::tls::{TlsError, Trust};
+use super::verbs;
 use crate::config::Management;
 use crate::rate::Bucket;
+use crate::telemetry::log;
 
 /// Streams one connection may have open: a screen full of watches. One call each.
 pub(crate) const STREAMS_PER_CONNECTION: u32 = 64;
@@ -168,6 +170,7 @@ pub(crate) fn start(
         shared: Shared {
             sources: Arc::new(sources),
             uploads: Arc::new(Semaphore::new(1)),
+            captures: Arc::new(Semaphore::new(verbs::CAPTURES_MAX)),
         },
     };
     let (stop, stopped) = oneshot::channel();
@@ -236,6 +239,12 @@ impl Server {
             tracing::info!(%address, "management channel ready");
         }
         let mut rate = Bucket::new(HANDSHAKES_PER_SECOND, Instant::now());
+        // Takes back what operators set for a time.
+        let levels = tokio::spawn(async {
+            if let Some(levels) = log::levels() {
+                levels.keep().await;
+            }
+        });
         loop {
             let incoming = tokio::select! {
                 incoming = self.control.endpoint.accept() => incoming,
@@ -246,6 +255,7 @@ impl Server {
             };
             self.accept(incoming, &mut rate);
         }
+        levels.abort();
         self.control
             .endpoint
             .close(code::ENDED, b"the router has ended");

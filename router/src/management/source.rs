@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rillway_core::api::RequestError;
-use rillway_core::id::WorkerId;
+use rillway_core::id::{TrackId, WorkerId};
 use rillway_core::inspect::{Items, Order, Outcome, Page, Query};
 use rillway_policy::Plugin;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
@@ -14,7 +14,8 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use super::events::Events;
 use crate::run::errands::Errand;
 use crate::session::Phase;
-use crate::telemetry::metrics::ManagementRecorder;
+use crate::telemetry::metrics::{ManagementRecorder, Registry};
+use crate::worker::capture::{self, Capture, Tail};
 use crate::worker::{Command, Question, ToWorker, Window, Worker};
 
 /// Time a worker has to answer; a turn takes milliseconds.
@@ -40,6 +41,8 @@ pub(crate) struct Sources {
     pub(crate) events: Events,
     /// What is counted of the channel itself.
     pub(crate) recorder: ManagementRecorder,
+    /// All numbers.
+    pub(crate) registry: Registry,
     /// The way to the control thread.
     pub(crate) asked: Asked,
 }
@@ -131,6 +134,27 @@ impl WorkerSource {
             query: Arc::new(query),
             next: Some(0),
         }
+    }
+
+    /// Begins to capture a track: whether it is video, and where its packets come out.
+    ///
+    /// # Errors
+    /// [`NoAnswer`]; inside, what the core said.
+    pub(crate) async fn capture(
+        &self,
+        track: TrackId,
+        packets: usize,
+    ) -> Result<Result<(bool, Tail), RequestError>, NoAnswer> {
+        let (sink, tail) = capture::queue(packets);
+        let question = |answer| {
+            ToWorker::Capture(Capture {
+                track,
+                sink,
+                answer,
+            })
+        };
+        let begun: Result<bool, _> = self.ask(question).await?;
+        Ok(begun.map(|video| (video, tail)))
     }
 
     /// Gives an order.

@@ -8,6 +8,7 @@ mod seams;
 mod spec;
 mod threads;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -120,7 +121,7 @@ impl Policies {
             let wrong = || wrong_kind(config, &layers.policy, Kind::LayerSelection);
             set.layers = Some(LayerRule {
                 factory: Rc::new(rules::Layers(policy.ok_or_else(wrong)?)),
-                every: layers.every,
+                every: Cell::new(layers.every),
             });
         }
         if let Some(name) = &config.recording {

@@ -8,10 +8,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rillway_core::api::RoomOrderKind;
-use rillway_core::id::TrackId;
+use rillway_core::id::{self, TrackId};
 use rillway_plugin_sdk::recording::{Event, FailureCause, Recorded, Start};
 use rillway_plugin_sdk::signaling::RecordingState;
 use rillway_plugin_sdk::types::{self, ParticipantId, Track};
@@ -56,6 +56,37 @@ struct Entry {
     stage: Stage,
     /// As it was ordered.
     recorded: Recorded,
+    /// Its publisher.
+    owner: id::ParticipantId,
+    identity: Box<str>,
+    source: &'static str,
+    container: &'static str,
+    since: SystemTime,
+}
+
+/// A track that is recorded, for operators.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Underway {
+    /// Name of its room.
+    pub(crate) room: String,
+    /// Which.
+    pub(crate) track: TrackId,
+    /// Its publisher.
+    pub(crate) owner: id::ParticipantId,
+    /// The publisher's identity.
+    pub(crate) identity: String,
+    /// `camera`, `microphone`, …
+    pub(crate) source: &'static str,
+    /// As its policy wants it.
+    pub(crate) name: String,
+    /// How names of its files end.
+    pub(crate) container: &'static str,
+    /// When it was ordered.
+    pub(crate) since: SystemTime,
+    /// A frame of it is in a file.
+    pub(crate) writing: bool,
+    /// The participant who asked for what is recorded in the room.
+    pub(crate) by: Option<id::ParticipantId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +170,26 @@ impl Books {
         running.map(|entry| entry.recorded.clone()).collect()
     }
 
+    /// The same for operators.
+    pub(super) fn underway(&self) -> Vec<Underway> {
+        let (tracks, written) = (self.tracks.borrow(), self.written.borrow());
+        let running = tracks.iter();
+        let running = running.filter(|(_, entry)| entry.stage == Stage::Running);
+        let view = |(track, entry): (&TrackId, &Entry)| Underway {
+            room: (*self.room).to_owned(),
+            track: *track,
+            owner: entry.owner,
+            identity: entry.identity.clone().into(),
+            source: entry.source,
+            name: entry.recorded.name.clone(),
+            container: entry.container,
+            since: entry.since,
+            writing: written.contains(track),
+            by: self.by.get().map(|by| id::ParticipantId(by.0)),
+        };
+        running.map(view).collect()
+    }
+
     /// Begins to record a track, which is not recorded.
     ///
     /// # Errors
@@ -150,29 +201,35 @@ impl Books {
         identity: &str,
     ) -> Result<(), Problem> {
         fits(&start, track)?;
-        let id = TrackId(track.id.0);
+        let key = TrackId(track.id.0);
         // A stop of the same track may be under way.
-        while self.tracks.borrow().contains_key(&id) {
+        while self.tracks.borrow().contains_key(&key) {
             self.gone.notified().await;
         }
         if self.closed.get() {
             let reason = "the room has closed".to_owned();
             return Err((FailureCause::Unavailable, reason));
         }
-        let entry = Entry {
-            stage: Stage::Running,
-            recorded: Recorded {
-                track: start.track,
-                name: start.name.clone(),
-                attributes: start.attributes.clone(),
-            },
+        let recorded = Recorded {
+            track: start.track,
+            name: start.name.clone(),
+            attributes: start.attributes.clone(),
         };
         let order = translate::start(start, track, identity, &self.room);
+        let entry = Entry {
+            stage: Stage::Running,
+            recorded,
+            owner: id::ParticipantId(order.owner.0),
+            identity: identity.into(),
+            source: order.source,
+            container: order.container.extension(),
+            since: SystemTime::now(),
+        };
         self.desk.start(order)?;
         self.begun.set(true);
-        self.closing.borrow_mut().remove(&id);
-        self.tracks.borrow_mut().insert(id, entry);
-        self.orders.send(RoomOrderKind::Record(id)).await;
+        self.closing.borrow_mut().remove(&key);
+        self.tracks.borrow_mut().insert(key, entry);
+        self.orders.send(RoomOrderKind::Record(key)).await;
         Ok(())
     }
 

@@ -31,7 +31,7 @@ impl LayerRoom {
             orders,
             pace: Pace::new(retry),
         };
-        let every = rule.every;
+        let every = rule.every.get();
         let task = tokio::task::spawn_local(async move {
             let watch = RoomOrderKind::WatchLayers { every };
             task.orders.send(watch).await;

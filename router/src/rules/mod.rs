@@ -16,7 +16,7 @@ mod recording;
 mod seams;
 mod translate;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -26,6 +26,7 @@ use rillway_core::id::{self, ParticipantId, RoomId, WorkerId};
 use rillway_plugin_sdk::recording::Request;
 use rillway_plugin_sdk::signaling::RecordingState;
 use rillway_plugin_sdk::types;
+use rillway_recorder::api as recorder;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::telemetry::metrics::RulesRecorder;
@@ -35,6 +36,7 @@ use layers::LayerRoom;
 use orders::Orders;
 use recording::RecordingRoom;
 
+pub(crate) use books::Underway;
 pub(crate) use desk::Desk;
 pub(crate) use recording::{NO_POLICY, Outcome};
 pub(crate) use seams::{
@@ -52,8 +54,8 @@ const TRACK: &str = "track";
 pub(crate) struct LayerRule {
     /// Makes its instances.
     pub(crate) factory: Rc<dyn LayerFactory>,
-    /// Least time between two calls for one room.
-    pub(crate) every: Duration,
+    /// Least time between two calls for one room; of rooms that open from now on.
+    pub(crate) every: Cell<Duration>,
 }
 
 /// Which policies rooms have. `None`: the built-in one, and no recording.
@@ -113,6 +115,17 @@ impl Rules {
         }
     }
 
+    /// Rooms that open from now on have other bounds: of their layer policy, and, at once, of the recorder. Within
+    /// a `LocalSet`.
+    pub(crate) fn set(&self, layers_every: Option<Duration>, recorder: Option<recorder::Bounds>) {
+        if let (Some(layers), Some(every)) = (&self.set.layers, layers_every) {
+            layers.every.set(every);
+        }
+        if let Some(bounds) = recorder {
+            self.desk.must(recorder::Order::Bounds(bounds));
+        }
+    }
+
     /// Something happened at the recorder. Within a `LocalSet`.
     pub(crate) fn on_recorder(&self, event: rillway_recorder::api::Event) {
         self.desk.on_event(event);
@@ -132,6 +145,18 @@ impl Rules {
     pub(crate) fn recorded(&self, room: &str) -> Option<RecordingState> {
         let id = self.by_name.borrow().get(room).copied()?;
         self.rooms.borrow().get(&id)?.recording.as_ref()?.recorded()
+    }
+
+    /// What is recorded in a room, or in all, for operators: by room and track.
+    pub(crate) fn underway(&self, room: Option<&str>) -> Vec<Underway> {
+        let rooms = self.rooms.borrow();
+        let meant = rooms
+            .values()
+            .filter(|open| room.is_none_or(|room| *open.name == *room));
+        let recording = meant.filter_map(|open| open.recording.as_ref());
+        let mut all: Vec<_> = recording.flat_map(RecordingRoom::underway).collect();
+        all.sort_by(|a, b| (&a.room, a.track.0).cmp(&(&b.room, b.track.0)));
+        all
     }
 
     /// Something happened in a room. Within a `LocalSet`.

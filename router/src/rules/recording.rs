@@ -138,6 +138,11 @@ impl RecordingRoom {
         self.state.books.state()
     }
 
+    /// The same for operators.
+    pub(super) fn underway(&self) -> Vec<super::Underway> {
+        self.state.books.underway()
+    }
+
     /// A participant, or an operator, wants the recording to start or stop.
     ///
     /// # Errors

@@ -101,7 +101,7 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     let recorder = registry.gateway();
     let recorders = (recorder.clone(), registry.rules());
     let (recorded, reloaded) = (registry.recorder(), registry.config());
-    let of_channel = registry.management();
+    let of_channel = (registry.management(), registry.clone());
     serve_metrics(&listener, metrics, registry).map_err(start)?;
     let (phase, phase_seen) = watch::channel(Phase::Serving);
     // Before the policies in the order of ends: its calls hold their handles.
@@ -275,7 +275,7 @@ fn sources(
     workers: &[Worker],
     phase: &watch::Receiver<Phase>,
     policies: &Policies,
-    (asked, events, recorder): (Asked, Events, ManagementRecorder),
+    (asked, events, (recorder, registry)): (Asked, Events, (ManagementRecorder, Registry)),
 ) -> Sources {
     Sources {
         started: Instant::now(),
@@ -286,6 +286,7 @@ fn sources(
         asked,
         events,
         recorder,
+        registry,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What operators ask of the control thread: the recording of rooms.
+//! What operators ask of the control thread: the recording of rooms, and what is recorded.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use rillway_core::id::TrackId;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::rules::Rules;
+use crate::rules::{Rules, Underway};
 
 /// Errands that wait for the control thread at most.
 pub(crate) const ERRANDS_MAX: usize = 64;
@@ -14,8 +14,21 @@ pub(crate) const ERRANDS_MAX: usize = 64;
 /// Time a recording policy has to decide about a request.
 const POLICY_TIME: Duration = Duration::from_secs(10);
 
+/// What an operator wants of the control thread.
+pub(crate) enum Errand {
+    /// The recording of a room.
+    Record(Record),
+    /// To see what is recorded.
+    Recordings {
+        /// Only in this room.
+        room: Option<String>,
+        /// Where it goes.
+        answer: oneshot::Sender<Vec<Underway>>,
+    },
+}
+
 /// An operator wants the recording of a room to start or stop.
-pub(crate) struct Errand {
+pub(crate) struct Record {
     /// Name of the room.
     pub(crate) room: String,
     /// Name in the operator's certificate.
@@ -31,13 +44,21 @@ pub(crate) struct Errand {
 /// Runs errands for as long as any may come. Within a `LocalSet`.
 pub(super) async fn run(rules: Rc<Rules>, mut errands: mpsc::Receiver<Errand>) {
     while let Some(errand) = errands.recv().await {
-        // A slow policy keeps its own room waiting alone.
-        tokio::task::spawn_local(carry_out(rules.clone(), errand));
+        match errand {
+            // A slow policy keeps its own room waiting alone.
+            Errand::Record(record) => {
+                tokio::task::spawn_local(carry_out(rules.clone(), record));
+            }
+            // An operator that waits no longer is no fault, here and below.
+            Errand::Recordings { room, answer } => {
+                let _ = answer.send(rules.underway(room.as_deref()));
+            }
+        }
     }
 }
 
-async fn carry_out(rules: Rc<Rules>, errand: Errand) {
-    let Errand {
+async fn carry_out(rules: Rc<Rules>, errand: Record) {
+    let Record {
         room,
         operator,
         tracks,
@@ -48,7 +69,6 @@ async fn carry_out(rules: Rc<Rules>, errand: Errand) {
     let outcome = match asked {
         Ok(outcome) => tokio::time::timeout(POLICY_TIME, outcome).await,
         Err(why) => {
-            // An operator that waits no longer is no fault, here and below.
             let _ = answer.send(Err(why.to_owned()));
             return;
         }

@@ -6,10 +6,12 @@ mod drain;
 pub(crate) mod errands;
 mod feed;
 mod reload;
+mod replace;
 mod settings;
 mod supervisor;
+mod watch;
 
-pub(crate) use reload::{Current, InForce, Reload, ReloadError};
+pub(crate) use reload::{Current, InForce, NewText, Reload, ReloadError};
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
@@ -10,12 +11,15 @@ use rillway_policy::{Plugin, Prepared, Rollout};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use super::replace::replace;
 use super::supervisor::Supervisor;
+use super::watch::Watcher;
 use super::{Signals, settings};
 use crate::config::{Change, Config, ConfigError, RereadError};
 use crate::gateway::Gateway;
 use crate::management::server as management;
 use crate::policies;
+use crate::recorder;
 use crate::session::Control;
 use crate::telemetry::log;
 use crate::telemetry::metrics::ConfigRecorder;
@@ -26,8 +30,18 @@ pub(super) const RELOADS_MAX: usize = 4;
 
 /// A reload that an operator wants.
 pub(crate) struct Reload {
+    /// First put this in place of the file's text, if it can be used.
+    pub(crate) text: Option<NewText>,
     /// What came of it.
     pub(crate) answer: oneshot::Sender<Result<Vec<Change>, ReloadError>>,
+}
+
+/// A text for the configuration's file.
+pub(crate) struct NewText {
+    /// What reports call it.
+    pub(crate) name: String,
+    /// It.
+    pub(crate) text: String,
 }
 
 /// Why everything is as it was.
@@ -40,6 +54,14 @@ pub(crate) enum ReloadError {
     /// It can be used, but not without a restart, or not by this machine.
     #[error("{0}")]
     Refused(ConfigError),
+    /// It cannot be put into the file.
+    #[error("cannot write `{file}`: {why}", file = .file.display())]
+    Unwritten {
+        /// Which file.
+        file: PathBuf,
+        /// What the system said.
+        why: std::io::Error,
+    },
     /// The task that reads ended.
     #[error("the file was not read to its end")]
     Broken,
@@ -129,23 +151,34 @@ impl Reloads {
     /// Reloads one after another, for operators and at each SIGHUP. Within a `LocalSet`.
     pub(super) async fn run(self, mut asked: mpsc::Receiver<Reload>, mut hangups: Option<Signal>) {
         self.metrics.in_force(&self.current.look());
+        let mut watcher = self.current.look().config.file().map(Watcher::new);
         loop {
-            let reload = tokio::select! {
-                Some(reload) = asked.recv() => Some(reload),
-                () = hung_up(&mut hangups) => None,
+            let (by, asked) = tokio::select! {
+                Some(reload) = asked.recv() => ("operator", Some(reload)),
+                () = hung_up(&mut hangups) => ("SIGHUP", None),
+                () = changed(&mut watcher) => ("file", None),
+            };
+            if by == "file" && !self.current.look().config.reload.watch {
+                continue;
+            }
+            let (text, answer) = match asked {
+                Some(Reload { text, answer }) => (text, Some(answer)),
+                None => (None, None),
             };
             self.supervisor.reloading();
-            let result = self.reload().await;
+            let result = match text {
+                Some(text) => self.put(text).await,
+                None => self.reload().await,
+            };
+            // What was read or written here is no news.
+            if by != "file"
+                && let Some(watcher) = &mut watcher
+            {
+                watcher.read();
+            }
             self.supervisor.reloaded();
-            self.tell(
-                &result,
-                if reload.is_some() {
-                    "operator"
-                } else {
-                    "SIGHUP"
-                },
-            );
-            if let Some(Reload { answer }) = reload {
+            self.tell(&result, by);
+            if let Some(answer) = answer {
                 // An operator that waits no longer is no fault.
                 let _ = answer.send(result);
             }
@@ -179,23 +212,64 @@ impl Reloads {
     }
 
     async fn reload(&self) -> Result<Vec<Change>, ReloadError> {
-        let old = self.current.look().config;
-        let running = old.clone();
-        // Files are read, and certificates tried.
+        let (new, changes) = self.read(|running| running.reread()).await?;
+        self.put_in_force(new, changes, None).await
+    }
+
+    /// The same with a text that is put into the file before, if it can be used.
+    async fn put(&self, new: NewText) -> Result<Vec<Change>, ReloadError> {
+        let file = self.current.look().config.file();
+        let file = file.ok_or(RereadError::NoFile)?;
+        let NewText { name, text } = new;
+        let text: Arc<str> = text.into();
+        // Once under its own name, by which a report is to be read; then as what it is to be.
+        let own = text.clone();
+        let named = self.read(move |running| running.reread_as(&name, &own));
+        let (named, changes) = named.await?;
+        if let Some(error) = named.needs_restart(&changes) {
+            return Err(ReloadError::Refused(error));
+        }
+        let (places, own) = (file.display().to_string(), text.clone());
+        let read = self.read(move |running| running.reread_as(&places, &own));
+        let (new, changes) = read.await?;
+        self.put_in_force(new, changes, Some((file, text))).await
+    }
+
+    /// What is read, and what would change. Files are read for that, and certificates tried.
+    async fn read(
+        &self,
+        read: impl FnOnce(&Config) -> Result<Config, RereadError> + Send + 'static,
+    ) -> Result<(Config, Vec<Change>), ReloadError> {
+        let running = self.current.look().config;
         let read = tokio::task::spawn_blocking(move || {
-            let new = running.reread()?;
+            let new = read(&running)?;
             let changes = running.changes(&new);
             Ok::<_, RereadError>((new, changes))
         });
-        let (new, changes) = read.await.map_err(|_| ReloadError::Broken)??;
+        Ok(read.await.map_err(|_| ReloadError::Broken)??)
+    }
+
+    /// All of it, or nothing; in the file too, if a text is to be there.
+    async fn put_in_force(
+        &self,
+        new: Config,
+        changes: Vec<Change>,
+        text: Option<(PathBuf, Arc<str>)>,
+    ) -> Result<Vec<Change>, ReloadError> {
         if let Some(error) = new.needs_restart(&changes) {
             return Err(ReloadError::Refused(error));
         }
-        if changes.is_empty() {
-            return Ok(changes);
-        }
+        let old = self.current.look().config;
         let plugins = self.prepare(&old, &new).await?;
-        self.apply(&old, new, plugins, &changes).await;
+        if let Some((file, text)) = text {
+            let to = file.clone();
+            let written = tokio::task::spawn_blocking(move || replace(&to, &text));
+            let written = written.await.map_err(|_| ReloadError::Broken)?;
+            written.map_err(|why| ReloadError::Unwritten { file, why })?;
+        }
+        if !changes.is_empty() {
+            self.apply(&old, new, plugins, &changes).await;
+        }
         Ok(changes)
     }
 
@@ -234,6 +308,11 @@ impl Reloads {
         if touched("limits") || touched("ice") {
             *self.control.facts.borrow_mut() = Rc::new(settings::join_facts(&new));
         }
+        if touched("layers") || touched("recording") {
+            let every = new.layers.as_ref().map(|layers| layers.every);
+            let bounds = new.recorder.as_ref().map(recorder::bounds);
+            self.control.rules.set(every, bounds);
+        }
         if touched("limits") && old.limits != new.limits {
             for queue in &self.control.workers {
                 // A closed queue is a worker that has ended.
@@ -248,6 +327,13 @@ impl Reloads {
             tracing::error!(%error, "the management channel keeps its certificates");
         }
         self.current.replace(new);
+    }
+}
+
+async fn changed(watcher: &mut Option<Watcher>) {
+    match watcher {
+        Some(watcher) => watcher.changed().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod ask;
 mod backlog;
+pub(crate) mod capture;
 mod counters;
 pub(crate) mod interfaces;
 pub(crate) mod latency;

@@ -1,7 +1,7 @@
 //! The worker's loop: wait, then one turn.
 //!
-//! A turn: receive within a budget → requests → timers → flush → recorded packets → events → an operator's
-//! question → counters. The receive
+//! A turn: receive within a budget → requests → timers → flush → recorded and captured packets → events → an
+//! operator's question → counters. The receive
 //! budget follows the time turns take, so that under load neither timers nor requests wait for
 //! longer than a few milliseconds, and between turns the runtime is given the thread once.
 
@@ -26,6 +26,7 @@ use crate::telemetry::metrics::WorkerRecorder;
 
 use super::ask::{Asked, Command, Question};
 use super::backlog::Backlog;
+use super::capture::{Capture, Captures};
 use super::counters::{TurnStats, WorkerStats};
 use super::latency::{Latency, Window};
 use super::rooms::Rooms;
@@ -60,6 +61,8 @@ pub(crate) enum ToWorker {
     Question(Question),
     /// What an operator wants done.
     Command(Command),
+    /// What an operator wants to capture.
+    Capture(Capture),
     /// Other bounds from now on.
     Limits(Limits),
     /// Flush and end.
@@ -94,6 +97,7 @@ pub(crate) async fn run<D: UdpDriver>(turns: Turns<D>) -> io::Result<()> {
         sleep_until: now + REPORT_PERIOD,
         pending: None,
         asked: Asked::default(),
+        captures: Captures::default(),
         stopping: false,
         busy: false,
         budget: BUDGET_MAX,
@@ -124,6 +128,7 @@ struct Loop<D: UdpDriver> {
     pending: Option<ToWorker>,
     /// Operators' questions, for the end of a turn.
     asked: Asked,
+    captures: Captures,
     stopping: bool,
     /// More work is known to be there: do not wait.
     busy: bool,
@@ -216,6 +221,7 @@ impl<D: UdpDriver> Loop<D> {
         sender.finish()?;
         self.latency.sent();
         self.record();
+        self.captures.turn(&mut self.turns.shard);
         self.events(now);
         self.asked.answer(&self.turns.shard, now);
         self.busy |= self.asked.is_waiting();
@@ -263,6 +269,10 @@ impl<D: UdpDriver> Loop<D> {
                 ToWorker::Command(command) => {
                     self.stats.requests += 1;
                     command.carry_out(&mut self.turns.shard, now);
+                }
+                ToWorker::Capture(capture) => {
+                    self.stats.requests += 1;
+                    self.captures.begin(&mut self.turns.shard, now, capture);
                 }
                 ToWorker::Limits(limits) => self.turns.shard.set_limits(now, limits),
                 ToWorker::Stop => {
@@ -317,6 +327,7 @@ impl<D: UdpDriver> Loop<D> {
     }
 
     fn report(&mut self, now: Instant) {
+        self.captures.tidy(&mut self.turns.shard, now);
         let elapsed = now.duration_since(self.reported.at).as_secs_f64();
         let busy = (self.stats.busy - self.reported.busy).as_secs_f64();
         self.reported = Reported {

@@ -1,5 +1,6 @@
 //! The binary as people and service managers meet it: exit codes, reports, signals.
 
+mod changing;
 mod management;
 mod plugin;
 mod recording;
@@ -206,12 +207,9 @@ impl Router {
 
     fn start_with(arguments: &[&str], change: impl FnOnce(&mut Command)) -> Self {
         let mut command = rillway(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
         change(&mut command);
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("runs");
+        let mut child = command.spawn().expect("runs");
         let out = BufReader::new(child.stdout.take().expect("piped"));
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {

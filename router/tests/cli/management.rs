@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -13,22 +13,26 @@ const EXIT_REFUSED: i32 = 1;
 const EXIT_UNREACHABLE: i32 = 69;
 
 /// A folder in which routers of this test alone are found.
-struct Machine {
+pub(crate) struct Machine {
     file: File,
 }
 
 impl Machine {
-    fn new(name: &str, more: &str) -> Machine {
+    pub(crate) fn new(name: &str, more: &str) -> Machine {
         Machine {
             file: File::new(name, &any_ports(more)),
         }
     }
 
-    fn folder(&self) -> PathBuf {
+    pub(crate) fn folder(&self) -> PathBuf {
         self.file.0.parent().expect("a folder").to_owned()
     }
 
-    fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+    pub(crate) fn file(&self) -> PathBuf {
+        PathBuf::from(self.file.path())
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> (i32, String, String) {
         let mut command = rillway(arguments);
         command
             .current_dir(self.folder())
@@ -46,7 +50,7 @@ impl Machine {
         )
     }
 
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let (code, stdout, stderr) = self.run(arguments);
         assert_eq!(code, 0, "{arguments:?}: {stderr}");
         serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}"))
@@ -54,9 +58,15 @@ impl Machine {
 
     /// A router that is found in the folder.
     fn start(&self, verb: &str) -> Router {
+        self.start_with(verb, |_| {})
+    }
+
+    /// The same, with something about its process changed.
+    pub(crate) fn start_with(&self, verb: &str, change: impl FnOnce(&mut Command)) -> Router {
         let folder = self.folder();
         let router = Router::start_with(&[verb, "--config", self.file.path()], |command| {
             command.env("XDG_RUNTIME_DIR", &folder);
+            change(command);
         });
         if verb == "dev" {
             router.line("Metrics: ");

@@ -10,8 +10,8 @@ use crate::egress::congestion::Bounds;
 use crate::id::{ParticipantId, TrackId};
 use crate::inspect::{
     DecisionView, EstimateBounds, ITEMS_PER_PAGE, Items, NetworkView, Order, Outcome, Page,
-    ParticipantView, Query, REMOVED_PER_ORDER, ReasonView, RoomView, SCANNED_PER_PAGE,
-    SubscriptionView, TrackView, TransportView,
+    ParticipantView, Query, REASONS_PER_PAGE, REMOVED_PER_ORDER, ReasonView, RoomView,
+    SCANNED_PER_PAGE, SubscriptionView, TrackView, TransportView,
 };
 use crate::participant::Participant;
 use crate::subscription::{Subscription, decided};
@@ -82,8 +82,8 @@ impl Shard {
                 (Items::Rooms(room.into_iter().collect()), None)
             }
             Query::Reasons { participant, track } => {
-                let reasons = self.reasons(now, *participant, *track);
-                (Items::Reasons(reasons), None)
+                let (reasons, next) = self.reasons(now, *participant, *track, from);
+                (Items::Reasons(reasons), next)
             }
             Query::Participants { room } => {
                 let wanted = room_of(room);
@@ -103,10 +103,10 @@ impl Shard {
             Query::Subscriptions { room, participant } => {
                 let wanted = room_of(room);
                 if let Some(participant) = participant {
-                    let found = self.subscriptions_of(*participant, wanted);
+                    let (found, next) = self.subscriptions_of(*participant, wanted, from);
                     return Page {
                         items: Items::Subscriptions(found),
-                        next: None,
+                        next,
                     };
                 }
                 let (found, next) = page(&self.subscriptions, from, |_, subscription, _| {
@@ -255,45 +255,63 @@ impl Shard {
         })
     }
 
-    /// What a participant receives: bounded by what one may subscribe to.
+    /// Subscriptions of a participant with their tracks, from a slot on, by slot: `most` of them, and where the
+    /// next page begins.
+    fn received<'a>(
+        &'a self,
+        participant: &'a Participant,
+        from: u32,
+        most: usize,
+    ) -> (Vec<(&'a Subscription, &'a Track)>, Option<u32>) {
+        let slot = |(_, key): &(TrackKey, SubscriptionKey)| key.slot();
+        let all = participant.subscriptions.iter();
+        let mut keys: Vec<_> = all.filter(|both| slot(both) >= from).copied().collect();
+        keys.sort_unstable_by_key(slot);
+        let next = keys.get(most).map(slot);
+        keys.truncate(most);
+        let both = keys.into_iter().filter_map(|(track, key)| {
+            Some((self.subscriptions.get(key)?, self.tracks.get(track)?))
+        });
+        (both.collect(), next)
+    }
+
+    /// What a participant receives.
     fn subscriptions_of(
         &self,
         id: ParticipantId,
         room: Option<Option<RoomKey>>,
-    ) -> Vec<SubscriptionView> {
+        from: u32,
+    ) -> (Vec<SubscriptionView>, Option<u32>) {
         let participant = self
             .participant_key(id)
             .and_then(|key| self.participants.get(key))
             .filter(|participant| is_wanted(room, participant.room));
-        let subscriptions = participant.map(|participant| participant.subscriptions.iter());
-        let views = subscriptions
-            .into_iter()
-            .flatten()
-            .filter_map(|(track, key)| {
-                self.subscription_view(self.subscriptions.get(*key)?, self.tracks.get(*track)?)
-            });
-        views.collect()
+        let Some(participant) = participant else {
+            return (Vec::new(), None);
+        };
+        let (received, next) = self.received(participant, from, ITEMS_PER_PAGE);
+        let views = received.into_iter();
+        let views = views.filter_map(|(one, track)| self.subscription_view(one, track));
+        (views.collect(), next)
     }
 
-    /// Why a participant gets what it gets: bounded by what one may subscribe to.
-    fn reasons(&self, now: Instant, id: ParticipantId, only: Option<TrackId>) -> Vec<ReasonView> {
+    /// Why a participant gets what it gets.
+    fn reasons(
+        &self,
+        now: Instant,
+        id: ParticipantId,
+        only: Option<TrackId>,
+        from: u32,
+    ) -> (Vec<ReasonView>, Option<u32>) {
         let participant = self.participant_key(id);
         let Some(participant) = participant.and_then(|key| self.participants.get(key)) else {
-            return Vec::new();
+            return (Vec::new(), None);
         };
         let network = participant
             .subscribe
             .and_then(|key| self.network_view(now, key));
-        let both = |(track, key): &(TrackKey, SubscriptionKey)| {
-            Some((self.subscriptions.get(*key)?, self.tracks.get(*track)?))
-        };
-        let all = || participant.subscriptions.iter().filter_map(both);
-        let sounds = all().filter(|(s, _)| !s.video && s.outlet.is_some() && !s.wish.paused);
-        let audio_bps = sounds.fold(0_u32, |sum, (_, track)| {
-            sum.saturating_add(track.measured_bps())
-        });
-        let wanted = all().filter(|(_, track)| only.is_none_or(|only| track.id == only));
-        let views = wanted.filter_map(|(subscription, track)| {
+        let audio_bps = self.sound_bps(participant);
+        let reason = |subscription: &Subscription, track: &Track| {
             let decided = subscription.decided.iter();
             Some(ReasonView {
                 subscription: self.subscription_view(subscription, track)?,
@@ -304,8 +322,30 @@ impl Shard {
                     .map(|decision| decision_view(now, decision))
                     .collect(),
             })
-        });
-        views.collect()
+        };
+        let (received, next) = match only {
+            None => self.received(participant, from, REASONS_PER_PAGE),
+            Some(only) => {
+                let (mut all, _) = self.received(participant, 0, usize::MAX);
+                all.retain(|(_, track)| track.id == only);
+                (all, None)
+            }
+        };
+        let views = received.into_iter();
+        let views = views.filter_map(|(subscription, track)| reason(subscription, track));
+        (views.collect(), next)
+    }
+
+    /// What the sound takes that a participant receives, bits per second.
+    fn sound_bps(&self, participant: &Participant) -> u32 {
+        let both = |(track, key): &(TrackKey, SubscriptionKey)| {
+            Some((self.subscriptions.get(*key)?, self.tracks.get(*track)?))
+        };
+        let all = participant.subscriptions.iter().filter_map(both);
+        let sounds = all.filter(|(s, _)| !s.video && s.outlet.is_some() && !s.wish.paused);
+        sounds.fold(0_u32, |sum, (_, track)| {
+            sum.saturating_add(track.measured_bps())
+        })
     }
 
     /// Carries an operator's order out. Clients are told by events.

@@ -2,10 +2,11 @@
 //!
 //! Calling contract: any number of [`Shard::handle_datagram`], [`Shard::handle_request`] and
 //! [`Shard::handle_timeout`] calls make a turn; at its end [`Shard::flush`] hands out what is to be
-//! sent, grouped by destination, then [`Shard::drain_recorded`] and [`Shard::poll_event`] until there is
-//! no more, then sleep until [`Shard::poll_timeout`]. `now` never goes back.
+//! sent, grouped by destination, then [`Shard::drain_recorded`], [`Shard::drain_captured`] and
+//! [`Shard::poll_event`] until there is no more, then sleep until [`Shard::poll_timeout`]. `now` never goes back.
 
 pub(crate) mod bucket;
+mod capture;
 mod data;
 mod datagrams;
 mod events;
@@ -149,6 +150,8 @@ pub struct Shard {
     touched: Vec<RoomKey>,
     /// What the turn has for the recorder.
     recorded: Vec<RecordedPacket>,
+    /// What it has for captures.
+    captured: Vec<RecordedPacket>,
     /// Scratch of `shard/layers.rs`.
     demands: Vec<Demand>,
     stats: ShardStats,
@@ -172,6 +175,7 @@ pub struct TableSizes {
     pub offers_due: usize,
     pub touched: usize,
     pub recorded: usize,
+    pub captured: usize,
 }
 
 impl Shard {
@@ -224,6 +228,7 @@ impl Shard {
             room_events: VecDeque::new(),
             touched: Vec::new(),
             recorded: Vec::new(),
+            captured: Vec::new(),
             demands: Vec::new(),
             stats: ShardStats::default(),
             began: now,
@@ -397,6 +402,7 @@ impl Shard {
             offers_due: self.offers_due.len(),
             touched: self.touched.len(),
             recorded: self.recorded.len(),
+            captured: self.captured.len(),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::subscription::{Subscription, Verdict};
 use crate::track::Track;
 
 /// Places for packets kept between turns.
-const RECORDED_KEPT: usize = 512;
+pub(super) const RECORDED_KEPT: usize = 512;
 
 impl Shard {
     /// What the turn has for the recorder, in the order of arrival. To be called after each
@@ -95,12 +95,18 @@ impl Shard {
         }
     }
 
-    /// Has the recorder get the best layer that is being sent, from its next keyframe on.
+    /// Has the recorder, and an operator's capture, get the best layer that is being sent, from its next
+    /// keyframe on.
     pub(super) fn settle_recording(&mut self, now: Instant, key: TrackKey) {
+        self.settle_tap(now, key, |track| &mut track.recording);
+        self.settle_tap(now, key, |track| &mut track.capture);
+    }
+
+    fn settle_tap(&mut self, now: Instant, key: TrackKey, tap: Tap) {
         let Some(track) = self.tracks.get_mut(key) else {
             return;
         };
-        let Some(mut recording) = track.recording.take() else {
+        let Some(mut recording) = tap(track).take() else {
             return;
         };
         // Nothing is active: whatever it is stays; before any packet, whatever comes first will do.
@@ -112,54 +118,72 @@ impl Shard {
         let epochs = |layer: u8| Some(track.layers.get(usize::from(layer))?.epoch);
         // While it is muted nothing would come of it.
         let needed = recording.unsettled(epochs).filter(|_| !track.is_muted());
-        track.recording = Some(recording);
+        *tap(track) = Some(recording);
         if let Some(layer) = needed {
             self.ask_keyframe(now, key, layer);
         }
     }
 
-    /// Keeps a packet for the recorder, if its track is recorded and it is due there.
+    /// Keeps a packet for the recorder or a capture, if its track is recorded or captured and it is due there.
     pub(super) fn record(&mut self, incoming: &Incoming, packet: &RtpPacket) {
         let Some(track) = self.tracks.get_mut(incoming.track) else {
             return;
         };
-        let Some(recording) = track.recording.as_mut() else {
-            return;
-        };
-        let verdict = recording.judge(incoming.layer, incoming.epoch, incoming.keyframe);
-        let switched = verdict == Verdict::Switch;
-        if verdict == Verdict::Skip || (switched && incoming.is_padding()) {
-            return;
+        let id = track.id;
+        if let Some(recording) = track.recording.as_mut()
+            && let Some(kept) = taken(id, recording, incoming, packet)
+        {
+            self.stats.rtp_recorded += 1;
+            self.stats.rtp_recorded_bytes += packet.payload.len() as u64;
+            self.recorded.push(kept);
         }
-        if switched {
-            let descriptor = incoming.descriptor.as_ref();
-            let (layer, epoch) = (incoming.layer, incoming.epoch);
-            recording.switch(layer, epoch, &incoming.arrival, descriptor);
+        if let Some(capture) = track.capture.as_mut()
+            && let Some(kept) = taken(id, capture, incoming, packet)
+        {
+            self.captured.push(kept);
         }
-        let Some(place) = recording.place(&incoming.arrival) else {
-            return;
-        };
-        self.stats.rtp_recorded += 1;
-        self.stats.rtp_recorded_bytes += packet.payload.len() as u64;
-        self.recorded.push(RecordedPacket {
-            track: track.id,
-            sequence: place.sequence,
-            timestamp: place.timestamp,
-            clock_rate: incoming.arrival.clock_rate,
-            captured: incoming.arrival.captured,
-            arrived: packet.timestamp,
-            marker: packet.header.marker,
-            payload_type: *incoming.format.payload_type,
-            codec: codec(incoming.format.codec),
-            keyframe: incoming.begins_keyframe,
-            switched,
-            payload: packet.payload.clone(),
-        });
     }
 }
 
+/// Where a track has what it is recorded or captured by.
+type Tap = fn(&mut Track) -> &mut Option<Box<Subscription>>;
+
+/// The packet in its place in the stream, if it is due there. Its payload is shared, not copied.
+fn taken(
+    track: TrackId,
+    recording: &mut Subscription,
+    incoming: &Incoming,
+    packet: &RtpPacket,
+) -> Option<RecordedPacket> {
+    let verdict = recording.judge(incoming.layer, incoming.epoch, incoming.keyframe);
+    let switched = verdict == Verdict::Switch;
+    if verdict == Verdict::Skip || (switched && incoming.is_padding()) {
+        return None;
+    }
+    if switched {
+        let descriptor = incoming.descriptor.as_ref();
+        let (layer, epoch) = (incoming.layer, incoming.epoch);
+        recording.switch(layer, epoch, &incoming.arrival, descriptor);
+    }
+    let place = recording.place(&incoming.arrival)?;
+    Some(RecordedPacket {
+        track,
+        sequence: place.sequence,
+        timestamp: place.timestamp,
+        clock_rate: incoming.arrival.clock_rate,
+        captured: incoming.arrival.captured,
+        arrived: packet.timestamp,
+        marker: packet.header.marker,
+        payload_type: *incoming.format.payload_type,
+        codec: codec(incoming.format.codec),
+        keyframe: incoming.begins_keyframe,
+        switched,
+        payload: packet.payload.clone(),
+    })
+}
+
 /// A subscription that nobody subscribed to: it stands in no table but its track.
-fn recording(track: &Track, key: TrackKey) -> Subscription {
+pub(super) fn recording(track: &Track, key: TrackKey) -> Subscription {
     let best = Wish {
         track: track.id,
         width: 0,

@@ -50,6 +50,8 @@ pub(crate) struct Track {
     pub(crate) subscriptions: Vec<SubscriptionKey>,
     /// What the recorder gets of it, if it is recorded: like a subscriber that wants the best.
     pub(crate) recording: Option<Box<Subscription>>,
+    /// The same for an operator who captures it.
+    pub(crate) capture: Option<Box<Subscription>>,
     /// Its layers when they were last measured.
     seen: Views,
 }
@@ -98,6 +100,7 @@ impl Track {
             level: Level::default(),
             subscriptions: Vec::new(),
             recording: None,
+            capture: None,
             seen: Views::default(),
         }
     }

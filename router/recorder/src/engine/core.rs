@@ -121,6 +121,11 @@ impl Core {
         match order {
             Order::Start(start) => self.start(&Arc::from(start), given, now),
             Order::Stop(track) => self.stop_track(track, now),
+            Order::Bounds(bounds) => {
+                self.settings.files_max = super::within_descriptors(bounds.files_max);
+                self.settings.sync_interval = bounds.sync_interval;
+                self.health.need(bounds.free_bytes_least);
+            }
             Order::RoomClosed(room) => {
                 let of = |reel: &Reel| reel.key.0 == room;
                 let ids: Vec<_> = self.ids(of);

@@ -84,6 +84,12 @@ impl Health {
         }
     }
 
+    /// So much has to be free from now on: looked at soon.
+    pub(super) fn need(&mut self, free_bytes_least: u64) {
+        self.free_bytes_least = free_bytes_least;
+        self.look_due = None;
+    }
+
     /// Why nothing is recorded now.
     pub(super) fn stopped(&self) -> Option<(Cause, &str)> {
         let stopped = self.stopped.as_ref();

@@ -113,6 +113,13 @@ impl Recorder {
     }
 }
 
+/// So many files, or half of the descriptors that this process may have.
+fn within_descriptors(files: usize) -> usize {
+    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let most = usize::try_from(descriptors.unwrap_or(u64::MAX) / 2).unwrap_or(usize::MAX);
+    files.min(most)
+}
+
 /// Starts a recorder for so many media workers. What a crash left beneath the root is finished beside it.
 /// `films` makes what goes into media containers; RTP dumps need none.
 ///
@@ -129,9 +136,7 @@ pub fn start(
         what: "what is in it cannot be looked through",
         error,
     })?;
-    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let most = usize::try_from(descriptors.unwrap_or(u64::MAX) / 2).unwrap_or(usize::MAX);
-    settings.files_max = settings.files_max.min(most);
+    settings.files_max = within_descriptors(settings.files_max);
     let stats = Arc::new(Stats::default());
     let packets = settings.queue_packets.max(QUEUE_PACKETS_LEAST);
     let queues = (0..workers).map(|_| queue::queue(packets, &stats));

@@ -176,6 +176,6 @@ fn concerns(end: &Order, start: &Start) -> bool {
     match end {
         Order::Stop(track) => *track == start.track,
         Order::RoomClosed(room) => *room == start.room,
-        Order::Start(_) => false,
+        Order::Start(_) | Order::Bounds(_) => false,
     }
 }

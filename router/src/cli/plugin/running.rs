@@ -8,7 +8,8 @@ use crate::cli::operate::{Ask, OperateError, table};
 use crate::management::wire::request::Verb;
 use crate::management::wire::response::Part;
 use crate::management::wire::{
-    Plugin, PluginPromoteRequest, PluginReloadRequest, PluginReturnRequest, PluginsRequest,
+    Count, Plugin, PluginKind, PluginPromoteRequest, PluginReloadRequest, PluginReturnRequest,
+    PluginsRequest,
 };
 
 const RELOAD_HELP: &str = "\
@@ -25,6 +26,14 @@ Who is connected stays with the version it has. A component that is refused chan
 pub enum Running {
     /// List a running router's plugins: versions, calls, faults
     Ls {
+        /// Which router, and how its answer is shown
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Show one: versions, faults by kind, what it may use and what it uses
+    Show {
+        /// Name of the plugin
+        name: String,
         /// Which router, and how its answer is shown
         #[command(flatten)]
         ask: Ask,
@@ -70,6 +79,7 @@ impl Running {
     pub fn run(&self) -> Result<String, OperateError> {
         let (ask, verb) = match self {
             Running::Ls { ask } => (ask, Verb::Plugins(PluginsRequest {})),
+            Running::Show { name, ask } => return show(name, ask),
             Running::Reload {
                 name,
                 component,
@@ -101,6 +111,106 @@ impl Running {
             _ => String::new(),
         })
     }
+}
+
+fn show(name: &str, ask: &Ask) -> Result<String, OperateError> {
+    let parts = ask.parts(Verb::Plugins(PluginsRequest {}))?;
+    let plugins = parts.into_iter().filter_map(|part| match part {
+        Part::Plugins(plugins) => Some(plugins.plugins),
+        _ => None,
+    });
+    let plugins: Vec<Plugin> = plugins.flatten().collect();
+    match plugins.iter().find(|plugin| plugin.name == name) {
+        Some(plugin) => ask.show(plugin, details),
+        None => {
+            let names: Vec<_> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
+            Err(OperateError::Absent(format!(
+                "there is no plugin `{name}`\nhelp: there are: {}",
+                names.join(", ")
+            )))
+        }
+    }
+}
+
+/// Its versions, and for each kind what was counted beside what it may use.
+fn details(plugin: &Plugin) -> String {
+    let versions = plugin.versions.iter().map(|version| {
+        let share = match version.percent {
+            0 => "before".to_owned(),
+            percent => format!("{percent} %"),
+        };
+        [
+            version.version.clone(),
+            share,
+            version.instances.to_string(),
+            version.calls.to_string(),
+            version.faults.to_string(),
+        ]
+    });
+    let header = ["VERSION", "SHARE", "INSTANCES", "CALLS", "FAULTS"];
+    let head = format!(
+        "{} (ABI {}), {} times back to the version before",
+        plugin.name, plugin.abi, plugin.returns
+    );
+    let mut tables = vec![head, table(header, versions)];
+    tables.extend(plugin.by_kind.iter().map(of_kind));
+    tables.join("\n\n")
+}
+
+fn of_kind(kind: &PluginKind) -> String {
+    let budget = kind.budget.unwrap_or_default();
+    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    let counts = |counts: &[Count]| {
+        let some = counts.iter().filter(|count| count.count > 0);
+        let some: Vec<_> = some.map(|c| format!("{} {}", c.count, c.name)).collect();
+        match some.is_empty() {
+            true => "none".to_owned(),
+            false => some.join(", "),
+        }
+    };
+    let none = || "-".to_owned();
+    let rows = [
+        ["calls".to_owned(), kind.calls.to_string(), none()],
+        ["faults".to_owned(), counts(&kind.faults), none()],
+        ["refused".to_owned(), counts(&kind.refusals), none()],
+        ["breaker".to_owned(), kind.breaker.clone(), none()],
+        [
+            "time of a call, p50".to_owned(),
+            format!("{} µs", kind.p50_us),
+            format!("{} µs", budget.call_us_max),
+        ],
+        [
+            "time of a call, p99".to_owned(),
+            format!("{} µs", kind.p99_us),
+            format!("{} µs", budget.call_us_max),
+        ],
+        [
+            "instances".to_owned(),
+            kind.instances.to_string(),
+            budget.instances_max.to_string(),
+        ],
+        [
+            "memory of the largest".to_owned(),
+            mib(kind.memory_bytes_max),
+            mib(budget.memory_bytes_max),
+        ],
+        [
+            "memory of all".to_owned(),
+            mib(kind.memory_bytes),
+            format!("{} beyond 2 MiB each", mib(budget.memory_total_bytes_max)),
+        ],
+        [
+            "calls per second".to_owned(),
+            none(),
+            budget.calls_per_second_max.to_string(),
+        ],
+        [
+            "bytes per second".to_owned(),
+            none(),
+            mib(budget.bytes_per_second_max),
+        ],
+    ];
+    table([&kind.kind.to_uppercase(), "NOW", "BUDGET"], rows)
 }
 
 /// A line for each version that new instances get.

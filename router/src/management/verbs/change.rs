@@ -12,7 +12,7 @@ use crate::management::source::WorkerSource;
 use crate::management::wire::error::Code;
 use crate::management::wire::response::Part;
 use crate::management::wire::{self, CloseRoomRequest, KickRequest, MuteRequest, RecordRequest};
-use crate::run::errands::Errand;
+use crate::run::errands::{Errand, Record};
 
 /// Longest reason, bytes: it is shown to people, and is the reason of a WebSocket close (RFC 6455 §5.5.1
 /// leaves it 123).
@@ -62,12 +62,7 @@ pub(super) async fn kick(call: &mut Call, request: KickRequest) -> Result<(), Fa
 pub(super) async fn mute(call: &mut Call, request: &MuteRequest) -> Result<(), Failure> {
     let sources = call.sources.clone();
     let place = find::room(&sources, &request.room).await?;
-    let mut tracks = find::tracks(&place).await?;
-    if !request.participant.is_empty() {
-        let publisher = find::participant(&place, &request.participant).await?;
-        tracks.retain(|track| track.info.owner == publisher.info.id);
-    }
-    let found = find::track(tracks, |view| &view.info, &request.track, &request.room)?;
+    let found = find::published(&place, &request.track, &request.participant).await?;
     let (track, muted) = (found.info.id, request.muted);
     order(place.worker, Order::Mute { track, muted }).await?;
     let mut tracks = find::tracks(&place).await?;
@@ -101,6 +96,22 @@ pub(super) async fn close_room(call: &mut Call, request: CloseRoomRequest) -> Re
         .await
 }
 
+/// Has the control thread run an errand, and waits for its answer.
+pub(super) async fn run_errand<T>(
+    call: &Call,
+    errand: Errand,
+    answered: oneshot::Receiver<T>,
+) -> Result<T, Failure> {
+    let busy = |_| {
+        let text = "the control thread is too busy".to_owned();
+        Failure::new(Code::Unavailable, text, "try again")
+    };
+    let errands = &call.sources.asked.errands;
+    errands.try_send(errand).map_err(busy)?;
+    let gone = |_| Failure::new(Code::Unavailable, "the router is ending".to_owned(), "");
+    answered.await.map_err(gone)
+}
+
 /// Asks the recording policy of a room to start or stop; shows what is recorded then.
 pub(super) async fn record(call: &mut Call, request: RecordRequest) -> Result<(), Failure> {
     let sources = call.sources.clone();
@@ -116,20 +127,14 @@ pub(super) async fn record(call: &mut Call, request: RecordRequest) -> Result<()
         false => wanted.clone(),
     };
     let (answer, answered) = oneshot::channel();
-    let errand = Errand {
+    let errand = Errand::Record(Record {
         room: request.room.clone(),
         operator: call.holder.name.clone(),
         tracks: wanted,
         start: request.start,
         answer,
-    };
-    let busy = |_| {
-        let text = "the control thread is too busy to ask the recording policy".to_owned();
-        Failure::new(Code::Unavailable, text, "try again")
-    };
-    sources.asked.errands.try_send(errand).map_err(busy)?;
-    let gone = |_| Failure::new(Code::Unavailable, "the router is ending".to_owned(), "");
-    let recorded = answered.await.map_err(gone)?.map_err(|why| {
+    });
+    let recorded = run_errand(call, errand, answered).await?.map_err(|why| {
         let help =
             "`recording` in the configuration says which policy decides, and where it records";
         Failure::new(Code::WrongState, why, help)

@@ -9,8 +9,8 @@ use crate::config::{Change, ConfigError, Origin, RereadError};
 use crate::management::call::{Call, Failure};
 use crate::management::wire::error::Code;
 use crate::management::wire::response::Part;
-use crate::management::wire::{self, ConfigDiffRequest};
-use crate::run::{Reload, ReloadError};
+use crate::management::wire::{self, ConfigApplyRequest, ConfigDiffRequest};
+use crate::run::{NewText, Reload, ReloadError};
 
 /// Longest name of a text, bytes.
 const NAME_BYTES_MAX: usize = 1_024;
@@ -39,13 +39,18 @@ pub(super) async fn show(call: &mut Call) -> Result<(), Failure> {
     call.send(Part::Config(shown)).await
 }
 
-/// What a reload would change.
-pub(super) async fn diff(call: &mut Call, request: ConfigDiffRequest) -> Result<(), Failure> {
-    let ConfigDiffRequest { text, name } = request;
+fn is_name(name: &str) -> Result<(), Failure> {
     if name.len() > NAME_BYTES_MAX || name.contains(char::is_control) {
         let text = format!("`name` must be one line of at most {NAME_BYTES_MAX} bytes");
         return Err(Failure::invalid(text));
     }
+    Ok(())
+}
+
+/// What a reload would change.
+pub(super) async fn diff(call: &mut Call, request: ConfigDiffRequest) -> Result<(), Failure> {
+    let ConfigDiffRequest { text, name } = request;
+    is_name(&name)?;
     let now = call.sources.asked.config.look();
     let config = now.config.clone();
     let compared = tokio::task::spawn_blocking(move || {
@@ -62,18 +67,37 @@ pub(super) async fn diff(call: &mut Call, request: ConfigDiffRequest) -> Result<
 
 /// Puts into force what differs in the file.
 pub(super) async fn reload(call: &mut Call) -> Result<(), Failure> {
+    put_in_force(call, None).await
+}
+
+/// Puts a text into the file, and into force.
+pub(super) async fn apply(call: &mut Call, request: ConfigApplyRequest) -> Result<(), Failure> {
+    let ConfigApplyRequest { text, name } = request;
+    is_name(&name)?;
+    put_in_force(call, Some(NewText { name, text })).await
+}
+
+async fn put_in_force(call: &mut Call, text: Option<NewText>) -> Result<(), Failure> {
     let (answer, answered) = oneshot::channel();
     let busy = |_| {
         let text = "as many reloads wait as may be".to_owned();
         Failure::new(Code::Unavailable, text, "try again")
     };
     let asked = &call.sources.asked;
-    asked.reloads.try_send(Reload { answer }).map_err(busy)?;
+    asked
+        .reloads
+        .try_send(Reload { text, answer })
+        .map_err(busy)?;
     let ending = |_| Failure::new(Code::Unavailable, "the router is ending".to_owned(), "");
     let reloaded = answered.await.map_err(ending)?;
     let changes = reloaded.map_err(|error| match error {
         ReloadError::Unread(error) => unread(&error),
         ReloadError::Refused(error) => refused(&error),
+        unwritten @ ReloadError::Unwritten { .. } => Failure::new(
+            Code::Refused,
+            unwritten.to_string(),
+            "everything stays as it was; the router needs to write to the file's folder",
+        ),
         ReloadError::Broken => broken(),
     })?;
     send(call, changes).await

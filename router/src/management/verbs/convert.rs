@@ -52,6 +52,20 @@ pub(super) fn participant(worker: u8, view: ParticipantView) -> wire::Participan
     }
 }
 
+/// Those of a participant that it has.
+pub(super) fn transports(view: ParticipantView) -> impl Iterator<Item = wire::TransportOf> {
+    let info = view.info;
+    let both = [("publish", view.publish), ("subscribe", view.subscribe)];
+    let has = both.into_iter().filter_map(|(way, one)| Some((way, one?)));
+    has.map(move |(direction, one)| wire::TransportOf {
+        room: view.room.clone(),
+        participant: id(info.id.0),
+        identity: info.identity.clone(),
+        direction: direction.to_owned(),
+        transport: Some(transport(one)),
+    })
+}
+
 fn transport(view: TransportView) -> wire::Transport {
     let pair = view.path.map(|(local, remote)| wire::CandidatePair {
         local: local.to_string(),

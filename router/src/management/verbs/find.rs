@@ -197,6 +197,23 @@ pub(super) fn track<T>(
     pick(all, &indices, name, ("track", wanted, room))
 }
 
+/// Finds a published track; `of`: only tracks of this participant are meant, if it names one.
+///
+/// # Errors
+/// As with [`track`].
+pub(super) async fn published(
+    place: &Place<'_>,
+    wanted: &str,
+    of: &str,
+) -> Result<TrackView, Failure> {
+    let mut all = tracks(place).await?;
+    if !of.is_empty() {
+        let publisher = participant(place, of).await?;
+        all.retain(|track| track.info.owner == publisher.info.id);
+    }
+    track(all, |view| &view.info, wanted, &place.room.name)
+}
+
 fn positions<T>(all: &[T], fits: impl Fn(&T) -> bool) -> Vec<usize> {
     let fitting = all.iter().enumerate().filter(|(_, item)| fits(item));
     fitting.map(|(index, _)| index).collect()

@@ -1,15 +1,19 @@
 //! The verbs: what each needs, and where it is carried out.
 
+mod capture;
 mod change;
 mod config;
 mod convert;
 mod drain;
 mod events;
 mod find;
+mod lists;
+mod log;
 mod plugins;
 mod rooms;
 mod workers;
 
+pub(super) use capture::CAPTURES_MAX;
 pub(crate) use convert::id;
 
 use super::call::{Call, Failure};
@@ -72,11 +76,23 @@ fn facts(verb: &Verb) -> Facts {
         Verb::Participant(_) => sees("participant"),
         Verb::Why(_) => sees("why"),
         Verb::Events(_) => sees("events"),
+        Verb::LogLevels(_) => sees("log_levels"),
+        Verb::Tracks(_) => sees("tracks"),
+        Verb::Subscriptions(_) => sees("subscriptions"),
+        Verb::Transports(_) => sees("transports"),
+        Verb::Recordings(_) => sees("recordings"),
+        Verb::Metrics(_) => sees("metrics"),
+        Verb::Participants(_) => sees("participants"),
         Verb::Kick(_) => changes("kick", Role::Operator),
         Verb::Mute(_) => changes("mute", Role::Operator),
         Verb::CloseRoom(_) => changes("close_room", Role::Operator),
         Verb::Record(_) => changes("record", Role::Operator),
         Verb::Drain(_) => changes("drain", Role::Admin),
+        Verb::LogSet(_) => changes("log_set", Role::Admin),
+        Verb::LogReset(_) => changes("log_reset", Role::Admin),
+        // It changes nothing, and gives away what people say: it has to be known who took it.
+        Verb::Capture(_) => changes("capture", Role::Admin),
+        Verb::ConfigApply(_) => changes("config_apply", Role::Admin),
         Verb::PluginReload(_) => changes("plugin_reload", Role::Admin),
         Verb::PluginPromote(_) => changes("plugin_promote", Role::Admin),
         Verb::PluginReturn(_) => changes("plugin_return", Role::Admin),
@@ -100,6 +116,16 @@ fn target(verb: &Verb) -> String {
             let what = if request.start { "start" } else { "stop" };
             both(&request.room, what)
         }
+        Verb::LogSet(request) => format!(
+            "{}={} for {} ms",
+            find::shown(&request.target),
+            find::shown(&request.level),
+            request.ms
+        ),
+        Verb::LogReset(request) if request.target.is_empty() => "all".to_owned(),
+        Verb::LogReset(request) => find::shown(&request.target),
+        Verb::Capture(request) => both(&request.room, &request.track),
+        Verb::ConfigApply(request) => find::shown(&request.name),
         Verb::Drain(request) => match request.deadline_ms {
             Some(deadline_ms) => format!("within {deadline_ms} ms"),
             None => "as configured".to_owned(),
@@ -115,6 +141,7 @@ fn room(verb: &Verb) -> String {
         Verb::Mute(request) => request.room.clone(),
         Verb::CloseRoom(request) => request.room.clone(),
         Verb::Record(request) => request.room.clone(),
+        Verb::Capture(request) => request.room.clone(),
         _ => String::new(),
     }
 }
@@ -183,6 +210,17 @@ async fn dispatch(call: &mut Call, verb: Verb) -> Result<(), Failure> {
         Verb::Participant(request) => rooms::participant(call, &request).await,
         Verb::Why(request) => rooms::why(call, &request).await,
         Verb::Events(request) => events::watch(call, &request).await,
+        Verb::LogLevels(_) => log::list(call).await,
+        Verb::LogSet(request) => log::set(call, &request).await,
+        Verb::LogReset(request) => log::reset(call, &request).await,
+        Verb::Capture(request) => capture::capture(call, &request).await,
+        Verb::ConfigApply(request) => config::apply(call, request).await,
+        Verb::Participants(request) => lists::participants(call, request).await,
+        Verb::Tracks(request) => lists::tracks(call, request).await,
+        Verb::Subscriptions(request) => lists::subscriptions(call, request).await,
+        Verb::Transports(request) => lists::transports(call, request).await,
+        Verb::Recordings(request) => lists::recordings(call, &request).await,
+        Verb::Metrics(request) => lists::metrics(call, &request).await,
         Verb::Kick(request) => change::kick(call, request).await,
         Verb::Mute(request) => change::mute(call, &request).await,
         Verb::CloseRoom(request) => change::close_room(call, request).await,

@@ -1,6 +1,6 @@
 //! Verbs about plugins.
 
-use rillway_policy::{BreakerState, KindStats, Plugin, Rollout, Source};
+use rillway_policy::{BreakerState, Budgets, KindStats, Limits, Plugin, Rollout, Source};
 
 use crate::management::call::{Call, Failure};
 use crate::management::wire::error::Code;
@@ -76,6 +76,7 @@ async fn show(call: &mut Call, plugin: &Plugin) -> Result<(), Failure> {
 
 fn view(plugin: &Plugin) -> wire::Plugin {
     let stats = plugin.stats();
+    let budgets = plugin.spec().budgets;
     let sum = |number: fn(&KindStats) -> u64| stats.kinds.iter().map(number).sum();
     let versions = stats.versions.iter().map(|version| wire::PluginVersion {
         version: version.id.to_string(),
@@ -96,6 +97,40 @@ fn view(plugin: &Plugin) -> wire::Plugin {
         instances: sum(|kind| kind.instances as u64),
         memory_bytes: sum(|kind| kind.memory_bytes),
         versions: versions.collect(),
+        by_kind: stats.kinds.iter().map(|of| kind(of, &budgets)).collect(),
+    }
+}
+
+fn kind(stats: &KindStats, budgets: &Budgets) -> wire::PluginKind {
+    let counts = |counts: &[(&'static str, u64)]| {
+        let counts = counts.iter();
+        let counts = counts.map(|(name, count)| wire::Count {
+            name: (*name).to_owned(),
+            count: *count,
+        });
+        counts.collect()
+    };
+    let limits = Limits::resolve(stats.kind, budgets);
+    let whole_us = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    wire::PluginKind {
+        kind: stats.kind.to_string(),
+        breaker: breaker(std::slice::from_ref(stats)).to_owned(),
+        calls: stats.calls,
+        faults: counts(&stats.faults),
+        refusals: counts(&stats.refused),
+        instances: stats.instances as u64,
+        memory_bytes: stats.memory_bytes,
+        memory_bytes_max: stats.memory_bytes_max,
+        p50_us: stats.durations.quantile_us(0.5).unwrap_or(0),
+        p99_us: stats.durations.quantile_us(0.99).unwrap_or(0),
+        budget: Some(wire::PluginBudget {
+            call_us_max: whole_us(limits.call),
+            memory_bytes_max: limits.memory_bytes as u64,
+            memory_total_bytes_max: limits.memory_total_bytes as u64,
+            instances_max: limits.instances as u64,
+            calls_per_second_max: limits.calls_per_second.into(),
+            bytes_per_second_max: limits.bytes_per_second.into(),
+        }),
     }
 }
 

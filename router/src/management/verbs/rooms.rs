@@ -1,10 +1,13 @@
 //! Verbs that look into rooms.
 
+use std::collections::BTreeSet;
+
+use rillway_core::id::{ParticipantId, TrackId, WorkerId};
 use rillway_core::inspect::{Items, Query};
 
 use super::{convert, find};
 use crate::management::call::{Call, Failure};
-use crate::management::source::WorkerSource;
+use crate::management::source::{NoAnswer, WorkerSource};
 use crate::management::wire::error::Code;
 use crate::management::wire::response::Part;
 use crate::management::wire::{self, ParticipantRequest, RoomRequest, WhyRequest};
@@ -12,24 +15,32 @@ use crate::management::wire::{self, ParticipantRequest, RoomRequest, WhyRequest}
 /// Lists every room, in as many parts as there are pages.
 pub(super) async fn list(call: &mut Call) -> Result<(), Failure> {
     let sources = call.sources.clone();
-    let mut silent = Vec::new();
+    let mut mute = Vec::new();
     for worker in &sources.workers {
-        match send_pages(call, worker, Query::Rooms { name: None }).await {
-            Ok(()) => {}
-            Err(Failure::Error(error)) if error.code() == Code::Unavailable => {
-                silent.push(worker.id.0.to_string());
-            }
-            Err(gone) => return Err(gone),
+        let query = Query::Rooms { name: None };
+        let made = |worker, items| Some(part(worker, items));
+        if !send_pages(call, worker, query, made).await? {
+            mute.push(worker.id);
         }
     }
-    if silent.is_empty() {
+    silent(&mute)
+}
+
+/// Says that a list is not complete, if workers did not answer.
+pub(super) fn silent(workers: &[WorkerId]) -> Result<(), Failure> {
+    if workers.is_empty() {
         return Ok(());
     }
+    let numbers: Vec<_> = workers.iter().map(|worker| worker.0.to_string()).collect();
+    let (who, does) = match workers.len() {
+        1 => ("worker", "does"),
+        _ => ("workers", "do"),
+    };
     Err(Failure::new(
         Code::Unavailable,
         format!(
-            "worker {} does not answer: the list is not complete",
-            silent.join(", ")
+            "{who} {} {does} not answer: the list is not complete",
+            numbers.join(", ")
         ),
         "try again; the log says why a worker ended",
     ))
@@ -43,13 +54,17 @@ pub(super) async fn show(call: &mut Call, request: &RoomRequest) -> Result<(), F
     let room = || Some(place.room.name.clone());
     let rooms = vec![convert::room(worker.id.0, place.room.clone())];
     call.send(Part::Rooms(wire::Rooms { rooms })).await?;
-    send_pages(call, worker, Query::Participants { room: room() }).await?;
-    send_pages(call, worker, Query::Tracks { room: room() }).await?;
-    let subscriptions = Query::Subscriptions {
-        room: room(),
-        participant: None,
-    };
-    send_pages(call, worker, subscriptions).await
+    for query in [
+        Query::Participants { room: room() },
+        Query::Tracks { room: room() },
+        Query::Subscriptions {
+            room: room(),
+            participant: None,
+        },
+    ] {
+        send_all(call, worker, query).await?;
+    }
+    Ok(())
 }
 
 /// Sends a participant, what it publishes and what it receives.
@@ -72,18 +87,40 @@ pub(super) async fn participant(
         room: Some(place.room.name.clone()),
         participant: Some(id),
     };
-    send_pages(call, worker, subscriptions).await
+    send_all(call, worker, subscriptions).await
 }
 
-async fn send_pages(call: &mut Call, worker: &WorkerSource, query: Query) -> Result<(), Failure> {
-    let mut pages = worker.pages(query);
-    while let Some(items) = pages.next().await? {
-        call.send(part(worker.id.0, items)).await?;
+/// Sends every page, or says that the worker does not answer.
+async fn send_all(call: &mut Call, worker: &WorkerSource, query: Query) -> Result<(), Failure> {
+    let made = |worker, items| Some(part(worker, items));
+    match send_pages(call, worker, query, made).await? {
+        true => Ok(()),
+        false => Err(NoAnswer.into()),
     }
-    Ok(())
 }
 
-fn part(worker: u8, items: Items) -> Part {
+/// Sends what `made` makes of each page. False: the worker does not answer (any more).
+pub(super) async fn send_pages(
+    call: &mut Call,
+    worker: &WorkerSource,
+    query: Query,
+    made: impl Fn(u8, Items) -> Option<Part>,
+) -> Result<bool, Failure> {
+    let mut pages = worker.pages(query);
+    loop {
+        match pages.next().await {
+            Ok(Some(items)) => {
+                if let Some(part) = made(worker.id.0, items) {
+                    call.send(part).await?;
+                }
+            }
+            Ok(None) => return Ok(true),
+            Err(NoAnswer) => return Ok(false),
+        }
+    }
+}
+
+pub(super) fn part(worker: u8, items: Items) -> Part {
     match items {
         Items::Rooms(found) => Part::Rooms(wire::Rooms {
             rooms: found
@@ -114,24 +151,32 @@ pub(super) async fn why(call: &mut Call, request: &WhyRequest) -> Result<(), Fai
     let sources = call.sources.clone();
     let place = find::room(&sources, &request.room).await?;
     let found = find::participant(&place, &request.participant).await?;
-    let query = Query::Reasons {
-        participant: found.info.id,
-        track: None,
+    let participant = found.info.id;
+    let track = match request.track.as_str() {
+        "" => None,
+        named => Some(received(&place, participant, named).await?),
     };
-    let reasons = find::all(&place, query, |items| match items {
-        Items::Reasons(found) => found,
+    let query = Query::Reasons { participant, track };
+    send_all(call, place.worker, query).await
+}
+
+/// A track that somebody receives.
+async fn received(
+    place: &find::Place<'_>,
+    participant: ParticipantId,
+    named: &str,
+) -> Result<TrackId, Failure> {
+    let query = Query::Subscriptions {
+        room: Some(place.room.name.clone()),
+        participant: Some(participant),
+    };
+    let subscriptions = find::all(place, query, |items| match items {
+        Items::Subscriptions(found) => found,
         _ => Vec::new(),
     });
-    let mut reasons = reasons.await?;
-    if !request.track.is_empty() {
-        let one = find::track(
-            reasons,
-            |reason| &reason.track.info,
-            &request.track,
-            &request.room,
-        )?;
-        reasons = vec![one];
-    }
-    call.send(part(place.worker.id.0, Items::Reasons(reasons)))
-        .await
+    let received: BTreeSet<_> = subscriptions.await?.iter().map(|one| one.track).collect();
+    let mut tracks = find::tracks(place).await?;
+    tracks.retain(|track| received.contains(&track.info.id));
+    let one = find::track(tracks, |view| &view.info, named, &place.room.name)?;
+    Ok(one.info.id)
 }

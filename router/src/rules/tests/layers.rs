@@ -91,7 +91,7 @@ fn stage(acts: Vec<Act>, queue: usize) -> (Stage, Rc<Script>) {
     let set = RuleSet {
         layers: Some(LayerRule {
             factory: Rc::new(Factory(script.clone())),
-            every: EVERY,
+            every: Cell::new(EVERY),
         }),
         retry: RETRY,
         ..RuleSet::default()
@@ -149,6 +149,27 @@ fn chosen(order: RoomOrderKind) -> (u64, usize) {
         RoomOrderKind::Choose(choices) => (choices.view, choices.choices.len()),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn rooms_that_open_after_a_reload_have_the_other_pace_and_the_recorder_its_bounds_at_once() {
+    local(async {
+        let (mut stage, _script) = stage(Vec::new(), 4);
+        let bounds = recorder::Bounds {
+            free_bytes_least: 1,
+            files_max: 7,
+            sync_interval: EVERY,
+        };
+        stage.rules.set(Some(EVERY * 3), Some(bounds));
+        let ordered = stage.recorder.orders.take();
+        let [recorder::Order::Bounds(ordered)] = ordered.as_slice() else {
+            panic!("{ordered:?}")
+        };
+        assert_eq!(*ordered, bounds);
+        stage.open();
+        let watch = RoomOrderKind::WatchLayers { every: EVERY * 3 };
+        assert_eq!(stage.order().await, watch);
+    });
 }
 
 #[test]

@@ -39,6 +39,7 @@ fn recorder_words(stage: &Stage) -> String {
             format!("start:{track}:{owner}:{}:{}", start.source, start.name)
         }
         recorder::Order::Stop(track) => format!("stop:{}", track.0),
+        recorder::Order::Bounds(bounds) => format!("bounds:{}", bounds.files_max),
         recorder::Order::RoomClosed(room) => format!("closed:{room}"),
     });
     words.collect::<Vec<_>>().join(" ")

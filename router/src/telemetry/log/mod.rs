@@ -1,6 +1,7 @@
 //! Log lines on standard error: for people or as JSON, at most one per cause and second.
 
 mod format;
+mod levels;
 mod rate;
 
 #[cfg(test)]
@@ -22,6 +23,8 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::{Log, LogFormat};
 use rate::RateLimit;
+
+pub(crate) use levels::{LevelError, Levels};
 
 /// Checks filter directives (`log.filter`).
 ///
@@ -53,19 +56,22 @@ pub fn install(log: &Log) -> Result<(), TryInitError> {
         // It fails only if the process's log is gone.
         let _ = handle.reload(self::directives(filter));
     };
-    let _ = REPLACE.set(Box::new(replace));
+    let _ = LEVELS.set(Levels::new(&log.filter, replace));
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
 }
 
-/// Replaces the filter of the process's log.
-type Replace = Box<dyn Fn(&str) + Send + Sync>;
-static REPLACE: OnceLock<Replace> = OnceLock::new();
+static LEVELS: OnceLock<Levels> = OnceLock::new();
+
+/// The levels of this process's log, if it was installed here.
+pub(crate) fn levels() -> Option<&'static Levels> {
+    LEVELS.get()
+}
 
 /// Other filter directives from now on, if this process's log was installed here.
 pub(crate) fn set_filter(filter: &str) {
-    if let Some(replace) = REPLACE.get() {
-        replace(filter);
+    if let Some(levels) = levels() {
+        levels.configure(filter);
     }
 }
 

@@ -288,6 +288,49 @@ fn whoever_asks_why_is_told_what_was_decided_and_what_was_made_of_it() {
 }
 
 #[test]
+fn reasons_come_in_pages_and_each_once() {
+    let mut bench = Bench::new();
+    let talkers: Vec<usize> = (0..REASONS_PER_PAGE / 2 + 2)
+        .map(|_| bench.talker("room").0)
+        .collect();
+    let (watcher, _) = bench.talker("room");
+    let tracks: Vec<TrackId> = talkers
+        .iter()
+        .flat_map(|talker| [0, 1].map(|n| bench.clients[*talker].track(n)))
+        .collect();
+    bench.watch(watcher, &tracks);
+    let query = Query::Reasons {
+        participant: bench.clients[watcher].me(),
+        track: None,
+    };
+    let mut seen = Vec::new();
+    let mut sizes = Vec::new();
+    let mut from = Some(0);
+    while let Some(at) = from {
+        let page = bench.page(&query, at);
+        let Items::Reasons(reasons) = page.items else {
+            panic!("reasons")
+        };
+        sizes.push(reasons.len());
+        seen.extend(reasons.iter().map(|reason| reason.track.info.id));
+        from = page.next;
+    }
+    assert_eq!(sizes, [REASONS_PER_PAGE, 4]);
+    seen.sort_unstable();
+    let mut wanted = tracks.clone();
+    wanted.sort_unstable();
+    assert_eq!(seen, wanted);
+    // One of the last page is found without the first.
+    let one = Query::Reasons {
+        participant: bench.clients[watcher].me(),
+        track: tracks.last().copied(),
+    };
+    let page = bench.page(&one, 0);
+    assert!(matches!(&page.items, Items::Reasons(one) if one.len() == 1));
+    assert_eq!(page.next, None);
+}
+
+#[test]
 fn a_room_is_closed_in_bounded_steps() {
     let mut bench = Bench::new();
     let most = REMOVED_PER_ORDER;

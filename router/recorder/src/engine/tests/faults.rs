@@ -1,9 +1,11 @@
 //! When it does not.
 
+use std::time::Duration;
+
 use rustix::io::Errno;
 
 use super::world::World;
-use crate::api::{Container, Event, TrackId};
+use crate::api::{Bounds, Container, Event, Order, TrackId};
 use crate::sidecar::State;
 
 #[test]
@@ -166,6 +168,45 @@ fn more_files_than_allowed_are_refused() {
         failed[0].1.starts_with("1 files are being written"),
         "{failed:?}"
     );
+}
+
+#[test]
+fn bounds_change_while_it_runs() {
+    let mut world = World::new(|settings| settings.files_max = 1);
+    let sync_interval = Duration::from_secs(1);
+    let bounds = |world: &mut World, files_max, free_bytes_least| {
+        let bounds = Bounds {
+            free_bytes_least,
+            files_max,
+            sync_interval,
+        };
+        world
+            .core
+            .order(Order::Bounds(bounds), world.now.at, world.now);
+    };
+    let begin = |world: &mut World, track| {
+        world.start(track, track, "a", Container::Mp4);
+        world.packet(track, 10, true);
+        world.run(4);
+    };
+    begin(&mut world, 0);
+    bounds(&mut world, 2, 1_000_000);
+    begin(&mut world, 1);
+    assert_eq!(world.failed(), [], "there is room for another");
+    // What is being written goes on beyond the bound; what comes next does not begin.
+    bounds(&mut world, 1, 1_000_000);
+    begin(&mut world, 2);
+    let failed: Vec<_> = world.failed().into_iter().map(|(track, _)| track).collect();
+    assert_eq!((failed, world.stats().tracks), (vec![2], 2));
+    // More has to be free than there is: it stops, and goes on when that is taken back.
+    world.disk.free = 5_000_000;
+    bounds(&mut world, 4, 10_000_000);
+    world.run(10);
+    assert_eq!((world.stats().stopped, world.stats().tracks), (1, 0));
+    bounds(&mut world, 4, 1_000_000);
+    world.run(10);
+    begin(&mut world, 5);
+    assert_eq!((world.stats().stopped, world.stats().tracks), (0, 1));
 }
 
 #[test]
