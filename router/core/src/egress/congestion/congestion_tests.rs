@@ -13,6 +13,12 @@ struct Path {
     /// (number, arrival), microseconds.
     arrived: Vec<(u16, i64)>,
     reported: u16,
+    /// The receiver looks into its socket so often, microseconds; 0: at once.
+    reads_every: i64,
+    /// It has so much else to do that it falls behind and catches up again: most it is behind, microseconds.
+    behind_most: i64,
+    /// Bytes of media that are due.
+    owed: f64,
 }
 
 const DELAY: i64 = 20_000;
@@ -29,6 +35,9 @@ impl Path {
             rate_bps,
             arrived: Vec::new(),
             reported: 0,
+            reads_every: 0,
+            behind_most: 0,
+            owed: 0.0,
         }
     }
 
@@ -40,25 +49,35 @@ impl Path {
         self.congestion.on_sent(self.number, bytes);
         let bits = (bytes + IP_BYTES) as f64 * 8.0;
         self.free = self.free.max(self.micros()) + (bits * 1e6 / self.rate_bps) as i64;
-        self.arrived.push((self.number, self.free + DELAY));
+        let round = self.micros().rem_euclid(1_500_000);
+        let behind = self.behind_most * round.min(1_000_000) / 1_000_000;
+        let mut at = self.free + DELAY + behind;
+        if self.reads_every > 0 {
+            // Not at even times: other work of its thread takes more or less.
+            let waver = (i64::from(self.number / 16) * 7_919) % (self.reads_every / 2);
+            at = (at / self.reads_every + 1) * self.reads_every + waver;
+        }
+        // In order, however far behind it was.
+        at = at.max(self.arrived.last().map_or(0, |(_, before)| *before));
+        self.arrived.push((self.number, at));
         self.number = self.number.wrapping_add(1);
     }
 
     /// Sends packets of a thousand bytes at a rate, and padding where it is asked for.
     fn run(&mut self, seconds: f64, bps: f64) {
         let until = self.now + Duration::from_secs_f64(seconds);
-        let (mut owed, mut step) = (0.0, 0);
+        let mut step = 0;
         while self.now < until {
             self.now += Duration::from_millis(1);
             step += 1;
-            owed += bps / 8.0 / 1e3;
+            self.owed += bps / 8.0 / 1e3;
             let wake_at = self.congestion.wake_at();
             let asks = wake_at.is_some_and(|at| at <= self.now);
-            if owed >= 1_000.0 || asks {
+            if self.owed >= 1_000.0 || asks {
                 let asked = self.congestion.begin_turn(self.now, self.number);
                 let mut sent = 0;
-                while owed >= 1_000.0 {
-                    owed -= 1_000.0;
+                while self.owed >= 1_000.0 {
+                    self.owed -= 1_000.0;
                     sent += 1_000;
                     self.send(1_000 - IP_BYTES);
                 }
@@ -205,6 +224,48 @@ fn silence_lowers_it_and_feedback_brings_it_back() {
     // Who sends nothing hears nothing.
     path.now += Duration::from_secs(60);
     assert!(!path.congestion.is_slowed(path.now, None));
+}
+
+/// Sends so much while the estimate allows it, else sound alone; how long it takes until that is so for a second.
+fn until_carried(path: &mut Path, bps: f64, most: f64) -> f64 {
+    let (began, mut carried) = (path.now, 0);
+    while carried < 10 {
+        let fits = path.estimate() >= bps * 1.05;
+        carried = if fits { carried + 1 } else { 0 };
+        path.run(0.1, if fits { bps } else { 60_000.0 });
+        if (path.now - began).as_secs_f64() > most {
+            return f64::INFINITY;
+        }
+    }
+    (path.now - began).as_secs_f64() - 1.0
+}
+
+/// A receiver without a core of its own reads late, in steps, and falls behind for a second again and again. The path
+/// is as wide as ever.
+#[test]
+fn what_a_late_reader_took_comes_back_soon() {
+    const PICTURES: f64 = 1.4e6;
+    for reads_every in [0, 10_000, 20_000] {
+        for (behind_most, kept) in [(300_000, 0.8), (1_000_000, 0.0)] {
+            let mut path = Path::new(100e6);
+            path.congestion.want(PICTURES as u64);
+            path.reads_every = reads_every;
+            path.run(10.0, PICTURES);
+            path.behind_most = behind_most;
+            for _ in 0..60 {
+                let fits = path.estimate() >= PICTURES * 1.05;
+                path.run(0.1, if fits { PICTURES } else { 60_000.0 });
+            }
+            let least = path.estimate();
+            assert!(
+                least >= PICTURES * kept,
+                "{reads_every} {behind_most}: {least}"
+            );
+            path.behind_most = 0;
+            let took = until_carried(&mut path, PICTURES, 60.0);
+            assert!(took < 4.0, "{reads_every} {behind_most}: {took} s");
+        }
+    }
 }
 
 #[test]

@@ -87,6 +87,11 @@ const PACE: Paced = Paced {
     burst: Duration::from_millis(40),
 };
 
+/// What is sent makes no queue by itself if it is less than this, bits per second, and than this share of what the path
+/// was seen to carry: sound alone, while pictures are held.
+const QUIET_BPS: f64 = 100_000.0;
+const QUIET_SHARE: f64 = 0.3;
+
 struct Paced {
     /// Multiple of the estimate.
     factor: f64,
@@ -373,17 +378,26 @@ impl Congestion {
     /// The estimate follows.
     fn adapt(&mut self, now: Instant, known: &Knowledge) {
         let before = self.rate.bps();
-        let below = |share: f64| known.leaving_bps.is_none_or(|bps| bps < before * share);
+        // What has just become less makes what arrives less, and says nothing of the path.
+        let leaving = known
+            .leaving_bps
+            .map(|bps| bps.min(self.leaving.short_bps().unwrap_or(bps)));
+        let below = |share: f64| leaving.is_none_or(|bps| bps < before * share);
         let mut known = *known;
         // Delays wavered, or the queue is our own question's.
         let asked = self.prober.is_asking(now) && self.delay.queue_ms() < ASKED_MS;
         if known.usage == Usage::Over && (asked || !self.delay.has_queue()) {
             known.usage = Usage::Under;
         }
+        let quiet = leaving.is_some_and(|bps| bps < QUIET_BPS);
+        if known.usage == Usage::Over && quiet && below(QUIET_SHARE) {
+            // Not ours to end. Before more is sent the path is asked, which waits until it is calm.
+            known.usage = Usage::Under;
+        }
         let limited = below(APPLICATION_LIMITED);
         if self.rate.update(now, &known, limited) {
             self.delay.on_decrease();
-            self.prober.on_decrease(now, limited);
+            self.prober.on_decrease(now, before, limited);
         }
     }
 
@@ -428,8 +442,9 @@ impl Congestion {
         }
         self.slowed = Some(now);
         self.hot.quiet_until = None;
-        self.rate.set(self.rate.bps() * SILENCE_FACTOR, false);
-        self.prober.on_decrease(now, true);
+        let before = self.rate.bps();
+        self.rate.set(before * SILENCE_FACTOR, false);
+        self.prober.on_decrease(now, before, true);
         true
     }
 

@@ -27,6 +27,14 @@ const BURST_BITS: f64 = 40_000.0;
 const STEP: f64 = 2.0;
 const STEP_LIMITED: f64 = 1.5;
 
+/// A fall to less than this share, within so long, may have come of a stall: one asks once for most of what was
+/// known before, and need not come back step by step. The burst takes as long as jitter asks, but no longer than
+/// this, seconds: where the path did become narrower, what may be sent meanwhile waits behind it.
+const FALL: f64 = 0.66;
+const FALL_TIME: Duration = Duration::from_secs(10);
+const RECOVERED: f64 = 0.85;
+const RECOVERY_SECONDS: f64 = 0.06;
+
 /// Packets that must arrive for the answer to mean anything, and their share of those sent.
 const ARRIVED_LEAST: u32 = 4;
 const ARRIVED_SHARE: f64 = 0.8;
@@ -140,6 +148,16 @@ pub(super) struct Prober {
     was_trusted: bool,
     answer: Option<Answer>,
     answered: Option<Instant>,
+    fall: Option<Fall>,
+}
+
+/// The rate was lowered, perhaps several times.
+#[derive(Debug, Clone, Copy)]
+struct Fall {
+    from_bps: f64,
+    began: Instant,
+    /// Whether the path still carries it has been asked.
+    asked: bool,
 }
 
 impl Prober {
@@ -159,9 +177,14 @@ impl Prober {
             if !due || goal_bps <= known_bps * 1.05 {
                 return None;
             }
-            let step = if self.limited { STEP_LIMITED } else { STEP };
-            let bps = (known_bps * step).min(goal_bps.max(known_bps * 1.2));
-            let longest = QUEUE_SECONDS / (bps / known_bps - 1.0).max(0.1);
+            let (bps, longest) = match self.recovery(now, known_bps) {
+                Some(bps) => (bps.min(goal_bps), RECOVERY_SECONDS),
+                None => {
+                    let step = if self.limited { STEP_LIMITED } else { STEP };
+                    let bps = (known_bps * step).min(goal_bps.max(known_bps * 1.2));
+                    (bps, QUEUE_SECONDS / (bps / known_bps - 1.0).max(0.1))
+                }
+            };
             let seconds = (jitter_ms * JITTERS / 1_000.0).min(longest);
             self.begin(now, bps, seconds, number);
         }
@@ -183,6 +206,17 @@ impl Prober {
             bytes: (due as usize).saturating_sub(burst.sent_bytes as usize),
             begins: burst.parts_sent == 1,
         })
+    }
+
+    /// Most of what was known before a fall, to be asked for once.
+    fn recovery(&mut self, now: Instant, known_bps: f64) -> Option<f64> {
+        let fall = self.fall.as_mut().filter(|fall| !fall.asked)?;
+        let lately = now.saturating_duration_since(fall.began) < FALL_TIME;
+        if !lately || known_bps >= fall.from_bps * FALL {
+            return None;
+        }
+        fall.asked = true;
+        Some(fall.from_bps * RECOVERED)
     }
 
     fn begin(&mut self, now: Instant, bps: f64, seconds: f64, number: u16) {
@@ -280,9 +314,19 @@ impl Prober {
         Some(answer)
     }
 
-    /// The rate was lowered: what was asked is answered. `soon`: what arrived was no measure of the path, so
-    /// it is asked again as soon as a queue may have drained.
-    pub(super) fn on_decrease(&mut self, now: Instant, soon: bool) {
+    /// The rate was lowered from so much, bits per second: what was asked is answered. `soon`: what arrived was no
+    /// measure of the path, so it is asked again as soon as a queue may have drained.
+    pub(super) fn on_decrease(&mut self, now: Instant, from_bps: f64, soon: bool) {
+        let falling = self
+            .fall
+            .filter(|fall| now.saturating_duration_since(fall.began) < FALL_TIME);
+        if falling.is_none_or(|fall| fall.from_bps < from_bps) {
+            self.fall = Some(Fall {
+                from_bps,
+                began: now,
+                asked: false,
+            });
+        }
         self.burst = None;
         self.limited = true;
         self.trusted = false;
