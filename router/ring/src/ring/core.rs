@@ -11,6 +11,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 
 use super::buffers::{Buffers, GROUP};
 use super::headers::Headers;
+use super::restrict;
 use crate::arrival::{self, Arrival};
 use crate::bookkeeping::address::ADDRESS_BYTES;
 use crate::bookkeeping::control::RECEIVE_CONTROL_BYTES;
@@ -95,10 +96,11 @@ impl AsRawFd for RingCore {
 }
 
 /// The ring's flags. COOP_TASKRUN with TASKRUN_FLAG, not DEFER_TASKRUN: a deferring ring never raises
-/// the edge that epoll, and so tokio, waits for.
+/// the edge that epoll, and so tokio, waits for. It is disabled until it is known what it may do ([`restrict`]).
 pub(crate) fn build_ring(config: &DriverConfig) -> io::Result<IoUring> {
     IoUring::builder()
         .dontfork()
+        .setup_r_disabled()
         .setup_single_issuer()
         .setup_coop_taskrun()
         .setup_taskrun_flag()
@@ -127,6 +129,7 @@ impl RingCore {
             .map_err(at("mmap"))?;
         patience::for_memory(|| buffers.register(&ring.submitter()))
             .map_err(at("registering the buffer ring"))?;
+        restrict::enable(&ring).map_err(at("restricting the ring"))?;
         let mut template = Box::new(empty_header());
         template.msg_namelen = ADDRESS_BYTES as libc::socklen_t;
         template.msg_controllen = RECEIVE_CONTROL_BYTES as _;
@@ -480,6 +483,27 @@ impl RingCore {
 impl RingCore {
     pub(crate) fn first_socket(&mut self) -> &mut UdpSocket {
         &mut self.sockets[0].socket
+    }
+
+    /// What the kernel answers to this operation, beside the driver's own.
+    pub(super) fn attempt(&mut self, entry: &squeue::Entry) -> i32 {
+        const MARK: u64 = u64::MAX;
+        let entry = entry.clone().user_data(MARK);
+        // SAFETY: what it points to is the caller's until the answer is here, which is waited for.
+        unsafe { self.ring.submission().push(&entry).expect("room") };
+        for _ in 0..1_000 {
+            self.ring.submit_and_wait(1).expect("entered");
+            let mut completions = self.ring.completion();
+            if let Some(answer) = completions.find(|completion| completion.user_data() == MARK) {
+                return answer.result();
+            }
+        }
+        panic!("no answer")
+    }
+
+    /// The ring, to ask the kernel for other things.
+    pub(super) fn submitter(&self) -> io_uring::Submitter<'_> {
+        self.ring.submitter()
     }
 }
 

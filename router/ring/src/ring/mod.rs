@@ -9,6 +9,7 @@ mod buffers;
 pub(crate) mod core;
 mod headers;
 mod region;
+mod restrict;
 
 use std::io;
 use std::net::SocketAddr;
