@@ -12,6 +12,7 @@ mod rate;
 mod recorder;
 mod rules;
 mod run;
+pub mod sandbox;
 mod session;
 pub mod telemetry;
 mod worker;

@@ -11,6 +11,7 @@ use rillway::cli::recording::{Done, RecordingError};
 use rillway::cli::{Action, Arguments, EXIT_INTERNAL, EXIT_OK};
 use rillway::config::{Config, ConfigError};
 use rillway::management::{Identity, dev, discovery};
+use rillway::sandbox::{self, SandboxError};
 use rillway::{RunError, Running, Signals, telemetry};
 
 fn main() -> ExitCode {
@@ -61,8 +62,14 @@ fn found(done: Done) -> anyhow::Result<()> {
 }
 
 fn serve(mut config: Config, announce: bool) -> anyhow::Result<()> {
+    // Before any thread is there. Who develops has files in many places.
+    let confined = (!announce).then(|| sandbox::confine(&config.sandbox));
+    let confined = confined.transpose()?;
     telemetry::log::install(&config.log)
         .map_err(|error| anyhow::anyhow!("cannot write log lines: {error}"))?;
+    if let Some(confined) = confined {
+        confined.log();
+    }
     // A file given to `dev` may have its own channel.
     let identity = (announce && config.management.is_none())
         .then(|| dev::equip(&mut config))
@@ -132,6 +139,8 @@ fn report(error: &anyhow::Error) -> u8 {
             let operate = error.downcast_ref().map(OperateError::exit_code);
             let recording = recording.map(RecordingError::exit_code);
             let code = plugin.map(PluginError::exit_code).or(operate).or(recording);
+            let sandbox = error.downcast_ref::<SandboxError>();
+            let code = code.or(sandbox.map(|_| ConfigError::EXIT_CODE));
             // Each error says what its cause said, so causes are not appended.
             (format!("error: {error}"), code.unwrap_or(EXIT_INTERNAL))
         }

@@ -141,6 +141,9 @@ const KEYS: &[(&str, Effect)] = {
         ("log.filter", AtOnce),
         ("reload.watch", AtOnce),
         ("shutdown.notice_ms", AtOnce),
+        ("sandbox.files", Restart),
+        ("sandbox.read", Restart),
+        ("sandbox.write", Restart),
     ]
 };
 

@@ -15,7 +15,9 @@ use super::provenance::Provenance;
 use super::raw::Raw;
 use super::source::Source;
 use super::validate::validate;
-use super::{Config, DriverChoice, LogFormat, PublicAddress, Recorder, check, reference};
+use super::{
+    Config, DriverChoice, LogFormat, PublicAddress, Recorder, check, credentials, reference,
+};
 
 /// `config/dev.toml`, as it was when this binary was built.
 pub(super) const DEV: &str = include_str!("../../../config/dev.toml");
@@ -215,7 +217,11 @@ impl Config {
             raw = merged.try_into().unwrap_or(raw);
         }
         let flags = loader.overrides.apply(&mut raw);
+        let missing = credentials::resolve(&mut raw);
         let provenance = Provenance::new(source, flags, loader, raw.clone());
+        if !missing.is_empty() {
+            return Err(provenance.error(credentials::problems(&missing, &provenance)));
+        }
         let mut config = validate(&raw, provenance)?;
         if mode == Mode::Dev && config.recorder.is_none() {
             config.recorder = temporary_recorder(&raw);

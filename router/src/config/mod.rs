@@ -5,6 +5,7 @@
 
 mod change;
 mod check;
+mod credentials;
 mod error;
 mod keys;
 mod load;
@@ -13,6 +14,7 @@ mod plugins;
 mod provenance;
 mod raw;
 mod reference;
+mod sandbox;
 mod source;
 mod validate;
 
@@ -43,6 +45,7 @@ pub use plugins::{
 pub use provenance::Origin;
 pub use reference::{reference, schema};
 pub use rillway_core::limits::Limits;
+pub use sandbox::{Confinement, Sandbox};
 pub(crate) use validate::read_private;
 
 /// A whole, valid configuration.
@@ -81,6 +84,8 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// When its file is read again by itself.
     pub reload: Reload,
+    /// What of the file system `rillway serve` keeps to itself.
+    pub sandbox: Sandbox,
     provenance: provenance::Provenance,
 }
 

@@ -16,6 +16,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::management::RawManagement;
+use super::sandbox::RawSandbox;
 use super::{DriverChoice, LogFormat, PublicAddress};
 
 mod plugins;
@@ -49,6 +50,7 @@ pub(super) struct Raw {
     pub(super) log: Log,
     pub(super) reload: Reload,
     pub(super) shutdown: Shutdown,
+    pub(super) sandbox: RawSandbox,
 }
 
 /// HTTP and WebSocket for clients. Browsers give camera and microphone only to pages from HTTPS or from

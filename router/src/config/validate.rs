@@ -18,6 +18,7 @@ use super::{
 };
 
 mod plugins;
+mod sandbox;
 
 /// More workers than this would leave too few ports to any firewall rule; the schema says the same.
 const WORKERS_MAX: u16 = 256;
@@ -45,6 +46,7 @@ pub(super) fn validate(raw: &Raw, provenance: Provenance) -> Result<Config, Conf
     let policies = checks.policies();
     let management = checks.management();
     let recorder = checks.recorder();
+    let sandbox = checks.sandbox();
     let problems = checks.problems;
     let (Some(authentication), true) = (authentication, problems.is_empty()) else {
         return Err(provenance.error(problems));
@@ -75,6 +77,7 @@ pub(super) fn validate(raw: &Raw, provenance: Provenance) -> Result<Config, Conf
         shutdown: Shutdown {
             notice: millis(raw.shutdown.notice_ms),
         },
+        sandbox,
         provenance,
     })
 }

@@ -1,7 +1,9 @@
 //! The binary as people and service managers meet it: exit codes, reports, signals.
 
 mod changing;
+mod confined;
 mod management;
+mod packaged;
 mod plugin;
 mod recording;
 
