@@ -11,13 +11,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::router::Router;
-use crate::{Meanwhile, Stretch, calm, crowd};
+use crate::{Meanwhile, Stretch, calm, crowd, stretch_seconds};
 
-/// Time beside each plugin, seconds: `$RILLWAY_STRETCH_SECONDS`, for figures that waver less, or 4.
-fn seconds() -> u64 {
-    let given = std::env::var("RILLWAY_STRETCH_SECONDS").ok();
-    given.map_or(4, |text| text.parse().expect("a number of seconds"))
-}
 /// Clients that ask for a hostile plugin at once.
 const CLIENTS: usize = 4;
 /// Pause of each between two requests: what a client that means no good gets without effort.
@@ -171,7 +166,7 @@ pub(crate) fn run() {
     let mut stretches = vec![calm("calm", 10)];
     stretches.extend(corpus.iter().map(|Hostile { name, .. }| Stretch {
         title: format!("beside {name}"),
-        seconds: seconds(),
+        seconds: stretch_seconds(4),
         meanwhile: Meanwhile::Attack((*name).to_owned()),
     }));
     stretches.push(calm("calm again", 10));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,10 +15,14 @@ use rillway::management::wire::response::Part;
 use rillway::management::{Client, discovery};
 use rillway::{Running, Signals};
 
+/// A free port of loopback.
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 /// A router on loopback with one worker.
 pub(crate) struct Router {
     process: Process,
     gateway: SocketAddr,
+    metrics: SocketAddr,
     /// Its configuration, and what the test puts beside it.
     folder: PathBuf,
 }
@@ -26,7 +30,7 @@ pub(crate) struct Router {
 enum Process {
     Binary(Child),
     /// In this process, until it is dropped.
-    Here(#[expect(dead_code, reason = "held")] Running),
+    Here(Running),
 }
 
 impl Router {
@@ -37,6 +41,28 @@ impl Router {
 
     /// With files beside the configuration.
     pub(crate) fn start_with(driver: &str, more: &str, files: &[(String, Vec<u8>)]) -> Self {
+        Router::start_at(driver, ANY, more, files)
+    }
+
+    /// What its configuration begins with.
+    pub(crate) fn base(driver: &str, metrics: SocketAddr) -> String {
+        format!(
+            "gateway.listen = \"127.0.0.1:0\"\n\
+             metrics.listen = \"{metrics}\"\n\
+             media.first_port = 0\n\
+             media.bind = [\"127.0.0.1\"]\n\
+             media.workers = 1\n\
+             media.driver = \"{driver}\"\n"
+        )
+    }
+
+    /// With its metrics there.
+    pub(crate) fn start_at(
+        driver: &str,
+        metrics: SocketAddr,
+        more: &str,
+        files: &[(String, Vec<u8>)],
+    ) -> Self {
         let folder = std::env::temp_dir().join(format!("rillway-load-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a writable temporary directory");
         for (name, bytes) in files {
@@ -46,15 +72,7 @@ impl Router {
             std::fs::set_permissions(folder.join(name), mode).expect("ours");
         }
         let file = folder.join("rillway.toml");
-        let text = format!(
-            "gateway.listen = \"127.0.0.1:0\"\n\
-             metrics.listen = \"127.0.0.1:0\"\n\
-             media.first_port = 0\n\
-             media.bind = [\"127.0.0.1\"]\n\
-             media.workers = 1\n\
-             media.driver = \"{driver}\"\n\
-             {more}"
-        );
+        let text = Router::base(driver, metrics) + more;
         std::fs::write(&file, text).expect("written");
         let (process, gateway) = match std::env::var_os("RILLWAY_BIN") {
             Some(binary) => Router::binary(&PathBuf::from(binary), &file),
@@ -63,6 +81,7 @@ impl Router {
         Router {
             process,
             gateway,
+            metrics,
             folder,
         }
     }
@@ -115,6 +134,36 @@ impl Router {
 
     pub(crate) fn gateway(&self) -> SocketAddr {
         self.gateway
+    }
+
+    /// Where its metrics are, if they were given a place.
+    pub(crate) fn metrics(&self) -> SocketAddr {
+        self.metrics
+    }
+
+    /// Its configuration.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.join("rillway.toml")
+    }
+
+    /// Sends a signal to its process, or asks it here to end.
+    pub(crate) fn terminate(&self) {
+        match &self.process {
+            Process::Binary(child) => {
+                let pid = child.id().to_string();
+                let status = Command::new("kill").args(["-s", "TERM", &pid]).status();
+                assert!(status.expect("kill").success());
+            }
+            Process::Here(running) => running.shutdown(),
+        }
+    }
+
+    /// Its exit code, once it has ended; here, 0.
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        match &mut self.process {
+            Process::Binary(child) => child.try_wait().expect("ours").and_then(|s| s.code()),
+            Process::Here(_) => Some(0),
+        }
     }
 
     /// Number of its process.

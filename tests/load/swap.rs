@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 const CANARY: u32 = 20;
 /// Time of each kind of stretch, seconds.
 const SECONDS: u64 = 10;
-const HOUR: Duration = Duration::from_secs(3_600);
+pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
 
 /// What an operator does in a stretch.
 #[derive(Debug, Clone, Copy)]
@@ -157,7 +157,7 @@ async fn ask(gateway: SocketAddr) {
     }
 }
 
-fn identity(authority: &Authority, role: Option<Role>) -> Identity {
+pub(crate) fn identity(authority: &Authority, role: Option<Role>) -> Identity {
     let hosts = if role.is_none() {
         vec!["127.0.0.1".to_owned()]
     } else {
