@@ -39,6 +39,7 @@ fn act(arguments: Arguments) -> anyhow::Result<()> {
         Action::Log(log) => print(&log.run()?),
         Action::Metrics(metrics) => print(&metrics.run()?),
         Action::Events(events) => print(&events.run()?),
+        Action::Top(top) => print(&top.run()?),
         Action::Drain(drain) => print(&drain.run()?),
         Action::Why(why) => print(&why.run()?),
         Action::Config(config) => print(&config.run()?),

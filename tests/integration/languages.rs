@@ -19,8 +19,13 @@ const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/management/client.py"
 const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../router/src/management");
 
 async fn installed(program: &str) -> bool {
+    installed_as(program, "--version").await
+}
+
+/// Whether a program is there, which then prints its version at this argument.
+pub(crate) async fn installed_as(program: &str, version: &str) -> bool {
     let mut command = Command::new(program);
-    let command = command.arg("--version").stdout(Stdio::null());
+    let command = command.arg(version).stdout(Stdio::null());
     command.status().await.is_ok_and(|status| status.success())
 }
 
@@ -45,7 +50,7 @@ async fn run(site: &Site, managed: &Managed, verb: &[&str]) -> (bool, String, St
 }
 
 /// Gives her a certificate of one authority, and has her believe it.
-fn show(site: &Site, authority: &Authority, role: Role) {
+pub(crate) fn show(site: &Site, authority: &Authority, role: Role) {
     let ada = identity(authority, authority, Some(role), HOUR);
     site.secret("ca.pem", authority.certificate());
     site.secret("ada.pem", &ada.certificate);

@@ -28,4 +28,6 @@ mod supervised;
 #[path = "../../router/recorder/tests/media/synth.rs"]
 mod synth;
 mod tcp;
+mod top;
+mod watch;
 mod whip;

@@ -46,7 +46,7 @@ async fn talker(running: &Running, room: &str, number: u64, name: &str) -> LiveC
     client.expect("the gateway listens")
 }
 
-async fn run_for(clients: &mut [LiveClient], time: Duration) {
+pub(crate) async fn run_for(clients: &mut [LiveClient], time: Duration) {
     let ran = LiveClient::run_all(clients, time, |_| false).await;
     ran.expect("sockets work");
 }

@@ -128,7 +128,7 @@ async fn every_verb_of_the_schema_is_open_to_the_roles_of_the_document() {
 }
 
 /// What a client shows, if anything, and whom it believes.
-fn tls(identity: Option<&Identity>, trusted: &Authority) -> rustls::ClientConfig {
+pub(crate) fn tls(identity: Option<&Identity>, trusted: &Authority) -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     let root = CertificateDer::from_pem_slice(trusted.certificate().as_bytes());
     roots.add(root.expect("PEM")).expect("an authority");

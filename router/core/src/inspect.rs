@@ -95,6 +95,8 @@ pub struct RoomView {
     pub subscriptions: u32,
     /// Media that arrives for it, bits per second over the last second.
     pub received_bps: u64,
+    /// What went over the transports of everybody who is in it, or was, since it opened.
+    pub traffic: Traffic,
 }
 
 /// A participant.
@@ -151,6 +153,20 @@ pub struct Traffic {
     pub nacks: u64,
     /// Requests for a keyframe: of the client, or to it where it is the one that sends.
     pub plis: u64,
+}
+
+impl Traffic {
+    /// Adds what went over another transport.
+    pub fn add(&mut self, other: &Traffic) {
+        self.packets_received += other.packets_received;
+        self.bytes_received += other.bytes_received;
+        self.packets_sent += other.packets_sent;
+        self.bytes_sent += other.bytes_sent;
+        self.retransmitted += other.retransmitted;
+        self.packets_lost += other.packets_lost;
+        self.nacks += other.nacks;
+        self.plis += other.plis;
+    }
 }
 
 /// The network toward a client, by what it reports.

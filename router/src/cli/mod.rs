@@ -24,6 +24,7 @@ pub mod shell;
 mod summary;
 mod tables;
 pub mod token;
+pub mod top;
 
 #[cfg(test)]
 mod tests;
@@ -124,6 +125,9 @@ enum Command {
     /// Print a running router's metrics
     #[command(after_help = lists::METRICS_HELP)]
     Metrics(lists::Metrics),
+    /// Look at a running router, live: workers, rooms, who gets what and why, plugins
+    #[command(after_help = top::HELP)]
+    Top(top::Top),
     /// End a running router without cutting anybody off
     #[command(after_help = drain::HELP)]
     Drain(drain::Drain),
@@ -265,6 +269,8 @@ pub enum Action {
     Completions(shell::Completions),
     /// Print or write pages of the manual.
     Man(shell::Man),
+    /// Look at a running router.
+    Top(top::Top),
     /// Have a running router end.
     Drain(drain::Drain),
     /// Ask a running router for its reasons.
@@ -336,6 +342,7 @@ impl Arguments {
             Command::Log(log) => Ok(Action::Log(log)),
             Command::Metrics(metrics) => Ok(Action::Metrics(metrics)),
             Command::Events(events) => Ok(Action::Events(events)),
+            Command::Top(top) => Ok(Action::Top(top)),
             Command::Drain(drain) => Ok(Action::Drain(drain)),
             Command::Why(why) => Ok(Action::Why(why)),
             Command::Config(config) => Ok(Action::Config(config)),

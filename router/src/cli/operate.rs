@@ -195,7 +195,11 @@ impl Ask {
         Ok(text.trim_end().to_owned() + "\n")
     }
 
-    fn target(&self) -> Result<Target, OperateError> {
+    /// Where it is, and how it is asked.
+    ///
+    /// # Errors
+    /// [`OperateError`].
+    pub(super) fn target(&self) -> Result<Target, OperateError> {
         let files = (&self.router, &self.certificate, &self.key, &self.ca);
         let (Some(router), Some(certificate), Some(key), Some(ca)) = files else {
             let folder = discovery::folder().map_err(|e| OperateError::Local(e.to_string()))?;
@@ -228,7 +232,11 @@ pub(super) fn read(path: &Path) -> Result<String, OperateError> {
     std::fs::read_to_string(path).map_err(|error| OperateError::argument(&path.display(), &error))
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, OperateError> {
+/// For calls.
+///
+/// # Errors
+/// [`OperateError::Local`].
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, OperateError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -274,6 +282,7 @@ fn json(part: &Part) -> Result<String, OperateError> {
         Part::Recordings(found) => pretty(&found.recordings),
         Part::Metrics(metrics) => pretty(metrics),
         Part::Captured(captured) => pretty(captured),
+        Part::Sample(sample) => pretty(sample),
         Part::End(end) => pretty(end),
         Part::Error(error) => pretty(error),
     };

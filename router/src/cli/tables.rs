@@ -125,7 +125,7 @@ pub(super) fn track_table(tracks: &[Track]) -> String {
     table(header, rows)
 }
 
-fn muted(track: &Track) -> &'static str {
+pub(super) fn muted(track: &Track) -> &'static str {
     match (track.muted_by_publisher, track.muted_by_operator) {
         (false, false) => "-",
         (true, false) => "publisher",
@@ -135,7 +135,7 @@ fn muted(track: &Track) -> &'static str {
 }
 
 /// Layers in a line, smallest first; those that are silent in brackets.
-fn layers(layers: &[Layer]) -> String {
+pub(super) fn layers(layers: &[Layer]) -> String {
     let each = layers.iter().map(|layer| {
         let mut text = layer.spatial.to_string();
         if !layer.rid.is_empty() {

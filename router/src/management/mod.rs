@@ -14,6 +14,7 @@ pub(crate) mod server;
 pub(crate) mod source;
 mod tls;
 mod verbs;
+pub(crate) mod watch;
 pub mod wire;
 
 pub(crate) use verbs::id;

@@ -136,7 +136,7 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
 pub(crate) fn start(
     socket: UdpSocket,
     settings: &Management,
-    sources: Sources,
+    sources: Arc<Sources>,
 ) -> io::Result<Listener> {
     let config = server_config(settings).map_err(io::Error::other)?;
     let trust = settings.identity.trust().map_err(io::Error::other)?;
@@ -168,7 +168,7 @@ pub(crate) fn start(
         connections: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
         handshakes: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
         shared: Shared {
-            sources: Arc::new(sources),
+            sources,
             uploads: Arc::new(Semaphore::new(1)),
             captures: Arc::new(Semaphore::new(verbs::CAPTURES_MAX)),
         },

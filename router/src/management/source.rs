@@ -12,6 +12,7 @@ use rillway_policy::Plugin;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use super::events::Events;
+use super::watch::Watch;
 use crate::run::errands::Errand;
 use crate::session::Phase;
 use crate::telemetry::metrics::{ManagementRecorder, Registry};
@@ -43,6 +44,8 @@ pub(crate) struct Sources {
     pub(crate) recorder: ManagementRecorder,
     /// All numbers.
     pub(crate) registry: Registry,
+    /// How they are doing.
+    pub(crate) watch: Watch,
     /// The way to the control thread.
     pub(crate) asked: Asked,
 }

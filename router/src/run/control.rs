@@ -22,6 +22,7 @@ use crate::gateway::{Accepted, Gateway, Route};
 use crate::management::events::Events;
 use crate::management::server as management;
 use crate::management::source::{Asked, Sources};
+use crate::management::watch::Watch;
 use crate::policies::{self, Policies, PoliciesError};
 use crate::recorder;
 use crate::rules::{Desk, NO_POLICY, RecorderOrders, RuleSet, Rules};
@@ -108,7 +109,7 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     let address = listener.local_addr().map_err(start)?;
     let events = Events::default();
     let asked = (asked, events.clone(), of_channel);
-    let sources = || sources(address, &workers, &phase_seen, &policies, asked);
+    let sources = sources(address, &workers, &phase_seen, &policies, asked);
     let management = managed(management, &config, sources).map_err(start)?;
     let alive = Arc::new(AtomicUsize::new(workers.len()));
     let (desk, following) = desk(&config, recording);
@@ -262,10 +263,10 @@ fn serve_metrics(
 fn managed(
     socket: Option<UdpSocket>,
     config: &Config,
-    sources: impl FnOnce() -> Sources,
+    sources: Arc<Sources>,
 ) -> io::Result<Option<management::Listener>> {
     match (socket, &config.management) {
-        (Some(socket), Some(settings)) => management::start(socket, settings, sources()).map(Some),
+        (Some(socket), Some(settings)) => management::start(socket, settings, sources).map(Some),
         _ => Ok(None),
     }
 }
@@ -276,18 +277,19 @@ fn sources(
     phase: &watch::Receiver<Phase>,
     policies: &Policies,
     (asked, events, (recorder, registry)): (Asked, Events, (ManagementRecorder, Registry)),
-) -> Sources {
-    Sources {
+) -> Arc<Sources> {
+    Arc::new(Sources {
         started: Instant::now(),
         gateway,
         workers: workers.iter().map(Into::into).collect(),
         phase: phase.clone(),
         plugins: policies.by_name(),
+        watch: Watch::default(),
         asked,
         events,
         recorder,
         registry,
-    }
+    })
 }
 
 fn control(

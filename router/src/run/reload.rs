@@ -100,7 +100,7 @@ impl fmt::Debug for Current {
 
 impl Current {
     /// Begins with this one.
-    pub(super) fn new(config: Config) -> (Arc<Config>, Self) {
+    pub(crate) fn new(config: Config) -> (Arc<Config>, Self) {
         let config = Arc::new(config);
         let in_force = InForce {
             config: config.clone(),

@@ -52,6 +52,17 @@ impl<const N: usize> Buckets<N> {
         }
     }
 
+    /// Counts by bucket, with the bound of each; the last has none.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Option<u64>, u64)> {
+        let bounds = self.bounds.iter().copied().map(Some);
+        bounds.chain([None]).zip(self.counts)
+    }
+
+    /// Sum of all values.
+    pub(crate) fn sum(&self) -> u64 {
+        self.sum
+    }
+
     fn shape(&self) -> telemetry::Buckets<'_> {
         telemetry::Buckets {
             counts: &self.counts,

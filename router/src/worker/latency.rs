@@ -5,7 +5,7 @@
 //! turn; what a pacer holds back for a later turn does not.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hdrhistogram::Histogram;
 
@@ -98,6 +98,8 @@ pub(crate) struct Seen {
     pub(crate) latency: Fine,
     /// How often it has been shown.
     shown: u64,
+    /// When it was shown.
+    pub(crate) at: Option<Instant>,
 }
 
 impl Window {
@@ -106,14 +108,16 @@ impl Window {
             stats: None,
             latency: fine(),
             shown: 0,
+            at: None,
         })))
     }
 
     /// Shows it. The worker never waits: if somebody is looking, they see the last second's.
-    pub(super) fn show(&self, stats: &WorkerStats, latency: &Latency) {
+    pub(super) fn show(&self, now: Instant, stats: &WorkerStats, latency: &Latency) {
         if let Ok(mut seen) = self.0.try_lock() {
             seen.stats = Some(*stats);
             seen.shown += 1;
+            seen.at = Some(now);
             seen.latency.reset();
             // Both have the same bounds.
             let _ = seen.latency.add(&latency.fine);

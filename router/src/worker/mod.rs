@@ -34,7 +34,7 @@ use tokio::sync::mpsc;
 use crate::telemetry::metrics::WorkerRecorder;
 
 pub(crate) use ask::{Command, Question};
-pub(crate) use counters::BOUNDS;
+pub(crate) use counters::{BOUNDS, WorkerStats};
 pub(crate) use latency::Window;
 pub(crate) use turn::ToWorker;
 

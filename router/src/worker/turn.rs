@@ -350,7 +350,7 @@ impl<D: UdpDriver> Loop<D> {
             requests_waiting: self.turns.requests.len(),
         };
         stats.record(&mut self.turns.recorder);
-        self.turns.window.show(&stats, &self.latency);
+        self.turns.window.show(now, &stats, &self.latency);
     }
 }
 

@@ -126,6 +126,7 @@ fn a_dev_is_found_and_its_plugins_are_changed() {
     );
 
     rooms_are_asked_for(&machine);
+    it_is_looked_at(&machine);
     let (code, stdout, stderr) = machine.run(&["plugin", "reload", "auth-open"]);
     assert_eq!(code, 0, "{stderr}");
     assert!(stdout.contains(" 2-"), "{stdout}");
@@ -225,6 +226,28 @@ fn events_are_lines_and_end_after_as_many_as_are_wanted() {
     );
     let (code, _, _) = machine.run(&["events", "--count", "0"]);
     assert_eq!(code, EXIT_USAGE);
+}
+
+/// `rillway top` where there is no terminal.
+fn it_is_looked_at(machine: &Machine) {
+    let sample = machine.json(&["top", "--once", "--json"]);
+    assert!(sample["over_ms"].as_u64() > Some(0), "{sample}");
+    assert_eq!(sample["phase"], "serving", "{sample}");
+    let (code, stdout, stderr) = machine.run(&["top", "--once"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(
+        stdout.starts_with("rillway ") && stdout.contains("no room is open"),
+        "{stdout}"
+    );
+    for arguments in [
+        &["top"][..],
+        &["top", "--json"],
+        &["top", "--once", "--interval", "61"],
+    ] {
+        let (code, stdout, stderr) = machine.run(arguments);
+        assert_eq!(code, EXIT_USAGE, "{arguments:?}: {stderr}");
+        assert!(stdout.is_empty(), "{stdout}");
+    }
 }
 
 /// Verbs about rooms, on a router that has none.

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::id::ParticipantId;
+use crate::inspect::Traffic;
 use crate::policy::external::External;
 use crate::shard::slab::ParticipantKey;
 
@@ -22,6 +23,8 @@ pub(crate) struct Room {
     views: u64,
     /// In the shard's list of rooms with news for that policy.
     pub(crate) touched: bool,
+    /// What went over transports that are gone.
+    pub(crate) ended: Traffic,
 }
 
 impl Room {
@@ -36,6 +39,7 @@ impl Room {
             external: None,
             views: 0,
             touched: false,
+            ended: Traffic::default(),
         }
     }
 

@@ -142,8 +142,14 @@ impl Shard {
             tracks: 0,
             subscriptions: 0,
             received_bps: 0,
+            traffic: room.ended,
         };
         for participant in participants {
+            for key in [participant.publish, participant.subscribe] {
+                if let Some(transport) = key.and_then(|key| self.transports.get(key)) {
+                    view.traffic.add(&transport.traffic);
+                }
+            }
             view.subscriptions += count(participant.subscriptions.len());
             for track in self.tracks_of(participant) {
                 view.tracks += 1;

@@ -172,6 +172,11 @@ impl Shard {
             self.sending.retain(|known| *known != key);
         }
         self.farewells.append(&mut transport.outgoing);
+        if let Some(participant) = self.participants.get(transport.participant)
+            && let Some(room) = self.rooms.get_mut(participant.room)
+        {
+            room.ended.add(&transport.traffic);
+        }
         if let Some(participant) = self.participants.get_mut(transport.participant)
             && participant.transport(transport.direction) == Some(key)
         {

@@ -32,7 +32,7 @@ pub(super) fn room(worker: u8, view: RoomView) -> wire::Room {
     }
 }
 
-pub(super) fn participant(worker: u8, view: ParticipantView) -> wire::Participant {
+pub(in crate::management) fn participant(worker: u8, view: ParticipantView) -> wire::Participant {
     let attributes = view.info.attributes.into_iter();
     wire::Participant {
         id: id(view.info.id.0),
@@ -114,7 +114,7 @@ fn state(state: TransportState) -> &'static str {
     }
 }
 
-pub(super) fn track(view: TrackView) -> wire::Track {
+pub(in crate::management) fn track(view: TrackView) -> wire::Track {
     let sizes = view.sizes.into_iter().chain(std::iter::repeat(None));
     let layers = view.info.layers.into_iter().zip(sizes);
     wire::Track {
@@ -150,7 +150,7 @@ fn kind(video: bool) -> String {
     if video { "video" } else { "audio" }.to_owned()
 }
 
-pub(super) fn subscription(view: SubscriptionView) -> wire::Subscription {
+pub(in crate::management) fn subscription(view: SubscriptionView) -> wire::Subscription {
     wire::Subscription {
         state: subscription_state(&view).to_owned(),
         room: view.room,
@@ -189,7 +189,7 @@ fn subscription_state(view: &SubscriptionView) -> &'static str {
     }
 }
 
-pub(super) fn reason(view: ReasonView) -> wire::Reason {
+pub(in crate::management) fn reason(view: ReasonView) -> wire::Reason {
     wire::Reason {
         subscription: Some(subscription(view.subscription)),
         track: Some(track(view.track)),
@@ -250,7 +250,7 @@ fn outcome(view: &DecisionView) -> String {
 }
 
 /// Milliseconds.
-pub(super) fn whole_ms(time: Duration) -> u64 {
+pub(in crate::management) fn whole_ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 

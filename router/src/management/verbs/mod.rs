@@ -3,7 +3,7 @@
 mod capture;
 mod change;
 mod config;
-mod convert;
+pub(super) mod convert;
 mod drain;
 mod events;
 mod find;
@@ -11,10 +11,12 @@ mod lists;
 mod log;
 mod plugins;
 mod rooms;
+mod watch;
 mod workers;
 
 pub(super) use capture::CAPTURES_MAX;
 pub(crate) use convert::id;
+pub(super) use workers::latency;
 
 use super::call::{Call, Failure};
 use super::role::Role;
@@ -83,6 +85,7 @@ fn facts(verb: &Verb) -> Facts {
         Verb::Recordings(_) => sees("recordings"),
         Verb::Metrics(_) => sees("metrics"),
         Verb::Participants(_) => sees("participants"),
+        Verb::Watch(_) => sees("watch"),
         Verb::Kick(_) => changes("kick", Role::Operator),
         Verb::Mute(_) => changes("mute", Role::Operator),
         Verb::CloseRoom(_) => changes("close_room", Role::Operator),
@@ -221,6 +224,7 @@ async fn dispatch(call: &mut Call, verb: Verb) -> Result<(), Failure> {
         Verb::Transports(request) => lists::transports(call, request).await,
         Verb::Recordings(request) => lists::recordings(call, &request).await,
         Verb::Metrics(request) => lists::metrics(call, &request).await,
+        Verb::Watch(request) => watch::watch(call, &request).await,
         Verb::Kick(request) => change::kick(call, request).await,
         Verb::Mute(request) => change::mute(call, &request).await,
         Verb::CloseRoom(request) => change::close_room(call, request).await,

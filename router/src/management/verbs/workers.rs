@@ -30,7 +30,8 @@ fn view(source: &WorkerSource) -> Worker {
     }
 }
 
-fn latency(micros: &Histogram<u64>) -> Latency {
+/// A distribution, microseconds.
+pub(in crate::management) fn latency(micros: &Histogram<u64>) -> Latency {
     let buckets = micros.iter_recorded().map(|step| LatencyBucket {
         up_to_us: step.value_iterated_to(),
         count: step.count_at_value(),

@@ -433,7 +433,7 @@ metrics! {
     MANAGEMENT_OPEN Gauge "rillway_management_calls_open" "calls" [];
     /// Time from a management call's stream to the first part of its answer, or its error.
     MANAGEMENT_TIME Histogram "rillway_management_answer_seconds" "seconds" [];
-    /// Events that watchers lost because they did not read in time.
+    /// Events, and samples of `watch`, that clients lost because they did not read in time.
     MANAGEMENT_LOST Counter "rillway_management_lost_events_total" "events" [];
 
     /// Calls into a plugin, with those that ended in a fault.
