@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod config;
+mod console;
 mod directory;
 mod gateway;
 pub mod management;

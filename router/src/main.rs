@@ -75,6 +75,9 @@ fn serve(mut config: Config, announce: bool) -> anyhow::Result<()> {
     let identity = (announce && config.management.is_none())
         .then(|| dev::equip(&mut config))
         .transpose()?;
+    let token = (announce && config.console.is_none())
+        .then(|| dev::equip_console(&mut config))
+        .transpose()?;
     let recordings = config.recording.as_ref().and(config.recorder.as_ref());
     let recordings = recordings.map(|r| format!("Recordings: {}\n", r.directory.display()));
     let running = rillway::run(config, Signals::Handle)?;
@@ -85,8 +88,12 @@ fn serve(mut config: Config, announce: bool) -> anyhow::Result<()> {
             .metrics_address()
             .map(|m| format!("Metrics: http://{m}/metrics\n"));
         let metrics = metrics.unwrap_or_default();
+        let console = running.console_address().zip(token);
+        let console =
+            console.map(|(at, token)| format!("Console: http://{at}/#token={}\n", token.reveal()));
+        let console = console.unwrap_or_default();
         print(&format!(
-            "\nOpen {} in two windows to make a call. Ctrl-C ends the router.\n{metrics}{}\n",
+            "\nOpen {} in two windows to make a call. Ctrl-C ends the router.\n{console}{metrics}{}\n",
             running.url(),
             recordings.unwrap_or_default()
         ))?;

@@ -26,7 +26,7 @@ const { values: options } = parseArgs({
 
 async function loadCases() {
   const sets = {
-    full: ['environment', 'meeting', 'data', 'room', 'recording', 'reconnect', 'paths', 'lobby', 'page', 'process'],
+    full: ['environment', 'meeting', 'data', 'room', 'recording', 'reconnect', 'paths', 'lobby', 'page', 'console', 'process'],
     driver: ['meeting', 'data'],
     whip: ['whip'],
     metrics: ['metrics'],
@@ -53,6 +53,8 @@ async function inside(cases) {
     driver: options.driver,
     isolated: options.isolated,
     address: options.isolated ? MEDIA_ADDRESS : null,
+    // What is kept of a run that went well.
+    pictures: artifacts,
   };
   const counts = await runCases(cases, { artifacts, context });
   await browsers.close();

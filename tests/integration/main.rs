@@ -1,6 +1,7 @@
 //! Real sockets, the real gateway, the real binary.
 
 mod calls;
+mod console;
 mod documents;
 mod faults;
 mod http;

@@ -25,7 +25,7 @@ use crate::site::{Process, Site};
 const OPEN: &str = "authentication.policy = \"auth-open\"\n";
 
 /// A router with a file, and operators who ask often.
-fn managed(site: &Site, text: &str) -> Managed {
+pub(crate) fn managed(site: &Site, text: &str) -> Managed {
     let authority = authority();
     let mut config = site.config(text);
     let mut settings = management(&authority);
@@ -87,7 +87,7 @@ pub(crate) async fn nothing_is_lost(clients: &mut [LiveClient]) {
     assert!(packets > 100, "{packets} packets");
 }
 
-fn reload() -> Verb {
+pub(crate) fn reload() -> Verb {
     Verb::ConfigReload(ConfigReloadRequest {})
 }
 

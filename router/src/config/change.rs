@@ -110,6 +110,11 @@ impl Config {
         {
             config.management.clone_from(&self.management);
         }
+        if self.provenance.raw().console.listen.is_none()
+            && config.provenance.raw().console.listen.is_none()
+        {
+            config.console.clone_from(&self.console);
+        }
         if let (Some(ours), Some(theirs)) = (&self.recorder, &mut config.recorder)
             && ours.temporary
             && theirs.temporary
@@ -162,6 +167,10 @@ impl Config {
         let written = self.provenance.raw().management.listen;
         if let (Some(management), None) = (&self.management, written) {
             made.push(("management.listen", management.listen.to_string()));
+        }
+        let written = self.provenance.raw().console.listen;
+        if let (Some(console), None) = (&self.console, written) {
+            made.push(("console.listen", console.listen.to_string()));
         }
         made
     }
@@ -272,6 +281,9 @@ impl Config {
                 let key = format!("plugins.{name}.keys.{key}.file");
                 contents.insert(key, reveal(&material.material));
             }
+        }
+        if let (Some(console), Some(_)) = (&self.console, self.provenance.raw().console.listen) {
+            contents.insert("console.token_file".to_owned(), reveal(&console.token));
         }
         if let (Some(management), Some(_)) =
             (&self.management, self.provenance.raw().management.listen)

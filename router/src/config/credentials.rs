@@ -54,14 +54,15 @@ fn secret_files(raw: &mut Raw) -> impl Iterator<Item = (String, &mut PathBuf)> {
         let keys = plugin.keys.iter_mut();
         keys.map(move |(key, of)| (format!("plugins.{name}.keys.{key}.file"), &mut of.file))
     });
-    let management = [
+    let others = [
         ("management.certificate", &mut raw.management.certificate),
         ("management.key", &mut raw.management.key),
         ("management.client_ca", &mut raw.management.client_ca),
+        ("console.token_file", &mut raw.console.token_file),
     ];
-    let management = management.into_iter();
-    let management = management.filter_map(|(key, path)| Some((key.to_owned(), path.as_mut()?)));
-    servers.chain(plugins).chain(management)
+    let others = others.into_iter();
+    let others = others.filter_map(|(key, path)| Some((key.to_owned(), path.as_mut()?)));
+    servers.chain(plugins).chain(others)
 }
 
 #[cfg(test)]

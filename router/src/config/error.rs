@@ -16,6 +16,8 @@ impl Key {
     pub const GATEWAY_LISTEN: Key = Key("gateway.listen");
     /// `metrics.listen`
     pub const METRICS_LISTEN: Key = Key("metrics.listen");
+    /// `console.listen`
+    pub const CONSOLE_LISTEN: Key = Key("console.listen");
     /// `management.listen`
     pub const MANAGEMENT_LISTEN: Key = Key("management.listen");
     /// `media.workers`

@@ -137,6 +137,8 @@ const KEYS: &[(&str, Effect)] = {
         ("management.connections_max", NewConnections),
         ("management.calls_per_second_max", NewConnections),
         ("management.idle_timeout_ms", NewConnections),
+        ("console.listen", Restart),
+        ("console.token_file", AtOnce),
         ("log.format", Restart),
         ("log.filter", AtOnce),
         ("reload.watch", AtOnce),

@@ -5,6 +5,7 @@
 
 mod change;
 mod check;
+mod console;
 mod credentials;
 mod error;
 mod keys;
@@ -33,6 +34,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use change::{Change, RereadError, Setting};
+pub use console::Console;
 pub use error::{ConfigError, Key, Problem};
 pub use keys::{Effect, reloads};
 pub(crate) use load::TEMPORARY_PREFIX;
@@ -56,6 +58,8 @@ pub struct Config {
     pub gateway: Gateway,
     /// The management channel; `None` when it is off.
     pub management: Option<Management>,
+    /// The console page; `None` when it is off.
+    pub console: Option<Console>,
     /// Workers and their UDP sockets.
     pub media: Media,
     /// Bounds of the media core, per worker.

@@ -15,6 +15,7 @@ use rillway_core::limits::Limits;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::console::RawConsole;
 use super::management::RawManagement;
 use super::sandbox::RawSandbox;
 use super::{DriverChoice, LogFormat, PublicAddress};
@@ -47,6 +48,7 @@ pub(super) struct Raw {
     pub(super) ice: Ice,
     pub(super) metrics: Metrics,
     pub(super) management: RawManagement,
+    pub(super) console: RawConsole,
     pub(super) log: Log,
     pub(super) reload: Reload,
     pub(super) shutdown: Shutdown,

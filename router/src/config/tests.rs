@@ -78,6 +78,8 @@ fn commented_examples_of_the_reference_are_valid() {
     set_mode(&credential, 0o600);
     let secret = scratch.file("jwt.secret", &[b'k'; 32]);
     set_mode(&secret, 0o600);
+    let token = scratch.file("console.token", &[b'k'; 16]);
+    set_mode(&token, 0o600);
     scratch.file("my-auth.wasm", b"");
     certificates(&scratch);
     let lines = reference()

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Management;
+use super::console::{Console, TOKEN_CHARS_MIN};
 use super::error::{ConfigError, Problem};
 use super::management;
 use super::provenance::Provenance;
@@ -45,6 +46,7 @@ pub(super) fn validate(raw: &Raw, provenance: Provenance) -> Result<Config, Conf
     let authentication = checks.authentication();
     let policies = checks.policies();
     let management = checks.management();
+    let console = checks.console();
     let recorder = checks.recorder();
     let sandbox = checks.sandbox();
     let problems = checks.problems;
@@ -54,6 +56,7 @@ pub(super) fn validate(raw: &Raw, provenance: Provenance) -> Result<Config, Conf
     Ok(Config {
         gateway: gateway(&raw.gateway),
         management,
+        console,
         media: media(&raw.media, workers),
         limits: Limits::from(&raw.limits),
         metrics: raw.metrics.enabled.then_some(Metrics {
@@ -137,6 +140,43 @@ impl Checks<'_> {
         }
     }
 
+    fn console(&mut self) -> Option<Console> {
+        let (listen, file) = (self.raw.console.listen, &self.raw.console.token_file);
+        let (title, key, label, help) = match (listen, file) {
+            (None, None) => return None,
+            (Some(listen), Some(file)) => {
+                let path = self.provenance.source().folder.join(file);
+                let problem = match read_secret(&path) {
+                    Ok(token) if token.reveal().chars().count() >= TOKEN_CHARS_MIN => {
+                        return Some(Console::new(listen, token));
+                    }
+                    Ok(_) => (
+                        format!("it has fewer than {TOKEN_CHARS_MIN} characters"),
+                        format!("openssl rand -hex 32 > {}", path.display()),
+                    ),
+                    Err(problem) => problem,
+                };
+                let (why, help) = problem;
+                let title = format!("cannot use the token in `{}`: {why}", path.display());
+                (title, "console.token_file", "this file", help)
+            }
+            (Some(_), None) => (
+                "`console.listen` is set, and `console.token_file` is not".to_owned(),
+                "console.listen",
+                "who may look?",
+                "write a token into a file that only its owner can read, and name it".to_owned(),
+            ),
+            (None, Some(_)) => (
+                "`console.token_file` is set, and the console is off".to_owned(),
+                "console.token_file",
+                "used by nobody",
+                "set `console.listen`, such as \"127.0.0.1:7444\", or leave it out".to_owned(),
+            ),
+        };
+        self.report(title, &[(key, label)], &help);
+        None
+    }
+
     /// Reports a problem at keys, each with what is said beside it; the first is the one to change.
     fn report(&mut self, title: String, keys: &[(&str, &str)], help: &str) {
         let point =
@@ -172,17 +212,20 @@ impl Checks<'_> {
     }
 
     fn listeners(&mut self) {
-        let (gateway, metrics) = (self.raw.gateway.listen, self.raw.metrics.listen);
-        if self.raw.metrics.enabled && collide(gateway, metrics) {
-            let title = format!(
-                "the gateway and the metrics both want TCP port {}",
-                metrics.port()
-            );
-            let keys = [
-                ("metrics.listen", "the metrics' listener"),
-                ("gateway.listen", "the gateway's listener"),
-            ];
-            self.report(title, &keys, "give one of them another port");
+        let raw = self.raw;
+        let gateway = ("gateway.listen", "the gateway", Some(raw.gateway.listen));
+        let metrics = raw.metrics.enabled.then_some(raw.metrics.listen);
+        let metrics = ("metrics.listen", "the metrics", metrics);
+        let console = ("console.listen", "the console", raw.console.listen);
+        for [one, other] in [[gateway, metrics], [gateway, console], [metrics, console]] {
+            let (Some(a), Some(b)) = (one.2, other.2) else {
+                continue;
+            };
+            if collide(a, b) {
+                let title = format!("{} and {} both want TCP port {}", one.1, other.1, b.port());
+                let keys = [(other.0, "this listener"), (one.0, "and this one")];
+                self.report(title, &keys, "give one of them another port");
+            }
         }
     }
 

@@ -8,7 +8,7 @@
 
 mod http;
 mod origin;
-mod page;
+pub(crate) mod page;
 mod rates;
 mod requests;
 mod resources;
@@ -83,7 +83,7 @@ pub(crate) struct Settings {
     pub(crate) origins: origin::Policy,
 }
 
-pub(crate) use origin::Policy as OriginPolicy;
+pub(crate) use origin::{Policy as OriginPolicy, is_same as is_same_origin};
 
 /// A client connection for the session side, with the index of its route.
 pub(crate) struct Accepted {

@@ -51,7 +51,7 @@ fn split(origin: &str) -> Option<(&str, &str)> {
 
 /// Whether the page came from where the request goes. The scheme is not compared: behind a proxy
 /// that ends TLS we cannot know ours. An absent port is the scheme's.
-fn is_same(origin: &str, host: &str) -> bool {
+pub(crate) fn is_same(origin: &str, host: &str) -> bool {
     let Some((scheme, authority)) = split(origin) else {
         return false;
     };

@@ -51,7 +51,7 @@ pub(super) fn not_found() -> Response {
 }
 
 /// Media type of a page file; `None` for what is not to be served.
-fn content_type(name: &str) -> Option<&'static str> {
+pub(crate) fn content_type(name: &str) -> Option<&'static str> {
     let (_, extension) = name.rsplit_once('.')?;
     Some(match extension {
         "html" => "text/html; charset=utf-8",
@@ -68,17 +68,22 @@ fn content_type(name: &str) -> Option<&'static str> {
     })
 }
 
-fn serve(kind: &'static str, file: EmbeddedFile, headers: &HeaderMap) -> Response {
+fn serve(kind: &'static str, embedded: EmbeddedFile, headers: &HeaderMap) -> Response {
+    let host = headers
+        .get(axum::http::header::HOST)
+        .and_then(|h| h.to_str().ok())
+        .unwrap_or_default();
+    secured(file(kind, embedded, headers), host)
+}
+
+/// An embedded file, or that it has not changed.
+pub(crate) fn file(kind: &'static str, file: EmbeddedFile, headers: &HeaderMap) -> Response {
     let etag = etag(&file.metadata.sha256_hash());
     let fresh = headers
         .get_all(IF_NONE_MATCH)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .any(|value| matches(value, &etag));
-    let host = headers
-        .get(axum::http::header::HOST)
-        .and_then(|h| h.to_str().ok())
-        .unwrap_or_default();
     let mut response = if fresh {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
@@ -94,7 +99,7 @@ fn serve(kind: &'static str, file: EmbeddedFile, headers: &HeaderMap) -> Respons
     if let Ok(etag) = HeaderValue::from_str(&etag) {
         headers.insert(ETAG, etag);
     }
-    secured(response, host)
+    response
 }
 
 /// Strong entity tag (RFC 9110 §8.8.3) of half a SHA-256.

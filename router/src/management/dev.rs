@@ -12,7 +12,7 @@ use super::pki::{Authority, PkiError, Subject};
 use super::role::Role;
 use super::tls::Identity;
 use crate::Running;
-use crate::config::{Config, Management};
+use crate::config::{Config, Console, Management, Secret};
 
 /// Longer than anybody develops without a restart.
 const VALID: Duration = Duration::from_secs(365 * 24 * 3_600);
@@ -75,6 +75,20 @@ pub fn equip(config: &mut Config) -> Result<Identity, DevError> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     config.management = Some(Management::new(listen, identity(server)));
     Ok(identity(client))
+}
+
+/// Gives a `dev` a console on any free port of loopback, with a token made for this start.
+///
+/// # Errors
+/// [`DevError::State`].
+pub fn equip_console(config: &mut Config) -> Result<Secret, DevError> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).map_err(|_| DevError::State("there are no random numbers"))?;
+    let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let token = Secret::new(token);
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    config.console = Some(Console::new(listen, token.clone()));
+    Ok(token)
 }
 
 /// Writes the entry of a router that runs, so that the command line of the same user finds it.

@@ -17,7 +17,7 @@ mod verbs;
 pub(crate) mod watch;
 pub mod wire;
 
-pub(crate) use verbs::id;
+pub(crate) use verbs::{id, reasons};
 
 pub use client::{Answer, CallError, Client, ConnectError, Target};
 pub use role::{ROLE_URI, Role};

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::LocalSet;
 
 use crate::config::Config;
+use crate::console;
 use crate::directory::MemoryDirectory;
 use crate::gateway::{Accepted, Gateway, Route};
 use crate::management::events::Events;
@@ -52,6 +53,7 @@ pub(super) struct Parts {
     pub(super) gateway: TcpListener,
     pub(super) metrics: Option<TcpListener>,
     pub(super) management: Option<UdpSocket>,
+    pub(super) console: Option<TcpListener>,
     pub(super) workers: Vec<Worker>,
     pub(super) recorder: Option<recorder::Running>,
     pub(super) registry: Registry,
@@ -84,6 +86,7 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
         gateway: listener,
         metrics,
         management,
+        console,
         registry,
         workers,
         recorder: recording,
@@ -106,11 +109,10 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     serve_metrics(&listener, metrics, registry).map_err(start)?;
     let (phase, phase_seen) = watch::channel(Phase::Serving);
     // Before the policies in the order of ends: its calls hold their handles.
-    let address = listener.local_addr().map_err(start)?;
-    let events = Events::default();
+    let (address, events) = (listener.local_addr().map_err(start)?, Events::default());
     let asked = (asked, events.clone(), of_channel);
     let sources = sources(address, &workers, &phase_seen, &policies, asked);
-    let management = managed(management, &config, sources).map_err(start)?;
+    let (management, _console) = shown((management, console), &config, &sources).map_err(start)?;
     let alive = Arc::new(AtomicUsize::new(workers.len()));
     let (desk, following) = desk(&config, recording);
     let deciding = (deciding, desk, events.clone());
@@ -259,16 +261,20 @@ fn serve_metrics(
     Ok(())
 }
 
-/// The management channel, if there is to be one.
-fn managed(
-    socket: Option<UdpSocket>,
+/// What operators look in by, where it is on: the management channel and the console.
+fn shown(
+    (socket, console): (Option<UdpSocket>, Option<TcpListener>),
     config: &Config,
-    sources: Arc<Sources>,
-) -> io::Result<Option<management::Listener>> {
-    match (socket, &config.management) {
-        (Some(socket), Some(settings)) => management::start(socket, settings, sources).map(Some),
-        _ => Ok(None),
-    }
+    sources: &Arc<Sources>,
+) -> io::Result<(Option<management::Listener>, Option<console::Listener>)> {
+    let console = console.map(|listener| console::start(listener, sources.clone()));
+    let managed = match (socket, &config.management) {
+        (Some(socket), Some(settings)) => {
+            Some(management::start(socket, settings, sources.clone())?)
+        }
+        _ => None,
+    };
+    Ok((managed, console.transpose()?))
 }
 
 fn sources(

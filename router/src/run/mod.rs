@@ -86,6 +86,7 @@ pub struct Running {
     gateway: SocketAddr,
     metrics: Option<SocketAddr>,
     management: Option<SocketAddr>,
+    console: Option<SocketAddr>,
     media: Vec<Vec<SocketAddr>>,
     orders: mpsc::Sender<Order>,
     control: Option<JoinHandle<Result<(), RunError>>>,
@@ -108,6 +109,12 @@ impl Running {
     #[must_use]
     pub fn management_address(&self) -> Option<SocketAddr> {
         self.management
+    }
+
+    /// Where the console listens, if it does.
+    #[must_use]
+    pub fn console_address(&self) -> Option<SocketAddr> {
+        self.console
     }
 
     /// UDP addresses bound, by worker.
@@ -180,6 +187,10 @@ pub fn run(config: Config, signals: Signals) -> Result<Running, RunError> {
         Some(metrics) => Some(listen(&config, Key::METRICS_LISTEN, metrics.listen)?),
         None => None,
     };
+    let console = match &config.console {
+        Some(console) => Some(listen(&config, Key::CONSOLE_LISTEN, console.listen)?),
+        None => None,
+    };
     let management = management_socket(&config)?;
     let management_address = management.as_ref().and_then(|s| s.local_addr().ok());
     let registry = Registry::new();
@@ -187,10 +198,9 @@ pub fn run(config: Config, signals: Signals) -> Result<Running, RunError> {
     let (recorder, taps) = recorder::start(&config, count)?;
     let workers = start_workers(&config, &registry, taps)?;
     let (orders, received) = mpsc::channel(4);
-    let (gateway_address, metrics_address) = (
-        local_address(&gateway)?,
-        metrics.as_ref().map(local_address).transpose()?,
-    );
+    let gateway_address = local_address(&gateway)?;
+    let address = |listener: &Option<_>| listener.as_ref().map(local_address).transpose();
+    let (metrics_address, console_address) = (address(&metrics)?, address(&console)?);
     let media = workers.iter().map(|w| w.addresses.clone()).collect();
     let (ready, is_ready) = std::sync::mpsc::channel();
     let parts = control::Parts {
@@ -199,6 +209,7 @@ pub fn run(config: Config, signals: Signals) -> Result<Running, RunError> {
         gateway,
         metrics,
         management,
+        console,
         workers,
         recorder,
         registry,
@@ -216,6 +227,7 @@ pub fn run(config: Config, signals: Signals) -> Result<Running, RunError> {
         gateway: gateway_address,
         metrics: metrics_address,
         management: management_address,
+        console: console_address,
         media,
         orders,
         control: Some(control),

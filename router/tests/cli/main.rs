@@ -293,12 +293,17 @@ fn dev_says_where_its_page_is_serves_it_and_ends_with_0() {
     for signal in ["-TERM", "-INT"] {
         let mut router = Router::start(&["dev", "--config", file.path()]);
         let page = address(&router.line("Open http://"));
+        let console = address(&router.line("Console: http://"));
         let metrics = address(&router.line("Metrics: http://"));
         let answer = get(&page, "/");
         assert!(
             answer.starts_with("HTTP/1.1 200") && answer.contains("<html"),
             "{answer}"
         );
+        let answer = get(&console, "/");
+        assert!(answer.contains("<title>Rillway console"), "{answer}");
+        let answer = get(&console, "/api/watch");
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
         let answer = get(&metrics, "/metrics");
         assert!(
             answer.contains("rillway_worker_driver_info{worker=\"0\""),

@@ -16,6 +16,7 @@ mod workers;
 
 pub(super) use capture::CAPTURES_MAX;
 pub(crate) use convert::id;
+pub(crate) use rooms::reasons;
 pub(super) use workers::latency;
 
 use super::call::{Call, Failure};

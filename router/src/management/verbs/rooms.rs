@@ -7,7 +7,7 @@ use rillway_core::inspect::{Items, Query};
 
 use super::{convert, find};
 use crate::management::call::{Call, Failure};
-use crate::management::source::{NoAnswer, WorkerSource};
+use crate::management::source::{NoAnswer, Sources, WorkerSource};
 use crate::management::wire::error::Code;
 use crate::management::wire::response::Part;
 use crate::management::wire::{self, ParticipantRequest, RoomRequest, WhyRequest};
@@ -149,15 +149,44 @@ pub(super) fn part(worker: u8, items: Items) -> Part {
 /// Says why a participant gets what it gets.
 pub(super) async fn why(call: &mut Call, request: &WhyRequest) -> Result<(), Failure> {
     let sources = call.sources.clone();
-    let place = find::room(&sources, &request.room).await?;
+    let (place, query) = wanted(&sources, request).await?;
+    send_all(call, place.worker, query).await
+}
+
+/// The same for others than clients of the channel.
+///
+/// # Errors
+/// What such a client would be told.
+pub(crate) async fn reasons(
+    sources: &Sources,
+    request: &WhyRequest,
+) -> Result<Vec<wire::Reason>, wire::Error> {
+    let told = |failure| match failure {
+        Failure::Error(error) => error,
+        Failure::Gone => wire::Error::default(),
+    };
+    let (place, query) = wanted(sources, request).await.map_err(told)?;
+    let reasons = find::all(&place, query, |items| match items {
+        Items::Reasons(found) => found,
+        _ => Vec::new(),
+    });
+    let reasons = reasons.await.map_err(told)?;
+    Ok(reasons.into_iter().map(convert::reason).collect())
+}
+
+/// The question for reasons, and where to ask it.
+async fn wanted<'a>(
+    sources: &'a Sources,
+    request: &WhyRequest,
+) -> Result<(find::Place<'a>, Query), Failure> {
+    let place = find::room(sources, &request.room).await?;
     let found = find::participant(&place, &request.participant).await?;
     let participant = found.info.id;
     let track = match request.track.as_str() {
         "" => None,
         named => Some(received(&place, participant, named).await?),
     };
-    let query = Query::Reasons { participant, track };
-    send_all(call, place.worker, query).await
+    Ok((place, Query::Reasons { participant, track }))
 }
 
 /// A track that somebody receives.
