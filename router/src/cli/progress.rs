@@ -1,6 +1,7 @@
 //! Progress on standard error, for those who watch it there: nothing where it is no terminal, and nothing of what is
 //! over within a second.
 
+use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -23,6 +24,11 @@ impl Progress {
             length,
             "{msg} {wide_bar} {bytes} of {total_bytes}, {eta} left",
         )
+    }
+
+    /// Of files.
+    pub(super) fn files(what: &'static str, count: u64) -> Self {
+        Progress::new(what, count, "{msg} {wide_bar} {pos} of {len} files")
     }
 
     /// Of milliseconds that pass.
@@ -59,8 +65,53 @@ impl Progress {
     }
 }
 
+/// Reads, and shows how far it is.
+pub(super) struct Watched<R> {
+    from: R,
+    progress: Progress,
+    read: u64,
+}
+
+impl<R> Watched<R> {
+    /// Of something that is so long.
+    pub(super) fn new(from: R, length: u64) -> Self {
+        Watched {
+            from,
+            progress: Progress::bytes("reading", length),
+            read: 0,
+        }
+    }
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let some = self.from.read(into)?;
+        self.read += some as u64;
+        self.progress.at(self.read);
+        Ok(some)
+    }
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_over_within_a_second_is_not_shown() {
+        let mut watched = Watched::new(&[7; 10][..], 10);
+        let mut some = [0; 6];
+        assert_eq!(watched.read(&mut some).expect("memory"), 6);
+        assert!(!watched.progress.shown);
+        let before = Instant::now().checked_sub(PATIENCE);
+        watched.progress.began = before.expect("this machine is up for longer");
+        assert_eq!(watched.read(&mut some).expect("memory"), 4);
+        assert!(watched.progress.shown);
+        assert_eq!(watched.progress.bar.position(), 10);
     }
 }

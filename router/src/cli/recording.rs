@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use super::lists::{self, InRoom};
 use super::operate::{Ask, OperateError, table};
+use super::progress::{Progress, Watched};
 use crate::config::{Config, ConfigError, Overrides};
 use crate::management::wire::RecordRequest;
 use crate::management::wire::request::Verb;
@@ -318,7 +319,18 @@ fn ls(at: &Where) -> Result<Done, RecordingError> {
 
 fn verify_all(at: &Where) -> Result<Done, RecordingError> {
     let (root, path) = at.root()?;
-    let findings = verify::verify(&root, |_| {});
+    let listed = verify::list(&root).map_err(|error| RecordingError::path(&path, error))?;
+    let sidecars = listed
+        .iter()
+        .filter_map(|recording| recording.contents.as_ref());
+    let files: usize = sidecars.map(|sidecar| sidecar.files.len()).sum();
+    let mut progress = Progress::files("checking", files as u64);
+    let mut done = 0;
+    let findings = verify::verify(&root, |_| {
+        done += 1;
+        progress.at(done);
+    });
+    drop(progress);
     let findings = findings.map_err(|error| RecordingError::path(&path, error))?;
     let ill = |f: &&verify::Finding| !f.verdict.is_well() && f.verdict != Verdict::Unfinished;
     let ill = findings.iter().filter(ill).count();
@@ -386,9 +398,10 @@ impl Dump {
     }
 }
 
-fn open(file: &Path) -> Result<BufReader<File>, RecordingError> {
+fn open(file: &Path) -> Result<BufReader<Watched<File>>, RecordingError> {
     let open = File::open(file).map_err(|error| RecordingError::path(file, error))?;
-    Ok(BufReader::new(open))
+    let length = open.metadata().map_or(0, |metadata| metadata.len());
+    Ok(BufReader::new(Watched::new(open, length)))
 }
 
 fn report(file: &Path) -> Result<Report, RecordingError> {
