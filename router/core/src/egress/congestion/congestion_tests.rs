@@ -17,8 +17,27 @@ struct Path {
     reads_every: i64,
     /// It has so much else to do that it falls behind and catches up again: most it is behind, microseconds.
     behind_most: i64,
+    /// It sleeps for random times, and reads when it wakes up.
+    sleeper: Option<Sleeper>,
     /// Bytes of media that are due.
     owed: f64,
+}
+
+struct Sleeper {
+    random: fastrand::Rng,
+    mean_micros: f64,
+    wakes_at: i64,
+}
+
+impl Sleeper {
+    /// When it reads what comes then.
+    fn reads(&mut self, comes_at: i64) -> i64 {
+        while self.wakes_at < comes_at {
+            let times = (-self.random.f64().max(1e-9).ln()).min(6.0);
+            self.wakes_at += 200 + (times * self.mean_micros) as i64;
+        }
+        self.wakes_at
+    }
 }
 
 const DELAY: i64 = 20_000;
@@ -37,6 +56,7 @@ impl Path {
             reported: 0,
             reads_every: 0,
             behind_most: 0,
+            sleeper: None,
             owed: 0.0,
         }
     }
@@ -56,6 +76,9 @@ impl Path {
             // Not at even times: other work of its thread takes more or less.
             let waver = (i64::from(self.number / 16) * 7_919) % (self.reads_every / 2);
             at = (at / self.reads_every + 1) * self.reads_every + waver;
+        }
+        if let Some(sleeper) = &mut self.sleeper {
+            at = sleeper.reads(at);
         }
         // In order, however far behind it was.
         at = at.max(self.arrived.last().map_or(0, |(_, before)| *before));
@@ -226,13 +249,13 @@ fn silence_lowers_it_and_feedback_brings_it_back() {
     assert!(!path.congestion.is_slowed(path.now, None));
 }
 
-/// Sends so much while the estimate allows it, else sound alone; how long it takes until that is so for a second.
-fn until_carried(path: &mut Path, bps: f64, most: f64) -> f64 {
+/// Sends so much while the estimate allows it, else the lower rate; how long it takes until that is so for a second.
+fn until_carried(path: &mut Path, bps: f64, else_bps: f64, most: f64) -> f64 {
     let (began, mut carried) = (path.now, 0);
     while carried < 10 {
         let fits = path.estimate() >= bps * 1.05;
         carried = if fits { carried + 1 } else { 0 };
-        path.run(0.1, if fits { bps } else { 60_000.0 });
+        path.run(0.1, if fits { bps } else { else_bps });
         if (path.now - began).as_secs_f64() > most {
             return f64::INFINITY;
         }
@@ -262,8 +285,31 @@ fn what_a_late_reader_took_comes_back_soon() {
                 "{reads_every} {behind_most}: {least}"
             );
             path.behind_most = 0;
-            let took = until_carried(&mut path, PICTURES, 60.0);
+            let took = until_carried(&mut path, PICTURES, 60_000.0, 60.0);
             assert!(took < 4.0, "{reads_every} {behind_most}: {took} s");
+        }
+    }
+}
+
+/// A browser that begins with three decoders on two cores is far behind at first, and wakes up at any time after that.
+#[test]
+fn a_reader_that_wakes_up_at_any_time_is_not_taken_for_a_full_path() {
+    for (all, sound) in [(340_000.0, 160_000.0), (1_400_000.0, 60_000.0)] {
+        for mean_micros in [8_000.0, 15_000.0, 25_000.0] {
+            for seed in 0..40 {
+                let mut path = Path::new(100e6);
+                path.congestion.want(all as u64);
+                path.sleeper = Some(Sleeper {
+                    random: fastrand::Rng::with_seed(seed),
+                    mean_micros,
+                    wakes_at: 0,
+                });
+                path.behind_most = 800_000;
+                path.run(1.4, all);
+                path.behind_most = 0;
+                let took = until_carried(&mut path, all, sound, 60.0);
+                assert!(took < 9.0, "{all} {mean_micros} {seed}: {took} s");
+            }
         }
     }
 }

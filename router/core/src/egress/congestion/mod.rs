@@ -335,7 +335,7 @@ impl Congestion {
             leaving_bps: self.leaving.long_bps(),
             round_trip,
         };
-        if let Some(mut answer) = self.prober.take_answer(now) {
+        if let Some(mut answer) = self.prober.take_answer(now, self.delay.jitter_ms()) {
             if answer.full {
                 answer.bps *= more;
             }
@@ -352,6 +352,9 @@ impl Congestion {
     }
 
     fn take_answer(&mut self, answer: &probe::Answer, known: &Knowledge) {
+        if answer.doubtful {
+            return self.rate.raise(answer.bps);
+        }
         self.loss.raise(answer.bps);
         if answer.bps > self.rate.bps() {
             self.rate.set(answer.bps, answer.full);

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Asked;
+use super::{Asked, JITTERY_MS};
 
 /// A burst goes out in parts this far apart.
 const PART_INTERVAL: Duration = Duration::from_millis(5);
@@ -50,6 +50,11 @@ const PAUSE_MOST: Duration = Duration::from_secs(8);
 /// the path it is asked again sooner.
 const AFTER_DECREASE: Duration = Duration::from_secs(2);
 const AFTER_DOUBT: Duration = Duration::from_millis(500);
+
+/// A queue that a full path made of a burst is longer than so many times what delays differ by, or it may have come of
+/// that alone: of a receiver that reads late. One asks again soon then, so often in a row, and the highest answer counts.
+const DOUBTFUL: f64 = 6.0;
+const DOUBTS_MOST: u32 = 4;
 
 /// Between two questions where the last one was answered well.
 const NEXT_STEP: Duration = Duration::from_millis(100);
@@ -133,6 +138,8 @@ pub(super) struct Answer {
     pub(super) bps: f64,
     /// It arrived slower than it was sent: that is all the path carries.
     pub(super) full: bool,
+    /// That may have come of the receiver alone: the path carries so much, and nobody knows whether more.
+    pub(super) doubtful: bool,
 }
 
 /// The asking side of one transport.
@@ -149,6 +156,8 @@ pub(super) struct Prober {
     answer: Option<Answer>,
     answered: Option<Instant>,
     fall: Option<Fall>,
+    /// Answers that said nothing in a row, and the highest of them, bits per second.
+    doubts: (u32, f64),
 }
 
 /// The rate was lowered, perhaps several times.
@@ -293,14 +302,33 @@ impl Prober {
         burst.arrived.add(passed.arrived_micros, passed.bytes);
     }
 
-    /// What the path has shown to carry, if a burst is answered.
-    pub(super) fn take_answer(&mut self, now: Instant) -> Option<Answer> {
+    /// What the path has shown to carry, if a burst is answered. `jitter_ms`: how much delays differ.
+    pub(super) fn take_answer(&mut self, now: Instant, jitter_ms: f64) -> Option<Answer> {
         let burst = self.burst.filter(|burst| burst.passed)?;
         self.burst = None;
-        let Some(answer) = burst.answer() else {
+        let Some(mut answer) = burst.answer() else {
             self.give_up(now);
             return None;
         };
+        let (doubts, most) = std::mem::take(&mut self.doubts);
+        // Where something was lost, or the path was found full before, one burst is enough to say that it is.
+        let doubtful = !self.trusted
+            && jitter_ms > JITTERY_MS
+            && burst.arrived.packets == u32::from(burst.sent)
+            && burst.queue_ms() < jitter_ms * DOUBTFUL;
+        if answer.full && doubtful {
+            answer.bps = answer.bps.max(most);
+            if doubts + 1 < DOUBTS_MOST {
+                self.doubts = (doubts + 1, answer.bps);
+                self.next = Some(now + AFTER_DOUBT);
+                self.answered = Some(now);
+                return Some(Answer {
+                    full: false,
+                    doubtful: true,
+                    ..answer
+                });
+            }
+        }
         self.answer = Some(answer);
         self.answered = Some(now);
         self.was_trusted = std::mem::replace(&mut self.trusted, answer.full);
@@ -328,6 +356,7 @@ impl Prober {
             });
         }
         self.burst = None;
+        self.doubts = (0, 0.0);
         self.limited = true;
         self.trusted = false;
         let pause = if soon { AFTER_DOUBT } else { AFTER_DECREASE };
@@ -370,6 +399,12 @@ impl Prober {
 }
 
 impl Burst {
+    /// How much later its last packet arrived than it left, beside its first, milliseconds.
+    fn queue_ms(&self) -> f64 {
+        let bits = self.left.bytes * 8.0;
+        (bits / self.arrived.bps() - bits / self.left.bps()) * 1e3
+    }
+
     /// The lower of the rates it left and arrived with; `None`: too little of it arrived.
     fn answer(&self) -> Option<Answer> {
         let share = f64::from(self.arrived.packets) / f64::from(self.sent.max(1));
@@ -392,6 +427,7 @@ impl Burst {
                 left.min(came).min(sent * 1.2)
             },
             full,
+            doubtful: false,
         })
     }
 }
@@ -440,7 +476,7 @@ mod tests {
             };
             prober.on_told(number, Some(passed));
         }
-        prober.take_answer(now)
+        prober.take_answer(now, 0.0)
     }
 
     #[test]
@@ -487,7 +523,7 @@ mod tests {
                 bytes: 1_250,
             };
             prober.on_told(number, Some(passed));
-            assert_eq!(prober.take_answer(now), None);
+            assert_eq!(prober.take_answer(now, 0.0), None);
             now += Duration::from_millis(33);
         }
         assert!(!prober.is_limited());

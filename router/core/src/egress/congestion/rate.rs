@@ -125,6 +125,11 @@ impl RateControl {
         }
     }
 
+    /// The path carries so much; where it is full is as known as before.
+    pub(super) fn raise(&mut self, bps: f64) {
+        self.bps = self.bps.max(bps).min(RATE_BPS.1);
+    }
+
     /// Feedback came in. True: the rate was lowered. `limited`: what is sent is far less than the rate.
     pub(super) fn update(&mut self, now: Instant, known: &Knowledge, limited: bool) -> bool {
         let elapsed = self
