@@ -46,8 +46,10 @@ const console_ = {
   timeout: 150_000,
   async run(context) {
     const router = await Router.start(context, { media: 'workers = 2\n' });
-    const [, address, token] = /Console: (http:\S+)#token=(\S+)/.exec(router.log) ?? [];
-    check(token, 'dev says where its console is', router.log);
+    // It is said after the page is served.
+    const said = () => /Console: (http:\S+)#token=(\S+)\n/.exec(router.log);
+    await until('dev says where its console is', async () => said() !== null);
+    const [, address, token] = said();
     const people = [];
     for (const name of ['Ada', 'Grace', 'Edith']) {
       people.push(await join(context, { engine: 'chromium', name, room: 'standup', url: router.url, search: SEARCH }));
@@ -99,7 +101,8 @@ const console_ = {
 
     await page.click('#subscriptions tbody tr');
     await until('why', async () => /layers-adaptive/.test(await text(page, '#why')));
-    check(/Estimate/.test(await text(page, '#why')), 'with the estimate', await text(page, '#why'));
+    const why = await text(page, '#why');
+    check(/Estimate/.test(why) && /Why (Ada|Grace|Edith) gets/.test(why), 'of whom, with the estimate', why);
     await picture('why');
 
     // The link that dev prints opens it at once, and leaves no token in the address.

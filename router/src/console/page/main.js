@@ -3,7 +3,7 @@
 
 import { make, say, the } from "./dom.js";
 import { Locked, follow, logIn, logOut, why } from "./feed.js";
-import { Histories, numbers, subscriptionKey, sum } from "./model.js";
+import { Histories, namesOf, numbers, subscriptionKey, sum } from "./model.js";
 import { Overview } from "./overview.js";
 import { parse } from "./place.js";
 import { Room, showWhy } from "./room.js";
@@ -65,7 +65,7 @@ function show() {
   else overview.show(sample);
   if (place.track) {
     const rates = histories.of(subscriptionKey(place.participant, place.track));
-    showWhy(the("why"), reason, rates, () => go("rooms", place.room));
+    showWhy(the("why"), reason, namesOf(sample.room), rates, () => go("rooms", place.room));
   }
 }
 

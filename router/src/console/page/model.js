@@ -102,6 +102,12 @@ export function loss(rooms) {
 /** @param {Participant} participant */
 export const called = (participant) => participant.name || participant.identity || participant.id;
 
+/**
+ * What people are called, by id.
+ * @param {RoomDetail | null | undefined} detail
+ */
+export const namesOf = (detail) => new Map((detail?.participants ?? []).map(({ participant }) => [participant.id, called(participant)]));
+
 /** @param {string} participant @param {string} track */
 export const subscriptionKey = (participant, track) => `sub ${participant} ${track}`;
 

@@ -2,7 +2,7 @@
 // One room: who is in it, who receives what, and why.
 
 import { make, say, the } from "./dom.js";
-import { called, subscriptionKey } from "./model.js";
+import { called, namesOf, subscriptionKey } from "./model.js";
 import { POINTS, canvas, lossMood, time } from "./overview.js";
 import { COLOURS, plot } from "./plots.js";
 import { Table } from "./table.js";
@@ -102,7 +102,7 @@ export class Room {
     plot(canvas("plot-room-busy"), [{ values: histories.of(`worker ${room?.worker} p99`), colour: COLOURS[1], fill: true }], { points: POINTS, least: 100, text: micros });
     draw(the("topology"), detail, this.#open);
     this.#participants.show(detail.participants);
-    const names = new Map(detail.participants.map(({ participant }) => [participant.id, called(participant)]));
+    const names = namesOf(detail);
     const sources = new Map(detail.tracks.map((track) => [track.id, track.source]));
     this.#subscriptions.show(detail.subscriptions.map((one) => ({
       ...one,
@@ -134,10 +134,11 @@ function layers({ track }) {
  * Shows why somebody gets what it gets.
  * @param {HTMLElement} place
  * @param {Reason | string} answer or what is in the way
+ * @param {Map<string, string>} names of the people, by id
  * @param {(number | null)[]} rates
  * @param {() => void} close
  */
-export function showWhy(place, answer, rates, close) {
+export function showWhy(place, answer, names, rates, close) {
   const head = (/** @type {string} */ text) => make("header", {}, make("h1", {}, text), make("button", { type: "button", class: "quiet", click: close }, "Close"));
   if (typeof answer === "string") return place.replaceChildren(head("Why"), make("p", { class: "soft" }, answer));
   const { subscription, track, decisions } = answer;
@@ -155,9 +156,11 @@ export function showWhy(place, answer, rates, close) {
     make("b", {}, decision.policy), `: ${decision.reason}`,
     make("div", { class: "soft" }, decision.outcome),
   ));
+  const to = names.get(subscription.participant) ?? subscription.participant;
+  const from = names.get(subscription.publisher) ?? subscription.publisher_identity;
   const none = subscription.kind === "audio" ? "Sound needs no decision: all of it is forwarded." : "Nothing was decided yet.";
   place.replaceChildren(
-    head(`Why ${subscription.participant} gets what it gets of the ${track?.source ?? "track"} of ${subscription.publisher_identity}`),
+    head(`Why ${to} gets what it gets of the ${track?.source ?? "track"} of ${from}`),
     make("dl", {}, ...facts.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)])),
     make("h2", {}, "Rate"),
     shown,
