@@ -84,15 +84,17 @@ pub fn confine(sandbox: &Sandbox) -> Result<Confined, SandboxError> {
     if sandbox.files == Confinement::Off {
         return Ok(Confined::Not);
     }
-    let confined = restrict(sandbox)?;
+    let places = places(sandbox);
+    let confined = restrict(&places)?;
     match confined {
         Confined::Not if sandbox.files == Confinement::Required => Err(SandboxError::Absent),
         Confined::Not => Ok(confined),
         Confined::Whole | Confined::Partly => {
-            let places = sandbox.read.iter().chain(&sandbox.write);
             // A place that is not there is out of reach when it comes.
-            let places = places.filter_map(|place| place.canonicalize().ok());
-            let _ = WITHIN.set(places.chain(SYSTEM.map(PathBuf::from)).collect());
+            let within = places
+                .iter()
+                .filter_map(|(place, _)| place.canonicalize().ok());
+            let _ = WITHIN.set(within.collect());
             Ok(confined)
         }
     }
@@ -108,7 +110,8 @@ pub(crate) fn is_out_of_reach(path: &Path) -> bool {
     place.is_some_and(|place| !within.iter().any(|folder| place.starts_with(folder)))
 }
 
-fn restrict(sandbox: &Sandbox) -> Result<Confined, RulesetError> {
+/// What is to be within reach, and what may be done there.
+fn places(sandbox: &Sandbox) -> Vec<(PathBuf, BitFlags<AccessFs>)> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let write = read
         | AccessFs::WriteFile
@@ -118,21 +121,24 @@ fn restrict(sandbox: &Sandbox) -> Result<Confined, RulesetError> {
         | AccessFs::RemoveFile
         | AccessFs::RemoveDir
         | AccessFs::Refer;
-    let credentials = std::env::var_os(CREDENTIALS).map(PathBuf::from);
-    let mut readable: Vec<&Path> = sandbox.read.iter().map(PathBuf::as_path).collect();
-    readable.extend(SYSTEM.map(Path::new));
-    readable.extend(credentials.as_deref());
     for folder in &sandbox.write {
         make(folder);
     }
+    let credentials = std::env::var_os(CREDENTIALS).map(PathBuf::from);
+    let readable = SYSTEM.map(PathBuf::from).into_iter().chain(credentials);
+    let readable = sandbox.read.iter().cloned().chain(readable);
+    let writable = sandbox.write.iter().cloned().map(|place| (place, write));
+    let null = (PathBuf::from("/dev/null"), read | AccessFs::WriteFile);
+    let places = readable.map(|place| (place, read)).chain(writable);
+    places.chain([null]).collect()
+}
+
+fn restrict(places: &[(PathBuf, BitFlags<AccessFs>)]) -> Result<Confined, RulesetError> {
     let mut ruleset = Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))?
         .create()?;
-    let writable = sandbox.write.iter().map(|place| (place.as_path(), write));
-    let null = (Path::new("/dev/null"), read | AccessFs::WriteFile);
-    let places = readable.into_iter().map(|place| (place, read));
-    for (place, access) in places.chain(writable).chain([null]) {
-        if let Some(rule) = rule(place, access) {
+    for (place, access) in places {
+        if let Some(rule) = rule(place, *access) {
             ruleset = ruleset.add_rule(rule)?;
         }
     }
@@ -205,7 +211,7 @@ mod tests {
         };
         // The kernel confines threads: this test's own stays free.
         let thread = std::thread::spawn(move || {
-            if restrict(&sandbox).unwrap() == Confined::Not {
+            if restrict(&places(&sandbox)).unwrap() == Confined::Not {
                 eprintln!("skipped: no Landlock here");
                 return;
             }

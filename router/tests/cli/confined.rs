@@ -1,5 +1,7 @@
 //! `rillway serve` keeps to its files, and says so where a reload wants others.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -21,6 +23,7 @@ impl Serving {
     fn start(file: &File) -> Serving {
         let log = file.0.with_extension("log");
         let child = rillway(&["serve", "--config", file.path()])
+            .env("CREDENTIALS_DIRECTORY", credentials(file))
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(&log).expect("file"))
             .spawn()
@@ -55,6 +58,14 @@ impl Drop for Serving {
     }
 }
 
+/// What a service manager hands over: not beneath the folder of the configuration.
+fn credentials(file: &File) -> std::path::PathBuf {
+    file.0
+        .parent()
+        .expect("a folder")
+        .with_extension("credentials")
+}
+
 fn plugin(component: &Path) -> String {
     let text = any_ports("").replace("auth-open", "mine");
     format!(
@@ -75,6 +86,11 @@ fn serve_reaches_no_file_that_its_configuration_did_not_name() {
         std::fs::copy(COMPONENT, place).expect("copied");
     }
     std::fs::write(&file.0, plugin(&named)).expect("written");
+    let handed = credentials(&file);
+    std::fs::create_dir_all(&handed).expect("made");
+    let secret = handed.join("turn");
+    std::fs::write(&secret, "secret\n").expect("written");
+    std::fs::set_permissions(&secret, Permissions::from_mode(0o600)).expect("ours");
     let router = Serving::start(&file);
     router.says("\"listening\"");
     let status = std::fs::read_to_string(format!("/proc/{}/status", router.child.id()));
@@ -95,6 +111,14 @@ fn serve_reaches_no_file_that_its_configuration_did_not_name() {
     std::fs::write(&file.0, plugin(&new)).expect("written");
     router.signal("-HUP");
     router.says("plugins.mine.component");
+    // Handed over at the start, and named only now. (A line of the log comes once a second.)
+    std::thread::sleep(Duration::from_millis(1_100));
+    let server = "[[ice.servers]]\nurls = [\"turn:turn.example.org\"]\nusername = \"us\"\n\
+        credential_file = \"$CREDENTIALS_DIRECTORY/turn\"\n";
+    std::fs::write(&file.0, plugin(&new) + server).expect("written");
+    router.signal("-HUP");
+    router.says("\"changed\":\"ice.servers");
+    std::fs::remove_dir_all(handed).expect("ours");
 }
 
 #[test]
