@@ -312,25 +312,23 @@ impl Prober {
         };
         let (doubts, most) = std::mem::take(&mut self.doubts);
         // Where something was lost, or the path was found full before, one burst is enough to say that it is.
-        let doubtful = !self.trusted
+        let doubtful = answer.full
+            && !self.trusted
             && jitter_ms > JITTERY_MS
             && burst.arrived.packets == u32::from(burst.sent)
             && burst.queue_ms() < jitter_ms * DOUBTFUL;
-        if answer.full && doubtful {
+        if doubtful {
             answer.bps = answer.bps.max(most);
-            if doubts + 1 < DOUBTS_MOST {
-                self.doubts = (doubts + 1, answer.bps);
-                self.next = Some(now + AFTER_DOUBT);
-                self.answered = Some(now);
-                return Some(Answer {
-                    full: false,
-                    doubtful: true,
-                    ..answer
-                });
-            }
+            answer.doubtful = doubts + 1 < DOUBTS_MOST;
+            answer.full = !answer.doubtful;
         }
         self.answer = Some(answer);
         self.answered = Some(now);
+        if answer.doubtful {
+            self.doubts = (doubts + 1, answer.bps);
+            self.next = Some(now + AFTER_DOUBT);
+            return Some(answer);
+        }
         self.was_trusted = std::mem::replace(&mut self.trusted, answer.full);
         self.limited = answer.full;
         if answer.full {
