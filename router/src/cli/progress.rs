@@ -26,9 +26,9 @@ impl Progress {
         )
     }
 
-    /// Of files.
-    pub(super) fn files(what: &'static str, count: u64) -> Self {
-        Progress::new(what, count, "{msg} {wide_bar} {pos} of {len} files")
+    /// Of files; how many, [`Progress::of`] says.
+    pub(super) fn files(what: &'static str) -> Self {
+        Progress::new(what, 0, "{msg} {wide_bar} {pos} of {len} files")
     }
 
     /// Of milliseconds that pass.
@@ -47,6 +47,11 @@ impl Progress {
             began: Instant::now(),
             shown: false,
         }
+    }
+
+    /// How many there are.
+    pub(super) fn of(&self, count: u64) {
+        self.bar.set_length(count);
     }
 
     /// So far, and in other words.

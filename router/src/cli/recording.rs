@@ -319,16 +319,10 @@ fn ls(at: &Where) -> Result<Done, RecordingError> {
 
 fn verify_all(at: &Where) -> Result<Done, RecordingError> {
     let (root, path) = at.root()?;
-    let listed = verify::list(&root).map_err(|error| RecordingError::path(&path, error))?;
-    let sidecars = listed
-        .iter()
-        .filter_map(|recording| recording.contents.as_ref());
-    let files: usize = sidecars.map(|sidecar| sidecar.files.len()).sum();
-    let mut progress = Progress::files("checking", files as u64);
-    let mut done = 0;
-    let findings = verify::verify(&root, |_| {
-        done += 1;
-        progress.at(done);
+    let mut progress = Progress::files("checking");
+    let findings = verify::verify(&root, |done, count| {
+        progress.of(count as u64);
+        progress.at(done as u64);
     });
     drop(progress);
     let findings = findings.map_err(|error| RecordingError::path(&path, error))?;

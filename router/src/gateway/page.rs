@@ -130,19 +130,25 @@ fn secured(mut response: Response, host: &str) -> Response {
          media-src 'self' blob: mediastream:; worker-src 'self' blob:; object-src 'none'; \
          base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     );
-    let headers = response.headers_mut();
     if let Ok(policy) = HeaderValue::from_str(&policy) {
+        let headers = response.headers_mut();
         headers.insert(CONTENT_SECURITY_POLICY, policy);
     }
+    guarded(
+        response,
+        "camera=(self), microphone=(self), display-capture=(self), fullscreen=(self), \
+         geolocation=(), payment=(), usb=(), serial=(), hid=(), midi=()",
+    )
+}
+
+/// Adds what every page of ours is guarded by, beside its own content policy; `devices` is its permissions policy.
+pub(crate) fn guarded(mut response: Response, devices: &'static str) -> Response {
+    let headers = response.headers_mut();
     for (name, value) in [
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         // The room's name is in the address.
         (REFERRER_POLICY, "no-referrer"),
-        (
-            HeaderName::from_static("permissions-policy"),
-            "camera=(self), microphone=(self), display-capture=(self), fullscreen=(self), \
-             geolocation=(), payment=(), usb=(), serial=(), hid=(), midi=()",
-        ),
+        (HeaderName::from_static("permissions-policy"), devices),
         (
             HeaderName::from_static("cross-origin-opener-policy"),
             "same-origin",

@@ -44,7 +44,8 @@ impl Events {
     }
 }
 
-fn now_ms() -> u64 {
+/// Unix time, milliseconds.
+pub(super) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }

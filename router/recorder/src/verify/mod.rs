@@ -100,19 +100,21 @@ pub struct Finding {
 }
 
 /// Reads every recording beneath a root and compares it with its sidecar: sizes, hashes, checksums of RTP
-/// dumps. `progress` gets each finding as it is made.
+/// dumps. `progress` hears after each file how many of how many that sidecars tell of are done.
 ///
 /// # Errors
 /// The root cannot be read.
-pub fn verify(root: &Root, mut progress: impl FnMut(&Finding)) -> io::Result<Vec<Finding>> {
+pub fn verify(root: &Root, mut progress: impl FnMut(usize, usize)) -> io::Result<Vec<Finding>> {
     let mut findings = Vec::new();
     let mut known = BTreeSet::new();
-    let mut find = |name: String, verdict| {
-        let finding = Finding { name, verdict };
-        progress(&finding);
-        findings.push(finding);
-    };
-    for (place, sidecar) in sidecar::all(root)? {
+    let mut find = |name: String, verdict| findings.push(Finding { name, verdict });
+    let sidecars = sidecar::all(root)?;
+    let readable = sidecars
+        .iter()
+        .filter_map(|(_, sidecar)| sidecar.as_ref().ok());
+    let count = readable.map(|sidecar| sidecar.files.len()).sum();
+    let mut done = 0;
+    for (place, sidecar) in sidecars {
         known.insert(place.to_string());
         let sidecar = match sidecar {
             Ok(sidecar) => sidecar,
@@ -129,6 +131,8 @@ pub fn verify(root: &Root, mut progress: impl FnMut(&Finding)) -> io::Result<Vec
             if file.state != State::Empty {
                 find(file.name.clone(), judge(root, file));
             }
+            done += 1;
+            progress(done, count);
         }
     }
     for place in root.list()? {

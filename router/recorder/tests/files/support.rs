@@ -126,7 +126,7 @@ pub(crate) fn event(running: &mut Running, mut is: impl FnMut(&Event) -> bool) -
 }
 
 pub(crate) fn verified(root: &Path) -> Vec<Finding> {
-    verify(&Root::view(root).expect("is there"), |_| {}).expect("is read")
+    verify(&Root::view(root).expect("is there"), |_, _| {}).expect("is read")
 }
 
 /// Every file is as its sidecar says. Returns how many there are.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rillway_core::inspect::Traffic;
 use rillway_core::stats::DropCause;
 
-use super::take::{self, Detail, PluginTaken, Snapshot, WorkerTaken};
+use super::take::{Detail, PluginTaken, Snapshot, WorkerTaken};
 use crate::management::verbs::{convert, latency};
 use crate::management::wire;
 use crate::worker::WorkerStats;
@@ -266,7 +266,7 @@ fn plugins(before: Option<&Snapshot>, now: &Snapshot, span: Span) -> Vec<wire::P
             name: plugin.name.clone(),
             kind: stats.kind.to_string(),
             version: plugin.version.clone(),
-            breaker: take::breaker(stats.breaker).to_owned(),
+            breaker: stats.breaker.name().to_owned(),
             calls: stats.calls,
             faults: stats.faults_total(),
             budget_us: plugin.budget_us,

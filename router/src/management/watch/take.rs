@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use futures_util::future::join_all;
 use rillway_core::inspect::{Items, ParticipantView, Query, RoomView, SubscriptionView, TrackView};
-use rillway_policy::{BreakerState, KindStats, Limits, Plugin};
+use rillway_policy::{KindStats, Limits, Plugin};
 
+use crate::management::events::now_ms;
 use crate::management::source::{NoAnswer, Sources, WorkerSource};
 use crate::worker::latency::Seen;
 
@@ -199,20 +200,6 @@ fn plugin(plugin: &Plugin) -> Vec<PluginTaken> {
         }
     });
     kinds.collect()
-}
-
-/// The word for a breaker's state.
-pub(super) fn breaker(state: BreakerState) -> &'static str {
-    match state {
-        BreakerState::Open => "open",
-        BreakerState::HalfOpen => "half-open",
-        _ => "closed",
-    }
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Resident memory of this process.
