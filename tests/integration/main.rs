@@ -24,6 +24,7 @@ mod rules;
 mod shutdown;
 mod signaling;
 mod site;
+mod spanning;
 mod supervised;
 #[expect(dead_code, reason = "written for the recorder's tests")]
 #[path = "../../router/recorder/tests/media/synth.rs"]

@@ -13,6 +13,7 @@ mod reloads;
 mod router;
 mod swap;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rillway_core::api::MediaKind;
@@ -164,6 +165,11 @@ async fn subscribe(
 /// A run: 200 subscribers on one publisher, through one stretch after the other. Fails if a single packet is
 /// lost. Returns the router's memory at the end of each stretch, bytes.
 fn crowd(router: &Router, stretches: &[Stretch]) -> Vec<u64> {
+    crowd_by_worker(router, stretches).0
+}
+
+/// The same; and how many subscribers each worker had.
+fn crowd_by_worker(router: &Router, stretches: &[Stretch]) -> (Vec<u64>, BTreeMap<u8, u64>) {
     let gateway = router.gateway();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -247,7 +253,12 @@ fn crowd(router: &Router, stretches: &[Stretch]) -> Vec<u64> {
         report(stretch, &of_stretch(number), *memory);
     }
     router::report_waits(stretches.iter().map(|stretch| &*stretch.title).zip(&inside));
-    memory
+    let mut on_workers = BTreeMap::new();
+    for subscriber in &subscribers {
+        let me = subscriber.live.client.me.expect("joined");
+        *on_workers.entry(me.worker().0).or_default() += 1;
+    }
+    (memory, on_workers)
 }
 
 /// Fails if a single packet was lost, or sent again.
@@ -335,6 +346,20 @@ fn calm(title: &str, seconds: u64) -> Stretch {
 #[ignore = "needs a quiet machine: tests/run load"]
 fn two_hundred_subscribers_lose_nothing_by_the_mmsg_driver() {
     crowd(&Router::start("mmsg", ""), &[calm("mmsg", SECONDS)]);
+}
+
+/// Half of the subscribers are on another worker than the publisher: each packet crosses once.
+#[test]
+#[ignore = "needs a quiet machine: tests/run load"]
+fn two_hundred_subscribers_on_two_workers_lose_nothing() {
+    let spans = format!(
+        "media.workers = 2\nmedia.participants_per_part = {}\n",
+        SUBSCRIBERS / 2 + 1
+    );
+    let router = Router::start("ring", &spans);
+    let (_, on_workers) = crowd_by_worker(&router, &[calm("on two workers", SECONDS)]);
+    let half = SUBSCRIBERS / 2;
+    assert_eq!(on_workers, BTreeMap::from([(0, half), (1, half)]));
 }
 
 #[test]

@@ -72,7 +72,11 @@ impl Router {
             std::fs::set_permissions(folder.join(name), mode).expect("ours");
         }
         let file = folder.join("rillway.toml");
-        let text = Router::base(driver, metrics) + more;
+        let mut base = Router::base(driver, metrics);
+        if more.contains("media.workers") {
+            base = base.replace("media.workers = 1\n", "");
+        }
+        let text = base + more;
         std::fs::write(&file, text).expect("written");
         let (process, gateway) = match std::env::var_os("RILLWAY_BIN") {
             Some(binary) => Router::binary(&PathBuf::from(binary), &file),

@@ -26,6 +26,22 @@ pub struct ParticipantId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TrackId(pub u64);
 
+impl ParticipantId {
+    /// The worker it joined at.
+    #[must_use]
+    pub fn worker(self) -> WorkerId {
+        WorkerId(crate::shard::slab::worker_of(self.0))
+    }
+}
+
+impl TrackId {
+    /// The worker it is published at.
+    #[must_use]
+    pub fn worker(self) -> WorkerId {
+        WorkerId(crate::shard::slab::worker_of(self.0))
+    }
+}
+
 /// Names a room between a worker and the control side for as long as it is open: worker, generation and
 /// slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -99,6 +99,17 @@ pub struct RoomView {
     pub traffic: Traffic,
 }
 
+impl RoomView {
+    /// Adds what is in another part of the same room.
+    pub fn add(&mut self, part: &RoomView) {
+        self.participants += part.participants;
+        self.tracks += part.tracks;
+        self.subscriptions += part.subscriptions;
+        self.received_bps += part.received_bps;
+        self.traffic.add(&part.traffic);
+    }
+}
+
 /// A participant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParticipantView {

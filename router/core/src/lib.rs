@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod crossing;
 mod egress;
 mod guard;
 pub mod id;

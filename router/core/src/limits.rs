@@ -151,6 +151,9 @@ pub const KEYFRAME_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often a room looks at layers, levels and waiting keyframe requests.
 pub const ROOM_TICK: Duration = Duration::from_millis(250);
+/// A join is answered after this time even if another worker's part of the room has not said who is there;
+/// they are told later then.
+pub const PARTS_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Silence after which a layer counts as inactive.
 pub const LAYER_SILENCE: Duration = Duration::from_secs(1);

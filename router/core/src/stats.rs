@@ -21,6 +21,10 @@ pub struct ShardStats {
     pub rtp_forwarded: u64,
     /// Their payload bytes.
     pub rtp_forwarded_bytes: u64,
+    /// RTP packets given to other workers' parts of their rooms, one per worker.
+    pub crossed_out: u64,
+    /// RTP packets that came from there.
+    pub crossed_in: u64,
     /// RTP packets sent again because a subscriber missed them.
     pub rtp_retransmitted: u64,
     /// RTP packets not sent: sealed before, or too old to know that.

@@ -15,7 +15,7 @@ pub(super) fn room_table(rooms: &[wire::Room]) -> String {
     let rows = rooms.iter().map(|room| {
         [
             plain(&room.name),
-            room.worker.to_string(),
+            workers(room.worker, &room.other_workers),
             room.participants.to_string(),
             room.tracks.to_string(),
             room.subscriptions.to_string(),
@@ -23,6 +23,13 @@ pub(super) fn room_table(rooms: &[wire::Room]) -> String {
         ]
     });
     table(header, rows)
+}
+
+/// The workers that have parts of a room.
+pub(super) fn workers(first: u32, others: &[u32]) -> String {
+    let all = std::iter::once(&first).chain(others);
+    let all: Vec<String> = all.map(ToString::to_string).collect();
+    all.join("+")
 }
 
 pub(super) fn participant_table(participants: &[wire::Participant]) -> String {

@@ -105,6 +105,7 @@ const KEYS: &[(&str, Effect)] = {
         ("plugins.*.budgets.kv_bytes_max", NewInstances),
         ("plugins.*.budgets.http_requests_max", NewInstances),
         ("media.workers", Restart),
+        ("media.participants_per_part", NewComers),
         ("media.first_port", Restart),
         ("media.driver", Restart),
         ("media.tcp", Restart),

@@ -124,6 +124,8 @@ pub struct Gateway {
 pub struct Media {
     /// Worker threads.
     pub workers: NonZeroU16,
+    /// Participants of a room that one worker has before others go to another one; 0: any number.
+    pub participants_per_part: u32,
     /// UDP port of worker 0; worker n uses `first_port + n`, which never exceeds 65,535. 0: every
     /// worker takes any free port.
     pub first_port: u16,

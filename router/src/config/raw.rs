@@ -130,6 +130,10 @@ pub(super) struct Media {
     #[schemars(range(max = 256))]
     #[schemars(extend("x-unit" = "threads", "x-memory" = "up to 20 MiB of packet buffers each, besides the sockets' own"))]
     pub(super) workers: u16,
+    /// Participants of a room that one worker has before those who come go to the next: a large room has a part on
+    /// each of several workers then, and its packets cross between them. 0: a room never leaves its worker.
+    #[schemars(range(max = 100_000), extend("x-unit" = "participants"))]
+    pub(super) participants_per_part: u32,
     /// UDP port, and TCP port, of the first worker; the next ones use the next ports. Open as many in the firewall as
     /// there are workers. 0: any free ports, for tests.
     #[schemars(extend("x-unit" = "port"))]
@@ -172,6 +176,7 @@ impl Default for Media {
     fn default() -> Self {
         Media {
             workers: 0,
+            participants_per_part: 200,
             first_port: 40_000,
             driver: DriverChoice::Auto,
             tcp: true,

@@ -102,6 +102,7 @@ fn gateway(raw: &raw::Gateway) -> Gateway {
 fn media(raw: &raw::Media, workers: NonZeroU16) -> Media {
     Media {
         workers,
+        participants_per_part: raw.participants_per_part,
         first_port: raw.first_port,
         driver: raw.driver,
         tcp: raw.tcp.then_some(MediaTcp {

@@ -292,7 +292,7 @@ impl Books {
     /// The recorder needs a keyframe. It says so again if this one is lost.
     pub(super) fn keyframe(&self, track: TrackId) {
         if self.is_running(track) {
-            self.orders.nudge(RoomOrderKind::AskKeyframe(track));
+            self.orders.nudge(track, RoomOrderKind::AskKeyframe(track));
         }
     }
 

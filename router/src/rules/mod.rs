@@ -1,7 +1,8 @@
 //! Rules of rooms: layer selection and recording by policies outside the core, on the control thread.
 //!
-//! A worker says when rooms open and close. For each room this opens an instance of the layer policy and
-//! one of the recording policy, if there are such, in a task of its own each: a slow or broken policy
+//! A worker says when rooms open and close there; a large one has a part on each of several. For each part this
+//! opens an instance of the layer policy, and for each room, whatever its parts, one of the recording policy, if
+//! there are such, in a task of its own each: a slow or broken policy
 //! costs its own room, and there only what it decides. Layers: the newest view is shown, the choices go to
 //! the worker's queue, and the core checks them (`layers.rs`). Recording: every event in order, orders are
 //! checked here (`recording.rs`) and go to core and recorder (`books.rs`, `desk.rs`).
@@ -83,18 +84,24 @@ impl Default for RuleSet {
 pub(crate) struct Rules {
     set: RuleSet,
     workers: Vec<mpsc::Sender<ToWorker>>,
-    rooms: RefCell<HashMap<RoomId, Room>>,
-    /// A name is in force on one worker at a time: the directory sees to that.
-    by_name: RefCell<HashMap<Rc<str>, RoomId>>,
+    /// Each part of a room by itself: a layer policy decides about the subscribers of one.
+    parts: RefCell<HashMap<RoomId, Part>>,
+    /// Recording is the whole room's.
+    recordings: RefCell<HashMap<Rc<str>, Recorded>>,
     recorder: RulesRecorder,
     desk: Rc<Desk>,
 }
 
-/// An open room. Its tasks end when it is dropped.
-struct Room {
+/// An open room on one worker. Its tasks end when it is dropped.
+struct Part {
     name: Rc<str>,
     layers: Option<LayerRoom>,
-    recording: Option<RecordingRoom>,
+}
+
+/// What is recorded of a room on all its workers.
+struct Recorded {
+    room: RecordingRoom,
+    orders: Orders,
 }
 
 impl Rules {
@@ -108,8 +115,8 @@ impl Rules {
         Rules {
             set,
             workers,
-            rooms: RefCell::default(),
-            by_name: RefCell::default(),
+            parts: RefCell::default(),
+            recordings: RefCell::default(),
             recorder,
             desk: Rc::new(desk),
         }
@@ -143,18 +150,16 @@ impl Rules {
 
     /// What is recorded in a room, for people; `None`: nothing.
     pub(crate) fn recorded(&self, room: &str) -> Option<RecordingState> {
-        let id = self.by_name.borrow().get(room).copied()?;
-        self.rooms.borrow().get(&id)?.recording.as_ref()?.recorded()
+        self.recordings.borrow().get(room)?.room.recorded()
     }
 
     /// What is recorded in a room, or in all, for operators: by room and track.
     pub(crate) fn underway(&self, room: Option<&str>) -> Vec<Underway> {
-        let rooms = self.rooms.borrow();
-        let meant = rooms
-            .values()
-            .filter(|open| room.is_none_or(|room| *open.name == *room));
-        let recording = meant.filter_map(|open| open.recording.as_ref());
-        let mut all: Vec<_> = recording.flat_map(RecordingRoom::underway).collect();
+        let recordings = self.recordings.borrow();
+        let meant = recordings
+            .iter()
+            .filter(|(name, _)| room.is_none_or(|room| ***name == *room));
+        let mut all: Vec<_> = meant.flat_map(|(_, open)| open.room.underway()).collect();
         all.sort_by(|a, b| (&a.room, a.track.0).cmp(&(&b.room, b.track.0)));
         all
     }
@@ -165,19 +170,26 @@ impl Rules {
             RoomEventKind::Opened { name } => self.open(event.room, name.into()),
             RoomEventKind::Closed => self.close(event.room),
             RoomEventKind::View(view) => {
-                if let Some(room) = self.rooms.borrow().get(&event.room)
-                    && let Some(layers) = &room.layers
+                if let Some(part) = self.parts.borrow().get(&event.room)
+                    && let Some(layers) = &part.layers
                 {
                     layers.show(*view);
                 }
             }
-            kind => {
-                if let Some(room) = self.rooms.borrow().get(&event.room)
-                    && let Some(recording) = &room.recording
-                {
-                    recording.tell(kind);
-                }
-            }
+            kind => self.tell_recording(event.room, kind),
+        }
+    }
+
+    fn tell_recording(&self, id: RoomId, kind: RoomEventKind) {
+        let parts = self.parts.borrow();
+        let recordings = self.recordings.borrow();
+        let recording = parts.get(&id).and_then(|part| recordings.get(&part.name));
+        // Every part says who speaks in all of them.
+        let again = |open: &Recorded| {
+            matches!(kind, RoomEventKind::Speakers(_)) && !open.orders.is_first(id)
+        };
+        if let Some(open) = recording.filter(|open| !again(open)) {
+            open.room.tell(kind);
         }
     }
 
@@ -185,42 +197,63 @@ impl Rules {
         let Some(queue) = self.workers.get(usize::from(id.worker().0)) else {
             return;
         };
-        let orders = Orders::new(id, queue.clone(), self.recorder.clone());
-        let layers = self.set.layers.as_ref();
         let retry = self.set.retry;
-        let layers = layers.map(|rule| LayerRoom::open(rule, name.clone(), orders.clone(), retry));
-        let recording = self.set.recording.as_ref();
-        let recording =
-            recording.map(|f| RecordingRoom::open(f, name.clone(), orders, &self.desk, retry));
-        if layers.is_none() && recording.is_none() {
+        let layers = self.set.layers.as_ref().map(|rule| {
+            let orders = Orders::new(id, queue.clone(), self.recorder.clone());
+            LayerRoom::open(rule, name.clone(), orders, retry)
+        });
+        if let Some(factory) = &self.set.recording {
+            self.record(factory, id, &name);
+        } else if layers.is_none() {
             return;
         }
-        self.by_name.borrow_mut().insert(name.clone(), id);
-        let room = Room {
-            name,
-            layers,
-            recording,
+        self.parts.borrow_mut().insert(id, Part { name, layers });
+        self.recorder.rooms(self.parts.borrow().len());
+    }
+
+    /// A room that may be recorded has opened on a worker, the first or another one.
+    fn record(&self, factory: &Rc<dyn RecordingFactory>, id: RoomId, name: &Rc<str>) {
+        let Some(queue) = self.workers.get(usize::from(id.worker().0)) else {
+            return;
         };
-        self.rooms.borrow_mut().insert(id, room);
-        self.recorder.rooms(self.rooms.borrow().len());
+        let mut recordings = self.recordings.borrow_mut();
+        if let Some(open) = recordings.get(name) {
+            open.orders.add(id, queue.clone());
+            let orders = open.orders.clone();
+            tokio::task::spawn_local(async move { orders.watch(id).await });
+            return;
+        }
+        let orders = Orders::new(id, queue.clone(), self.recorder.clone());
+        let room = RecordingRoom::open(
+            factory,
+            name.clone(),
+            orders.clone(),
+            &self.desk,
+            self.set.retry,
+        );
+        recordings.insert(name.clone(), Recorded { room, orders });
     }
 
     fn close(&self, id: RoomId) {
-        let Some(room) = self.rooms.borrow_mut().remove(&id) else {
+        let Some(part) = self.parts.borrow_mut().remove(&id) else {
             return;
         };
-        let mut by_name = self.by_name.borrow_mut();
-        if by_name.get(&room.name) == Some(&id) {
-            by_name.remove(&room.name);
+        let mut recordings = self.recordings.borrow_mut();
+        if let Some(open) = recordings.get(&part.name) {
+            if open.orders.remove(id) == 0 {
+                recordings.remove(&part.name);
+            } else {
+                open.room.forget(id.worker());
+            }
         }
-        self.recorder.rooms(self.rooms.borrow().len());
+        self.recorder.rooms(self.parts.borrow().len());
     }
 
-    /// A worker has ended, and its rooms with it.
+    /// A worker has ended, and its parts of rooms with it.
     pub(crate) fn worker_ended(&self, worker: WorkerId) {
         let lost: Vec<RoomId> = {
-            let rooms = self.rooms.borrow();
-            let of_worker = rooms.keys().filter(|id| id.worker() == worker);
+            let parts = self.parts.borrow();
+            let of_worker = parts.keys().filter(|id| id.worker() == worker);
             of_worker.copied().collect()
         };
         for id in lost {
@@ -283,10 +316,8 @@ impl Rules {
         room: &str,
         request: Request,
     ) -> Result<oneshot::Receiver<Outcome>, &'static str> {
-        let id = self.by_name.borrow().get(room).copied();
-        let rooms = self.rooms.borrow();
-        let recording = id.and_then(|id| rooms.get(&id)?.recording.as_ref());
-        recording.ok_or(NO_POLICY)?.request(request)
+        let recordings = self.recordings.borrow();
+        recordings.get(room).ok_or(NO_POLICY)?.room.request(request)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use rillway_core::id::{self, WorkerId};
 use rillway_plugin_sdk::recording::Event;
 use rillway_plugin_sdk::types::{Participant, ParticipantId, Track, TrackId};
 
@@ -49,6 +50,16 @@ impl Picture {
             | Event::Tick
             | Event::RoomClosed => {}
         }
+    }
+
+    /// Who and what is at one worker.
+    pub(super) fn of_worker(&self, worker: WorkerId) -> (Vec<id::ParticipantId>, Vec<id::TrackId>) {
+        let people = self.participants.iter().map(|p| id::ParticipantId(p.id.0));
+        let tracks = self.tracks.iter().map(|track| id::TrackId(track.id.0));
+        (
+            people.filter(|id| id.worker() == worker).collect(),
+            tracks.filter(|id| id.worker() == worker).collect(),
+        )
     }
 
     /// A published track.

@@ -133,6 +133,22 @@ impl RecordingRoom {
         }
     }
 
+    /// The part of the room on a worker is no more: whoever and whatever was there has gone, said or not.
+    pub(super) fn forget(&self, worker: id::WorkerId) {
+        let (people, tracks) = self.state.picture.borrow().of_worker(worker);
+        for track in self.state.books.recorded() {
+            if track.worker() == worker {
+                self.tell(RoomEventKind::RecordingEnded(track));
+            }
+        }
+        for track in tracks {
+            self.tell(RoomEventKind::Unpublished(track));
+        }
+        for id in people {
+            self.tell(RoomEventKind::Left(id));
+        }
+    }
+
     /// What is recorded, for people; `None`: nothing.
     pub(super) fn recorded(&self) -> Option<RecordingState> {
         self.state.books.state()

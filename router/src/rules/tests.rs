@@ -21,6 +21,7 @@ use super::*;
 use crate::telemetry::metrics::Registry;
 
 mod layers;
+mod parts;
 mod recorded;
 mod recording;
 
@@ -137,7 +138,7 @@ fn rooms_without_policies_cost_nothing() {
         stage.tell(RoomEventKind::Left(ParticipantId(1)));
         settle().await;
         assert!(stage.queue.try_recv().is_err());
-        assert!(stage.rules.rooms.borrow().is_empty());
+        assert!(stage.rules.parts.borrow().is_empty());
         let refused = stage
             .rules
             .request_recording("room", ParticipantId(1), true);

@@ -314,7 +314,10 @@ fn control(
     let desk = Desk::new(desk, Rc::new(told));
     let rules = Rules::new(deciding.rules, queues.clone(), rules, desk);
     Control {
-        directory: Box::new(MemoryDirectory::new(workers.iter().map(|w| w.id))),
+        directory: Box::new(MemoryDirectory::new(
+            workers.iter().map(|w| (w.id, Some(w.requests.clone()))),
+            config.media.participants_per_part,
+        )),
         workers: queues,
         clients,
         rules: Rc::new(rules),
@@ -531,7 +534,10 @@ mod tests {
     async fn a_worker_that_dies_takes_only_its_own_rooms_with_it() {
         let workers = [WorkerId(0), WorkerId(1)];
         let (_phase, seen) = watch::channel(Phase::Serving);
-        let control = control(MemoryDirectory::new(workers), seen.clone());
+        let control = control(
+            MemoryDirectory::new(workers.map(|id| (id, None)), 0),
+            seen.clone(),
+        );
         let alive = Arc::new(AtomicUsize::new(2));
         let all_ended = Rc::new(Notify::new());
         let leases = [

@@ -291,7 +291,13 @@ fn start_workers(
     let mut starting = Vec::new();
     let mut failed = None;
     let mut taps = taps.into_iter();
-    for mut settings in settings::workers(config)? {
+    let mut all = settings::workers(config)?;
+    let ids: Vec<_> = all.iter().map(|settings| settings.id).collect();
+    let links = worker::links::mesh(&ids);
+    for (settings, links) in all.iter_mut().zip(links) {
+        settings.links = links;
+    }
+    for mut settings in all {
         settings.tap = taps.next();
         let recorder = registry.worker(u16::from(settings.id.0), &worker::BOUNDS);
         match worker::start(settings, recorder) {

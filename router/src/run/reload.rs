@@ -308,6 +308,10 @@ impl Reloads {
         if touched("limits") || touched("ice") {
             *self.control.facts.borrow_mut() = Rc::new(settings::join_facts(&new));
         }
+        if touched("media") {
+            let part_max = new.media.participants_per_part;
+            self.control.directory.set_part_max(part_max);
+        }
         if touched("layers") || touched("recording") {
             let every = new.layers.as_ref().map(|layers| layers.every);
             let bounds = new.recorder.as_ref().map(recorder::bounds);

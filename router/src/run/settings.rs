@@ -77,6 +77,7 @@ fn worker(
         },
         limits: config.limits,
         tap: None,
+        links: worker::Links::none(),
         // More workers than cores share them in turn.
         core: cores.get(usize::from(index) % cores.len().max(1)).copied(),
         advertise: Box::new(move |bound| {

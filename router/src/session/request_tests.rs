@@ -30,7 +30,7 @@ impl Stage {
     fn new(setup: &Setup) -> Self {
         let (queue, requests) = mpsc::channel(setup.queue);
         let (phase, phase_seen) = watch::channel(Phase::Serving);
-        let directory = MemoryDirectory::new([WorkerId(0)]);
+        let directory = MemoryDirectory::new([(WorkerId(0), None)], 0);
         let control = control(setup, &directory, queue, phase_seen);
         Stage {
             local: LocalSet::new(),

@@ -155,7 +155,7 @@ impl Stage {
     fn new(setup: &Setup, script: impl FnMut(&Input) -> Vec<Action> + 'static) -> Self {
         let (queue, requests) = mpsc::channel(setup.queue);
         let (phase, phase_seen) = watch::channel(Phase::Serving);
-        let directory = MemoryDirectory::new([WorkerId(0)]);
+        let directory = MemoryDirectory::new([(WorkerId(0), None)], 0);
         let control = Rc::new(control(setup, &directory, queue, phase_seen));
         let (connection, peer) = pair(Opened::default());
         let seen = Rc::new(RefCell::new(Vec::new()));

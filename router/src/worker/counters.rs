@@ -8,6 +8,7 @@ use rillway_ring::DriverStats;
 use crate::telemetry::metrics::{self as telemetry, LoopStats, WorkerRecorder};
 
 use super::backlog::BacklogStats;
+use super::links::LinkStats;
 use super::rooms::RoomsStats;
 use super::transmit::TransmitStats;
 
@@ -137,6 +138,8 @@ pub(crate) struct WorkerStats {
     pub(crate) backlog: BacklogStats,
     /// Events about rooms that were not delivered.
     pub(crate) rooms: RoomsStats,
+    /// The ways to and from other workers.
+    pub(crate) links: LinkStats,
     /// Share of the last period spent in turns, 0 to 1.
     pub(crate) busy_ratio: f64,
     /// Requests waiting now.
@@ -154,6 +157,12 @@ impl WorkerStats {
             events_dropped: self.backlog.dropped + self.rooms.dropped,
             rooms_lost: self.rooms.lost,
             clients_lost: self.backlog.clients_lost,
+            crossed_dropped: [
+                self.links.dropped_video,
+                self.links.dropped_audio,
+                self.links.dropped_words,
+            ],
+            crossed_waiting: self.links.waiting,
             send_dropped_full: self.transmit.dropped_full,
             send_dropped_unsendable: self.transmit.dropped_invalid,
         };
@@ -226,6 +235,7 @@ mod tests {
             transmit: TransmitStats::default(),
             backlog: BacklogStats::default(),
             rooms: RoomsStats::default(),
+            links: LinkStats::default(),
             busy_ratio: 0.5,
             requests_waiting: 0,
         };

@@ -10,6 +10,7 @@ pub(crate) mod capture;
 mod counters;
 pub(crate) mod interfaces;
 pub(crate) mod latency;
+pub(crate) mod links;
 mod rooms;
 mod transmit;
 mod turn;
@@ -36,6 +37,7 @@ use crate::telemetry::metrics::WorkerRecorder;
 pub(crate) use ask::{Command, Question};
 pub(crate) use counters::{BOUNDS, WorkerStats};
 pub(crate) use latency::Window;
+pub(crate) use links::Links;
 pub(crate) use turn::ToWorker;
 
 /// Requests waiting for a worker at most. A request is refused at once when a worker is that far
@@ -60,6 +62,8 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// Where packets of recorded tracks go, if there is a recorder.
     pub(crate) tap: Option<Tap>,
+    /// Its ways to the other workers.
+    pub(crate) links: Links,
     /// Core it is pinned to.
     pub(crate) core: Option<core_affinity::CoreId>,
     /// Turns a bound address into the one clients are told.
@@ -335,6 +339,7 @@ async fn open_and_run(start: ThreadStart, chosen: Chosen) -> io::Result<()> {
         window: start.window,
         recorder: start.recorder,
         tap: start.settings.tap,
+        links: start.settings.links,
     })
     .await
 }

@@ -1,7 +1,7 @@
 //! The worker's loop: wait, then one turn.
 //!
-//! A turn: receive within a budget → requests → timers → flush → recorded and captured packets → events → an
-//! operator's question → counters. The receive
+//! A turn: receive within a budget → what came from other workers → requests → timers → flush → what goes to other
+//! workers → recorded and captured packets → events → an operator's question → counters. The receive
 //! budget follows the time turns take, so that under load neither timers nor requests wait for
 //! longer than a few milliseconds, and between turns the runtime is given the thread once.
 
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rillway_core::Shard;
 use rillway_core::api::{Action, Request, RoomOrder};
-use rillway_core::id::{ClientId, Reference};
+use rillway_core::id::{ClientId, Reference, WorkerId};
 use rillway_core::limits::Limits;
 use rillway_recorder::engine::Tap;
 use rillway_ring::{Receiver, UdpDriver};
@@ -29,6 +29,7 @@ use super::backlog::Backlog;
 use super::capture::{Capture, Captures};
 use super::counters::{TurnStats, WorkerStats};
 use super::latency::{Latency, Window};
+use super::links::Links;
 use super::rooms::Rooms;
 use super::transmit::RunBuffer;
 
@@ -63,6 +64,8 @@ pub(crate) enum ToWorker {
     Command(Command),
     /// What an operator wants to capture.
     Capture(Capture),
+    /// Which other workers have parts of a room.
+    Parts(Box<str>, Vec<WorkerId>),
     /// Other bounds from now on.
     Limits(Limits),
     /// Flush and end.
@@ -80,6 +83,8 @@ pub(crate) struct Turns<D: UdpDriver> {
     pub(crate) recorder: WorkerRecorder,
     /// To the recorder of tracks, if there is one.
     pub(crate) tap: Option<Tap>,
+    /// To and from the other workers.
+    pub(crate) links: Links,
 }
 
 /// Runs until it is told to stop or the control thread is gone.
@@ -173,7 +178,8 @@ impl<D: UdpDriver> Loop<D> {
         if let Some(timeout) = self.turns.shard.poll_timeout() {
             deadline = deadline.min(timeout);
         }
-        if self.turns.backlog.is_waiting() || self.turns.rooms.is_waiting() {
+        let turns = &self.turns;
+        if turns.backlog.is_waiting() || turns.rooms.is_waiting() || turns.links.is_waiting() {
             deadline = deadline.min(Instant::now() + BACKLOG_PERIOD);
         }
         deadline
@@ -186,6 +192,7 @@ impl<D: UdpDriver> Loop<D> {
             Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
             Poll::Pending => {}
         }
+        ready |= self.turns.links.poll_ready(context);
         if let Poll::Ready(request) = self.turns.requests.poll_recv(context) {
             self.pending = Some(request.unwrap_or(ToWorker::Stop));
             ready = true;
@@ -211,6 +218,11 @@ impl<D: UdpDriver> Loop<D> {
         };
         let datagrams = self.turns.driver.receive(self.budget, &mut feed)?;
         self.busy = datagrams >= self.budget;
+        let shard = &mut self.turns.shard;
+        self.busy |= self
+            .turns
+            .links
+            .take(|from, crossing| shard.handle_crossing(now, from, crossing));
         self.requests();
         let now = Instant::now();
         if self.turns.shard.poll_timeout().is_some_and(|t| t <= now) {
@@ -220,6 +232,7 @@ impl<D: UdpDriver> Loop<D> {
         self.turns.shard.flush(now, &mut sender);
         sender.finish()?;
         self.latency.sent();
+        self.turns.links.give(self.turns.shard.drain_crossings());
         self.record();
         self.captures.turn(&mut self.turns.shard);
         self.events(now);
@@ -273,6 +286,9 @@ impl<D: UdpDriver> Loop<D> {
                 ToWorker::Capture(capture) => {
                     self.stats.requests += 1;
                     self.captures.begin(&mut self.turns.shard, now, capture);
+                }
+                ToWorker::Parts(room, others) => {
+                    self.turns.shard.set_parts(now, &room, &others);
                 }
                 ToWorker::Limits(limits) => self.turns.shard.set_limits(now, limits),
                 ToWorker::Stop => {
@@ -342,6 +358,7 @@ impl<D: UdpDriver> Loop<D> {
             transmit: self.runs.stats(),
             backlog: self.turns.backlog.stats(),
             rooms: self.turns.rooms.stats(),
+            links: self.turns.links.stats(),
             busy_ratio: if elapsed > 0.0 {
                 (busy / elapsed).clamp(0.0, 1.0)
             } else {

@@ -15,6 +15,8 @@ pub(crate) struct Participant {
     pub(crate) client: ClientId,
     pub(crate) id: ParticipantId,
     pub(crate) room: RoomKey,
+    /// Its join was not answered yet: other parts of the room have not said who is there.
+    pub(crate) unanswered: bool,
     pub(crate) grant: Grant,
     pub(crate) info: ParticipantInfo,
     pub(crate) publish: Option<TransportKey>,

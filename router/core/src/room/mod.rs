@@ -1,16 +1,18 @@
 //! Rooms: participants that may share tracks and data.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use crate::id::ParticipantId;
+use crate::api::ParticipantInfo;
+use crate::id::{ParticipantId, WorkerId};
 use crate::inspect::Traffic;
 use crate::policy::external::External;
-use crate::shard::slab::ParticipantKey;
+use crate::shard::slab::{ParticipantKey, TrackKey};
 
 /// One room.
 #[derive(Debug)]
 pub(crate) struct Room {
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     pub(crate) participants: Vec<ParticipantKey>,
     /// Who was last announced as speaking, loudest first.
     speakers: Vec<ParticipantId>,
@@ -25,13 +27,45 @@ pub(crate) struct Room {
     pub(crate) touched: bool,
     /// What went over transports that are gone.
     pub(crate) ended: Traffic,
+    /// Its parts on other workers.
+    pub(crate) parts: Vec<Part>,
+    /// When it was asked for those that were not heard of yet.
+    pub(crate) asked: Option<Instant>,
+    /// Somebody of this part was last told to the others as speaking.
+    pub(crate) levels_told: bool,
+}
+
+/// The part of a room on another worker, as that worker tells it.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) worker: WorkerId,
+    /// It has told who and what is there.
+    pub(crate) heard: bool,
+    pub(crate) participants: Vec<ParticipantInfo>,
+    /// Its tracks, as they are mirrored here.
+    pub(crate) tracks: Vec<TrackKey>,
+    /// Who speaks there.
+    pub(crate) levels: Vec<(ParticipantId, u8)>,
+}
+
+impl Part {
+    /// One that was not heard of.
+    pub(crate) fn new(worker: WorkerId) -> Self {
+        Part {
+            worker,
+            heard: false,
+            participants: Vec::new(),
+            tracks: Vec::new(),
+            levels: Vec::new(),
+        }
+    }
 }
 
 impl Room {
     /// An empty room.
     pub(crate) fn new(name: String) -> Self {
         Room {
-            name,
+            name: name.into(),
             participants: Vec::new(),
             speakers: Vec::new(),
             timer: None,
@@ -40,7 +74,25 @@ impl Room {
             views: 0,
             touched: false,
             ended: Traffic::default(),
+            parts: Vec::new(),
+            asked: None,
+            levels_told: false,
         }
+    }
+
+    /// Whether it has a part that was not heard of.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.parts.iter().any(|part| !part.heard)
+    }
+
+    /// The part on a worker.
+    pub(crate) fn part(&mut self, worker: WorkerId) -> Option<&mut Part> {
+        self.parts.iter_mut().find(|part| part.worker == worker)
+    }
+
+    /// Whoever is in its other parts.
+    pub(crate) fn elsewhere(&self) -> impl Iterator<Item = &ParticipantInfo> {
+        self.parts.iter().flat_map(|part| &part.participants)
     }
 
     /// Whether the choices of a policy outside the core count.

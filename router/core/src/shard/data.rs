@@ -6,8 +6,9 @@ use std::time::Instant;
 use str0m::channel::ChannelId;
 
 use super::Shard;
-use super::slab::{ParticipantKey, TransportKey};
-use crate::api::{EventKind, RequestError};
+use super::slab::{ParticipantKey, RoomKey, TransportKey};
+use crate::api::RequestError;
+use crate::crossing::Kind;
 use crate::id::ParticipantId;
 use crate::limits::{DATA_LABEL_BYTES, SIGNALED_DATA_BYTES};
 use crate::transport::channels::{Label, Sent};
@@ -45,12 +46,23 @@ impl Shard {
         message.extend_from_slice(&id.0.to_be_bytes());
         message.extend_from_slice(data);
         let message: Arc<[u8]> = message.into();
-        let receivers: Vec<ParticipantKey> = match self.rooms.get(room) {
-            Some(room) => room.participants.clone(),
-            None => return,
-        };
-        for receiver in receivers.into_iter().filter(|receiver| *receiver != sender) {
-            self.deliver(now, receiver, label, &message);
+        self.cross(room, &|room| Kind::Data(room, label, Arc::clone(&message)));
+        self.deliver_to_all(now, room, Some(sender), label, &message);
+    }
+
+    /// Hands a message to everybody in this part of a room but one.
+    pub(super) fn deliver_to_all(
+        &mut self,
+        now: Instant,
+        room: RoomKey,
+        except: Option<ParticipantKey>,
+        label: Label,
+        message: &Arc<[u8]>,
+    ) {
+        let receivers = self.rooms.get(room).map(|room| room.participants.clone());
+        let receivers = receivers.unwrap_or_default().into_iter();
+        for receiver in receivers.filter(|receiver| Some(*receiver) != except) {
+            self.deliver(now, receiver, label, message);
         }
     }
 
@@ -142,30 +154,8 @@ impl Shard {
             return Err(RequestError::Limit("data rate".into()));
         }
         let (from, room) = (participant.id, participant.room);
-        let receivers = match self.rooms.get(room) {
-            Some(room) => room.participants.clone(),
-            None => return Ok(()),
-        };
-        for receiver in receivers.into_iter().filter(|receiver| *receiver != sender) {
-            let Some(receiver) = self.participants.get(receiver) else {
-                continue;
-            };
-            if !to.is_empty() && !to.contains(&receiver.id) {
-                continue;
-            }
-            let client = receiver.client;
-            self.stats.data_forwarded += 1;
-            let label = label.to_owned();
-            let payload = payload.to_vec();
-            self.emit(
-                client,
-                EventKind::Data {
-                    from,
-                    label,
-                    payload,
-                },
-            );
-        }
+        self.cross_signaled(room, from, to, (label, payload));
+        self.hand_signaled(room, from, to, label, payload);
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ use super::Shard;
 use super::slab::{SubscriptionKey, TrackKey, TransportKey};
 use super::timers::Timer;
 use crate::api::MediaKind;
+use crate::crossing::{Crossing, Kind};
 use crate::egress::Departure;
 use crate::egress::extensions::Passed;
 use crate::egress::history::Packet;
@@ -21,15 +22,35 @@ use crate::limits::{PACKET_OVERHEAD_BYTES, ROOM_TICK, RTP_PAYLOAD_BYTES};
 use crate::stats::DropCause;
 use crate::subscription::{Outlet, Verdict};
 use crate::track::PayloadFormat;
-use crate::transport::Transport;
 use crate::transport::streams::Destination;
+
+/// What is to be known of a packet to measure it, whichever worker it came in at.
+pub(super) struct Observed<'a> {
+    pub(super) ssrc: u32,
+    /// Extended.
+    pub(super) sequence: u64,
+    pub(super) timestamp: u32,
+    pub(super) header_bytes: usize,
+    pub(super) payload: &'a [u8],
+    pub(super) audio_level: Option<i8>,
+    pub(super) when: When,
+}
+
+/// What is known of a packet's time.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum When {
+    /// It arrived now; when it was captured is to be found.
+    Arrived(Instant),
+    /// It was captured then, by our clock.
+    Captured(Instant),
+}
 
 /// What all subscriptions of a layer need to know of a packet.
 pub(super) struct Incoming {
     pub(super) track: TrackKey,
     pub(super) arrival: Arrival,
     pub(super) format: PayloadFormat,
-    video: bool,
+    pub(super) video: bool,
     pub(super) layer: u8,
     pub(super) epoch: u32,
     /// A keyframe begins, and nothing later came before it: a place to switch at.
@@ -63,11 +84,27 @@ impl Shard {
         let Some(destination) = self.destination(now, key, packet) else {
             return;
         };
-        let Some(mut incoming) = self.examine(now, key, destination, packet) else {
+        let Some(incoming) = self.examine(now, destination, packet) else {
             return;
         };
         self.record(&incoming, packet);
-        let Some(track) = self.tracks.get_mut(destination.track) else {
+        let Some(track) = self.tracks.get(destination.track) else {
+            return;
+        };
+        let crosses = !track.watchers.is_empty();
+        if track.subscriptions.is_empty() && !crosses {
+            return;
+        }
+        let passed_on = outgoing(packet, &incoming);
+        if crosses {
+            self.cross_packet(&incoming, packet, &passed_on);
+        }
+        self.pass_on(now, incoming, &passed_on);
+    }
+
+    /// Forwards a packet to whoever it is due to here.
+    pub(super) fn pass_on(&mut self, now: Instant, mut incoming: Incoming, passed_on: &Packet) {
+        let Some(track) = self.tracks.get_mut(incoming.track) else {
             return;
         };
         if track.subscriptions.is_empty() {
@@ -75,7 +112,6 @@ impl Shard {
         }
         // Nobody may leave the list while it is walked.
         let subscriptions = std::mem::take(&mut track.subscriptions);
-        let passed_on = outgoing(packet, &incoming);
         incoming.packet = self.egress.admit(passed_on.clone());
         let mut forwarded = 0;
         for subscription in &subscriptions {
@@ -83,7 +119,7 @@ impl Shard {
         }
         self.stats.rtp_forwarded += forwarded;
         self.stats.rtp_forwarded_bytes += forwarded * incoming.payload_bytes;
-        let Some(track) = self.tracks.get_mut(destination.track) else {
+        let Some(track) = self.tracks.get_mut(incoming.track) else {
             return;
         };
         track.subscriptions = subscriptions;
@@ -92,7 +128,7 @@ impl Shard {
             && incoming.video
             && let Some(layer) = track.layers.get_mut(usize::from(incoming.layer))
         {
-            layer.history.keep(now, &passed_on);
+            layer.history.keep(now, passed_on);
         }
     }
 
@@ -148,19 +184,19 @@ impl Shard {
 
     /// What a payload type of a track stands for. If that is another codec than before, the track's
     /// subscriptions need other sections.
-    fn format_of(
+    pub(super) fn format_of(
         &mut self,
-        key: TransportKey,
         track_key: TrackKey,
         payload_type: Pt,
     ) -> Option<PayloadFormat> {
-        let track = self.tracks.get_mut(track_key)?;
+        let track = self.tracks.get(track_key)?;
         if let Some(format) = track.format
             && format.payload_type == payload_type
         {
             return Some(format);
         }
-        let format = look_up(self.transports.get(key)?, payload_type)?;
+        let format = format_by(&self.sent_params(track_key, payload_type)?);
+        let track = self.tracks.get_mut(track_key)?;
         track.format = Some(format);
         let before = std::mem::replace(&mut track.codec, format.codec);
         if before != format.codec {
@@ -171,41 +207,71 @@ impl Shard {
         Some(format)
     }
 
-    /// Measures a packet and says what it is; `None`: it goes nowhere.
+    /// What a payload type of a track's publisher stands for.
+    pub(super) fn sent_params(&self, key: TrackKey, payload_type: Pt) -> Option<PayloadParams> {
+        let track = self.tracks.get(key)?;
+        if let Some(mirror) = &track.mirror {
+            return mirror.params.filter(|params| params.pt() == payload_type);
+        }
+        let rtc = self.transports.get(track.transport)?.rtc();
+        let mut params = rtc.codec_config().params().iter();
+        params.find(|params| params.pt() == payload_type).copied()
+    }
+
+    /// Measures a publisher's packet and says what it is; `None`: it goes nowhere.
     fn examine(
         &mut self,
         now: Instant,
-        key: TransportKey,
         destination: Destination,
         packet: &RtpPacket,
     ) -> Option<Incoming> {
-        let format = self.format_of(key, destination.track, packet.header.payload_type)?;
+        let format = self.format_of(destination.track, packet.header.payload_type)?;
+        let observed = Observed {
+            ssrc: *packet.header.ssrc,
+            sequence: *packet.seq_no,
+            timestamp: packet.header.timestamp,
+            header_bytes: packet.header.header_len,
+            payload: &packet.payload,
+            audio_level: packet.header.ext_vals.audio_level,
+            when: When::Arrived(packet.timestamp),
+        };
+        self.observe(now, destination, format, &observed)
+    }
+
+    /// Measures a packet and says what it is; `None`: it goes nowhere.
+    pub(super) fn observe(
+        &mut self,
+        now: Instant,
+        destination: Destination,
+        format: PayloadFormat,
+        packet: &Observed<'_>,
+    ) -> Option<Incoming> {
         let track = self.tracks.get_mut(destination.track)?;
         let video = track.kind == MediaKind::Video;
         let layer = track.layers.get_mut(usize::from(destination.layer))?;
         let padding = packet.payload.is_empty();
         let resumes = !padding && !layer.is_active(now);
-        let place = (*packet.seq_no, packet.header.timestamp);
-        let bytes = PACKET_OVERHEAD_BYTES + packet.header.header_len + packet.payload.len();
+        let place = (packet.sequence, packet.timestamp);
+        let bytes = PACKET_OVERHEAD_BYTES + packet.header_bytes + packet.payload.len();
         // Padding does not show that the layer is being sent.
-        let in_order = !padding && layer.on_packet(now, *packet.header.ssrc, place, bytes);
+        let in_order = !padding && layer.on_packet(now, packet.ssrc, place, bytes);
         // A keyframe whose beginning comes late (retransmitted) is no place to switch at: what came
         // before it was not forwarded.
-        let begins_keyframe = video && !padding && keyframe::begins(format.codec, &packet.payload);
+        let begins_keyframe = video && !padding && keyframe::begins(format.codec, packet.payload);
         let starts = begins_keyframe && in_order;
         if starts {
-            layer.on_keyframe(keyframe::size(format.codec, &packet.payload));
+            layer.on_keyframe(keyframe::size(format.codec, packet.payload));
         }
-        let clock = &self.participants.get(track.owner)?.clock;
-        let captured = layer.captured(
-            clock,
-            packet.header.timestamp,
-            format.clock_rate,
-            packet.timestamp,
-        );
+        let captured = match packet.when {
+            When::Captured(at) => at,
+            When::Arrived(at) => {
+                let clock = &self.participants.get(track.owner)?.clock;
+                layer.captured(clock, packet.timestamp, format.clock_rate, at)
+            }
+        };
         let epoch = layer.epoch;
         let (room, muted) = (track.room, track.is_muted());
-        if let Some(level) = packet.header.ext_vals.audio_level
+        if let Some(level) = packet.audio_level
             && !muted
         {
             track.level.on_packet(level);
@@ -223,8 +289,8 @@ impl Shard {
         Some(Incoming {
             track: destination.track,
             arrival: Arrival {
-                sequence: *packet.seq_no,
-                timestamp: packet.header.timestamp,
+                sequence: packet.sequence,
+                timestamp: packet.timestamp,
                 captured,
                 clock_rate: format.clock_rate,
             },
@@ -235,7 +301,7 @@ impl Shard {
             keyframe: starts,
             begins_keyframe,
             descriptor: video
-                .then(|| descriptor::parse(format.codec, &packet.payload))
+                .then(|| descriptor::parse(format.codec, packet.payload))
                 .flatten(),
             payload_bytes: packet.payload.len() as u64,
             packet: 0,
@@ -334,8 +400,7 @@ impl Shard {
         from: Pt,
     ) -> Option<Pt> {
         let track = self.subscriptions.get(key)?.track;
-        let publisher = self.tracks.get(track).map(|track| track.transport);
-        let to = self.map_payload_type(publisher, outlet, from);
+        let to = self.map_payload_type(track, outlet, from);
         if let Some(subscription) = self.subscriptions.get_mut(key) {
             subscription.set_payload_type(from, to);
         }
@@ -344,20 +409,8 @@ impl Shard {
 
     /// The subscriber's payload type for what the publisher sends: the same codec with a compatible
     /// format (profile, packetization mode), in the section's negotiated list.
-    pub(super) fn map_payload_type(
-        &self,
-        publisher: Option<TransportKey>,
-        outlet: Outlet,
-        from: Pt,
-    ) -> Option<Pt> {
-        let sent = self
-            .transports
-            .get(publisher?)?
-            .rtc()
-            .codec_config()
-            .params()
-            .iter()
-            .find(|params| params.pt() == from)?;
+    pub(super) fn map_payload_type(&self, track: TrackKey, outlet: Outlet, from: Pt) -> Option<Pt> {
+        let sent = self.sent_params(track, from)?;
         let rtc = self.transports.get(outlet.transport)?.rtc();
         let accepted = rtc.media(outlet.mid)?.remote_pts();
         let params: Vec<PayloadParams> = rtc
@@ -368,7 +421,7 @@ impl Shard {
             .copied()
             .collect();
         let config = CodecConfig::new_from_payload_params(params);
-        let matching = quietly("payload type", || config.match_params(*sent))?;
+        let matching = quietly("payload type", || config.match_params(sent))?;
         matching.map(PayloadParams::pt)
     }
 
@@ -390,6 +443,13 @@ impl Shard {
         if let Some(room_state) = self.rooms.get_mut(room) {
             self.timers
                 .arm(&mut room_state.timer, Timer::Room(room), now + ROOM_TICK);
+        }
+        if let Some(mirror) = &track.mirror {
+            if state.take_keyframe_request(now) {
+                let asked = Crossing(Kind::Keyframe(track.id, layer));
+                self.outbound.push((mirror.worker, asked));
+            }
+            return;
         }
         let Some(transport) = self.transports.get_mut(transport_key) else {
             return;
@@ -437,14 +497,8 @@ fn outgoing(packet: &RtpPacket, incoming: &Incoming) -> Packet {
     }
 }
 
-/// What a payload type of a publisher stands for.
-fn look_up(transport: &Transport, payload_type: Pt) -> Option<PayloadFormat> {
-    let params = transport
-        .rtc()
-        .codec_config()
-        .params()
-        .iter()
-        .find(|params| params.pt() == payload_type)?;
+/// The same in few words.
+fn format_by(params: &PayloadParams) -> PayloadFormat {
     let spec = params.spec();
     // RTP counts G.722 at half its sampling rate (RFC 3551 §4.5.2).
     let clock_rate = if spec.codec == Codec::G722 {
@@ -452,9 +506,9 @@ fn look_up(transport: &Transport, payload_type: Pt) -> Option<PayloadFormat> {
     } else {
         spec.clock_rate.get()
     };
-    Some(PayloadFormat {
-        payload_type,
+    PayloadFormat {
+        payload_type: params.pt(),
         codec: spec.codec,
         clock_rate,
-    })
+    }
 }

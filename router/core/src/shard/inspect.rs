@@ -96,7 +96,8 @@ impl Shard {
             Query::Tracks { room } => {
                 let wanted = room_of(room);
                 let (found, next) = page(&self.tracks, from, |_, track, _| {
-                    is_wanted(wanted, track.room).then(|| self.track_view(now, track))
+                    let ours = track.mirror.is_none() && is_wanted(wanted, track.room);
+                    ours.then(|| self.track_view(now, track))
                 });
                 (Items::Tracks(found), next)
             }
@@ -128,7 +129,7 @@ impl Shard {
     fn room_name(&self, key: RoomKey) -> String {
         self.rooms
             .get(key)
-            .map_or_else(String::new, |room| room.name.clone())
+            .map_or_else(String::new, |room| room.name.to_string())
     }
 
     fn room_view(&self, key: RoomKey, budget: &mut Budget) -> Option<RoomView> {
@@ -137,7 +138,7 @@ impl Shard {
         let participants = room.participants.iter();
         let participants = participants.filter_map(|key| self.participants.get(*key));
         let mut view = RoomView {
-            name: room.name.clone(),
+            name: room.name.to_string(),
             participants: count(room.participants.len()),
             tracks: 0,
             subscriptions: 0,
@@ -222,7 +223,7 @@ impl Shard {
         TrackView {
             info: track.info(now),
             room: self.room_name(track.room),
-            identity: self.identity(track.owner),
+            identity: self.publisher_identity(track),
             sizes: sizes.collect(),
             subscriptions: count(track.subscriptions.len()),
             muted_by_owner: track.muted_by_owner,
@@ -230,10 +231,13 @@ impl Shard {
         }
     }
 
-    fn identity(&self, key: ParticipantKey) -> String {
-        self.participants
-            .get(key)
-            .map_or_else(String::new, |p| p.info.identity.clone())
+    /// Who publishes a track, here or in another part of the room.
+    fn publisher_identity(&self, track: &Track) -> String {
+        let here = self.participants.get(track.owner).map(|p| &p.info);
+        let room = self.rooms.get(track.room);
+        let elsewhere = || room?.elsewhere().find(|info| info.id == track.owner_id);
+        here.or_else(elsewhere)
+            .map_or_else(String::new, |info| info.identity.clone())
     }
 
     fn subscription_view(
@@ -248,7 +252,7 @@ impl Shard {
             identity: subscriber.info.identity.clone(),
             track: track.id,
             publisher: track.owner_id,
-            publisher_identity: self.identity(track.owner),
+            publisher_identity: self.publisher_identity(track),
             video: subscription.video,
             wish: subscription.wish,
             negotiated: subscription.outlet.is_some(),

@@ -269,7 +269,8 @@ impl Shard {
         self.announce_closed(key);
         if let Some(mut room) = self.rooms.remove(key) {
             self.timers.disarm(&mut room.timer, Timer::Room(key));
-            self.room_names.remove(&room.name);
+            self.room_names.remove(&*room.name);
+            self.forget_mirrors(&room);
         }
         self.stats.rooms = self.rooms.len() as u64;
     }
@@ -282,6 +283,7 @@ impl Shard {
         };
         let (id, owner, room) = (track.id, track.owner, track.room);
         let (transport, subscriptions) = (track.transport, track.subscriptions.clone());
+        let mirrored = track.mirror.as_ref().map(|mirror| mirror.worker);
         for subscription in subscriptions {
             self.end_subscription(subscription);
         }
@@ -289,8 +291,17 @@ impl Shard {
             transport.streams.remove(key);
         }
         self.tracks.remove(key);
-        self.stats.tracks = self.tracks.len() as u64;
-        self.broadcast(room, Some(owner), &|| EventKind::TrackUnpublished(id));
+        let told = || EventKind::TrackUnpublished(id);
+        if let Some(worker) = mirrored {
+            self.mirrors.remove(&id);
+            if let Some(part) = self.rooms.get_mut(room).and_then(|room| room.part(worker)) {
+                part.tracks.retain(|known| *known != key);
+            }
+            self.tell_present(room, None, &told);
+        } else {
+            self.broadcast(room, Some(owner), &told);
+        }
+        self.count_tracks();
     }
 
     /// A subscription has ended: its section becomes free with the next negotiation.
@@ -299,9 +310,7 @@ impl Shard {
             return;
         };
         self.stats.subscriptions = self.subscriptions.len() as u64;
-        if let Some(track) = self.tracks.get_mut(subscription.track) {
-            track.subscriptions.retain(|known| *known != key);
-        }
+        self.drop_from_track(subscription.track, key);
         let rewriter = subscription.close().map(|(_, rewriter)| rewriter);
         let Some(participant) = self.participants.get_mut(subscription.subscriber) else {
             return;

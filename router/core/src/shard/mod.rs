@@ -2,11 +2,13 @@
 //!
 //! Calling contract: any number of [`Shard::handle_datagram`], [`Shard::handle_request`] and
 //! [`Shard::handle_timeout`] calls make a turn; at its end [`Shard::flush`] hands out what is to be
-//! sent, grouped by destination, then [`Shard::drain_recorded`], [`Shard::drain_captured`] and
-//! [`Shard::poll_event`] until there is no more, then sleep until [`Shard::poll_timeout`]. `now` never goes back.
+//! sent, grouped by destination, then [`Shard::drain_crossings`], [`Shard::drain_recorded`],
+//! [`Shard::drain_captured`] and [`Shard::poll_event`] until there is no more, then sleep until
+//! [`Shard::poll_timeout`]. `now` never goes back.
 
 pub(crate) mod bucket;
 mod capture;
+mod cross;
 mod data;
 mod datagrams;
 mod events;
@@ -15,6 +17,7 @@ mod forward;
 mod inspect;
 mod layers;
 mod lifecycle;
+mod parts;
 mod publish;
 mod receive;
 mod recording;
@@ -35,8 +38,9 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::api::{Direction, Event, EventKind, RecordedPacket, Request, RoomEvent};
+use crate::crossing::Crossing;
 use crate::egress::Egress;
-use crate::id::{ClientId, ParticipantId, SocketId, WorkerId};
+use crate::id::{ClientId, ParticipantId, SocketId, TrackId, WorkerId};
 use crate::limits::STUN_FAILURES_PER_SHARD;
 use crate::participant::Participant;
 use crate::policy::allocate::Demand;
@@ -120,7 +124,14 @@ pub struct Shard {
     room_names: HashMap<String, RoomKey, Hasher>,
     participants: Slab<ParticipantKey, Participant>,
     clients: HashMap<ClientId, ParticipantKey, Hasher>,
+    /// Those published here, and mirrors of those of the same rooms on other workers.
     tracks: Slab<TrackKey, Track>,
+    /// The mirrors, by the ids their workers gave them.
+    mirrors: HashMap<TrackId, TrackKey, Hasher>,
+    /// Other workers with parts of a room, by its name; rooms on several workers only.
+    spans: HashMap<String, Vec<WorkerId>, Hasher>,
+    /// What the turn has for other workers.
+    outbound: Vec<(WorkerId, Crossing)>,
     subscriptions: Slab<SubscriptionKey, Subscription>,
     transports: Slab<TransportKey, Box<Transport>>,
     demux: Demux,
@@ -166,6 +177,9 @@ pub struct TableSizes {
     pub participants: usize,
     pub clients: usize,
     pub tracks: usize,
+    pub mirrors: usize,
+    pub spans: usize,
+    pub outbound: usize,
     pub subscriptions: usize,
     pub transports: usize,
     pub addresses: usize,
@@ -209,6 +223,9 @@ impl Shard {
             participants: Slab::starting_anywhere(rng.next_u32()),
             clients: HashMap::with_hasher(hasher.clone()),
             tracks: Slab::starting_anywhere(rng.next_u32()),
+            mirrors: HashMap::with_hasher(hasher.clone()),
+            spans: HashMap::with_hasher(hasher.clone()),
+            outbound: Vec::new(),
             subscriptions: Slab::new(),
             transports: Slab::new(),
             demux: Demux::new(hasher.clone(), now),
@@ -393,6 +410,9 @@ impl Shard {
             participants: self.participants.len(),
             clients: self.clients.len(),
             tracks: self.tracks.len(),
+            mirrors: self.mirrors.len(),
+            spans: self.spans.len(),
+            outbound: self.outbound.len(),
             subscriptions: self.subscriptions.len(),
             transports: self.transports.len(),
             addresses: self.demux.len(),
@@ -410,7 +430,7 @@ impl Shard {
         self.events.push_back(Event { client, kind });
     }
 
-    /// Tells everybody in a room but one.
+    /// Tells everybody in a room but one, in its other parts too.
     fn broadcast(
         &mut self,
         room: RoomKey,
@@ -418,11 +438,27 @@ impl Shard {
         kind: &dyn Fn() -> EventKind,
     ) {
         self.note(room, kind);
+        if self.rooms.get(room).is_some_and(|r| !r.parts.is_empty()) {
+            self.cross_event(room, &kind());
+        }
+        self.tell_present(room, except, kind);
+    }
+
+    /// Tells everybody in this part of a room but one. Who is not told yet that it is in learns all of it
+    /// then.
+    fn tell_present(
+        &mut self,
+        room: RoomKey,
+        except: Option<ParticipantKey>,
+        kind: &dyn Fn() -> EventKind,
+    ) {
         let Some(room) = self.rooms.get(room) else {
             return;
         };
         for key in room.participants.iter().filter(|key| Some(**key) != except) {
-            if let Some(participant) = self.participants.get(*key) {
+            if let Some(participant) = self.participants.get(*key)
+                && !participant.unanswered
+            {
                 self.events.push_back(Event {
                     client: participant.client,
                     kind: kind(),

@@ -233,7 +233,7 @@ impl Shard {
             })
         })?;
         self.transports.get_mut(key)?.streams.add(mid, track);
-        self.stats.tracks = self.tracks.len() as u64;
+        self.count_tracks();
         Some(track)
     }
 

@@ -8,14 +8,13 @@ use str0m::media::Mid;
 use super::Shard;
 use super::lifecycle::engine_kind;
 use super::publish::{kind_of, parse_offer};
-use super::slab::{ParticipantKey, SubscriptionKey, TransportKey};
+use super::slab::{ParticipantKey, SubscriptionKey, TrackKey, TransportKey};
 use super::subscribe::first_sequence;
 use crate::api::{Direction, EventKind, RequestError, TransportState};
 use crate::id::Reference;
 use crate::layers::rewrite::Rewriter;
 use crate::limits::SDP_SECTIONS_SPARE;
 use crate::subscription::Outlet;
-use crate::track::Track;
 use crate::transport::lines::LineState;
 use crate::transport::sdp::{self, Description, SdpBounds, Section, SectionExport};
 use crate::transport::{Transport, TransportFault};
@@ -244,7 +243,7 @@ impl Shard {
                 mid: line.mid,
                 stream,
             };
-            if self.carries(track, outlet) {
+            if self.carries(subscription.track, outlet) {
                 return Ok(outlet);
             }
             let text = format!("the offer does not take {}", track.codec);
@@ -254,12 +253,13 @@ impl Shard {
     }
 
     /// Whether a section takes what a track's publisher sends, as far as that is known yet.
-    fn carries(&self, track: &Track, outlet: Outlet) -> bool {
+    fn carries(&self, key: TrackKey, outlet: Outlet) -> bool {
+        let Some(track) = self.tracks.get(key) else {
+            return false;
+        };
         if let Some(format) = track.format {
             let sent = format.payload_type;
-            return self
-                .map_payload_type(Some(track.transport), outlet, sent)
-                .is_some();
+            return self.map_payload_type(key, outlet, sent).is_some();
         }
         let Some(transport) = self.transports.get(outlet.transport) else {
             return false;

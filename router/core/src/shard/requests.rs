@@ -97,14 +97,15 @@ impl Shard {
         let limits = self.config.limits;
         let room = self.room_named(&grant.room)?;
         let most = limits.participants_per_room;
-        let present = self.rooms.get(room).map(|room| room.participants.len());
+        let present = self
+            .rooms
+            .get(room)
+            .map(|room| room.participants.len() + room.elsewhere().count());
         if present.is_none_or(|present| present >= most as usize) {
             return Err(RequestError::Limit(format!(
                 "{most} participants in a room"
             )));
         }
-        let participants = self.participant_infos(room);
-        let tracks = self.track_infos(now, room);
         let worker = self.config.worker;
         let name = grant.room.clone();
         let inserted = self.participants.insert_with(|key| {
@@ -124,6 +125,7 @@ impl Shard {
             return Err(RequestError::Limit("participants".into()));
         };
         self.room_names.insert(name, room);
+        self.ask_parts(now, room);
         if let Some(state) = self.rooms.get_mut(room) {
             state.participants.push(key);
             if state.participants.len() == 1 {
@@ -138,15 +140,8 @@ impl Shard {
             self.broadcast(room, Some(key), &|| {
                 EventKind::ParticipantJoined(me.clone())
             });
-            self.emit(
-                client,
-                EventKind::Joined {
-                    me,
-                    participants,
-                    tracks,
-                },
-            );
         }
+        self.answer_joins(now, room);
         Ok(Answer::Given)
     }
 
@@ -164,7 +159,20 @@ impl Shard {
             .ok_or_else(|| RequestError::Limit("rooms".into()))
     }
 
+    /// Everybody in a room, in its other parts too.
     pub(super) fn participant_infos(
+        &self,
+        room: super::slab::RoomKey,
+    ) -> Vec<crate::api::ParticipantInfo> {
+        let mut all = self.local_infos(room);
+        if let Some(room) = self.rooms.get(room) {
+            all.extend(room.elsewhere().cloned());
+        }
+        all
+    }
+
+    /// Everybody in this part of a room.
+    pub(super) fn local_infos(
         &self,
         room: super::slab::RoomKey,
     ) -> Vec<crate::api::ParticipantInfo> {
@@ -177,8 +185,17 @@ impl Shard {
             .collect()
     }
 
-    /// Every track of a room.
+    /// Every track of a room, mirrors of those of its other parts too.
     pub(super) fn room_tracks(&self, room: super::slab::RoomKey) -> Vec<TrackKey> {
+        let mut all = self.local_tracks(room);
+        if let Some(room) = self.rooms.get(room) {
+            all.extend(room.parts.iter().flat_map(|part| &part.tracks));
+        }
+        all
+    }
+
+    /// Every track of this part of a room.
+    pub(super) fn local_tracks(&self, room: super::slab::RoomKey) -> Vec<TrackKey> {
         let Some(room) = self.rooms.get(room) else {
             return Vec::new();
         };
@@ -239,7 +256,7 @@ impl Shard {
             .participants
             .get(key)
             .map(|participant| participant.room);
-        let track = from_public::<TrackKey>(self.config.worker, id.0).filter(|track| {
+        let track = self.known_track(id).filter(|track| {
             self.tracks
                 .get(*track)
                 .is_some_and(|track| Some(track.room) == room && track.owner != key)
@@ -299,7 +316,14 @@ impl Shard {
         }
         track.interrupt();
         track.level.clear();
-        self.broadcast(room, None, &|| EventKind::TrackMuted(id, muted));
+        let mirrored = track.mirror.is_some();
+        let told = || EventKind::TrackMuted(id, muted);
+        if mirrored {
+            self.touch(room);
+            self.tell_present(room, None, &told);
+        } else {
+            self.broadcast(room, None, &told);
+        }
         if !muted {
             self.ask_keyframes_for(now, track_key);
         }
@@ -346,6 +370,7 @@ fn new_participant(
         client,
         id,
         room,
+        unanswered: true,
         info: crate::api::ParticipantInfo {
             id,
             identity: grant.identity.clone(),

@@ -22,6 +22,11 @@ pub(crate) trait Key: Copy + Eq {
     fn slot(self) -> u32;
     /// Which tenant of the slot, counted up from where the slab began, at least 1.
     fn generation(self) -> u32;
+
+    /// Names nothing: there is no such slot.
+    fn nowhere() -> Self {
+        Self::from_parts(u32::MAX, 0)
+    }
 }
 
 macro_rules! key {

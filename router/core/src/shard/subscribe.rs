@@ -81,6 +81,7 @@ impl Shard {
             .push((track_key, subscription));
         self.stats.subscriptions = self.subscriptions.len() as u64;
         self.touch(room);
+        self.settle_interest(track_key);
         Some(subscription)
     }
 

@@ -111,6 +111,8 @@ impl Shard {
             }
             reshaped |= track.measure(now);
             match track.kind {
+                // Its own worker tells who speaks there.
+                MediaKind::Audio if track.mirror.is_some() => {}
                 MediaKind::Audio => {
                     track.level.tick();
                     if let Some(level) = track.level.speaking() {
@@ -130,12 +132,14 @@ impl Shard {
             }
         }
         self.fit_room(now, key, reshaped);
+        self.share_levels(key, &mut speakers);
+        self.answer_joins(now, key);
         let Some(room) = self.rooms.get_mut(key) else {
             return;
         };
         let changed = room.update_speakers(&mut speakers);
         // Levels must come down before the room rests.
-        if busy || room.has_speakers() {
+        if busy || room.has_speakers() || room.is_waiting() {
             self.timers
                 .arm(&mut room.timer, Timer::Room(key), now + ROOM_TICK);
         }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Shard;
-use super::slab::{ParticipantKey, RoomKey, SubscriptionKey, TrackKey, from_public, to_public};
+use super::slab::{ParticipantKey, RoomKey, SubscriptionKey, from_public, to_public};
 use super::timers::Timer;
 use crate::api::{
     Choice, Choices, EventKind, MediaKind, RoomEvent, RoomEventKind, RoomOrder, RoomOrderKind,
@@ -88,7 +88,7 @@ impl Shard {
         if let Some(room) = self.rooms.get(key)
             && self.announce
         {
-            let name = room.name.clone();
+            let name = room.name.to_string();
             self.tell(key, RoomEventKind::Opened { name });
         }
     }
@@ -184,11 +184,13 @@ impl Shard {
             return;
         }
         let speakers = room.speakers().to_vec();
-        for info in self.participant_infos(key) {
+        for info in self.local_infos(key) {
             self.tell(key, RoomEventKind::Joined(info));
         }
-        for info in self.track_infos(now, key) {
-            self.tell(key, RoomEventKind::Published(info));
+        for track in self.local_tracks(key) {
+            if let Some(info) = self.tracks.get(track).map(|track| track.info(now)) {
+                self.tell(key, RoomEventKind::Published(info));
+            }
         }
         if !speakers.is_empty() {
             self.tell(key, RoomEventKind::Speakers(speakers));
@@ -286,7 +288,7 @@ impl Shard {
         if participant.room != room {
             return None;
         }
-        let track = from_public::<TrackKey>(worker, choice.track.0)?;
+        let track = self.known_track(choice.track)?;
         let subscription = participant.subscription(track)?;
         let video = self.subscriptions.get(subscription)?.video;
         video.then_some((subscriber, subscription))

@@ -4,14 +4,15 @@ pub(crate) mod level;
 
 use std::time::Instant;
 
-use str0m::format::Codec;
+use str0m::format::{Codec, PayloadParams};
 use str0m::media::{Mid, Pt, Rid};
 
 use crate::api::{LayerInfo, MediaKind, Source, TrackInfo};
-use crate::id::{ParticipantId, TrackId};
+use crate::crossing::Published;
+use crate::id::{ParticipantId, TrackId, WorkerId};
 use crate::layers::Layer;
 use crate::policy::{LayerView, Views};
-use crate::shard::slab::{ParticipantKey, RoomKey, SubscriptionKey, TransportKey};
+use crate::shard::slab::{Key, ParticipantKey, RoomKey, SubscriptionKey, TransportKey};
 use crate::subscription::Subscription;
 use level::Level;
 
@@ -54,6 +55,22 @@ pub(crate) struct Track {
     pub(crate) capture: Option<Box<Subscription>>,
     /// Its layers when they were last measured.
     seen: Views,
+    /// Set if its publisher is in a part of the room on another worker: then `owner` and `transport` name
+    /// nothing.
+    pub(crate) mirror: Option<Mirror>,
+    /// Workers whose parts of the room subscribe to it.
+    pub(crate) watchers: Vec<WorkerId>,
+}
+
+/// What is different about a track of another worker.
+#[derive(Debug)]
+pub(crate) struct Mirror {
+    /// Whose it is.
+    pub(crate) worker: WorkerId,
+    /// That worker was told that somebody here subscribes to it.
+    pub(crate) wanted: bool,
+    /// What the payload type of the last packet stands for.
+    pub(crate) params: Option<PayloadParams>,
 }
 
 /// What a new track is made of.
@@ -102,6 +119,44 @@ impl Track {
             recording: None,
             capture: None,
             seen: Views::default(),
+            mirror: None,
+            watchers: Vec::new(),
+        }
+    }
+
+    /// A track of a part of the room on another worker.
+    pub(crate) fn mirrored(worker: WorkerId, room: RoomKey, published: &Published) -> Self {
+        let mut track = Track::new(NewTrack {
+            id: published.id,
+            owner: ParticipantKey::nowhere(),
+            owner_id: published.owner,
+            room,
+            transport: TransportKey::nowhere(),
+            mid: Mid::from(""),
+            kind: published.kind,
+            source: published.source,
+            codec: published.codec,
+            rids: published.rids.clone(),
+        });
+        track.muted_by_owner = published.muted;
+        track.mirror = Some(Mirror {
+            worker,
+            wanted: false,
+            params: None,
+        });
+        track
+    }
+
+    /// As other parts of the room need to know it.
+    pub(crate) fn published(&self) -> Published {
+        Published {
+            id: self.id,
+            owner: self.owner_id,
+            kind: self.kind,
+            source: self.source,
+            codec: self.codec,
+            rids: self.layers.iter().filter_map(|layer| layer.rid).collect(),
+            muted: self.is_muted(),
         }
     }
 

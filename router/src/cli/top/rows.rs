@@ -3,6 +3,7 @@
 use super::model::Place;
 use super::table::{Cell, Column, Mood, Row, Table, numbers, words};
 use super::text::{bits, bytes, micros, per_second, percent};
+use crate::cli::tables::workers;
 use crate::management::wire::{
     self, ParticipantSample, PluginSample, RoomDetail, RoomSample, Sample, WorkerSample,
 };
@@ -140,7 +141,10 @@ fn loss(known: bool, permille: f64) -> Cell {
 fn room_row(room: &RoomSample, known: bool) -> Row {
     let cells = vec![
         Cell::word(&room.name),
-        Cell::count(room.worker),
+        Cell::number(
+            f64::from(room.worker),
+            workers(room.worker, &room.other_workers),
+        ),
         Cell::count(room.participants),
         Cell::count(room.tracks),
         Cell::count(room.subscriptions),

@@ -10,7 +10,7 @@
  *   queue_depth: number, packets_received_per_second: number, packets_forwarded_per_second: number, received_bps: number,
  *   sent_bps: number, drops: Drop[], forwarding: Latency | null}} WorkerSample
  * @typedef {{name: string, worker: number, participants: number, tracks: number, subscriptions: number, received_bps: number,
- *   sent_bps: number, packets_received_per_second: number, packets_sent_per_second: number, loss_permille: number}} RoomSample
+ *   sent_bps: number, packets_received_per_second: number, packets_sent_per_second: number, loss_permille: number, other_workers: number[]}} RoomSample
  * @typedef {{name: string, kind: string, version: string, breaker: string, calls: number, faults: number,
  *   calls_per_second: number, faults_per_second: number, call_mean_us: number, call_p99_us: number, budget_us: number,
  *   instances: number, memory_bytes: number}} PluginSample

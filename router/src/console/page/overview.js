@@ -69,7 +69,7 @@ export class Overview {
     /** @type {import("./table.js").Column<RoomSample>[]} */
     const rooms = [
       { title: "Room", text: (r) => r.name, order: (r) => r.name, mood: () => "name" },
-      { title: "Worker", text: (r) => String(r.worker), order: (r) => r.worker },
+      { title: "Worker", text: (r) => [r.worker, ...r.other_workers].join("+"), order: (r) => r.worker },
       { title: "People", text: (r) => String(r.participants), order: (r) => r.participants },
       { title: "Tracks", text: (r) => String(r.tracks), order: (r) => r.tracks },
       { title: "Subs", text: (r) => String(r.subscriptions), order: (r) => r.subscriptions },

@@ -69,7 +69,10 @@ pub(super) async fn capture(call: &mut Call, request: &CaptureRequest) -> Result
     let place = find::room(&sources, &request.room).await?;
     let found = find::published(&place, &request.track, &request.participant).await?;
     let track = found.info.id;
-    let begun = place.worker.capture(track, QUEUE_PACKETS).await?;
+    let begun = place
+        .worker(track.worker())?
+        .capture(track, QUEUE_PACKETS)
+        .await?;
     let (video, tail) = begun.map_err(|error| match error {
         RequestError::NotFound(_) => Failure::new(
             Code::NotFound,

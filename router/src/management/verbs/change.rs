@@ -49,11 +49,13 @@ pub(super) async fn kick(call: &mut Call, request: KickRequest) -> Result<(), Fa
     let sources = call.sources.clone();
     let place = find::room(&sources, &request.room).await?;
     let found = find::participant(&place, &request.participant).await?;
+    let participant = found.info.id;
+    let worker = place.worker(participant.worker())?;
     let kick = Order::Kick {
-        participant: found.info.id,
+        participant,
         reason,
     };
-    let participants = order(place.worker, kick).await?.removed;
+    let participants = order(worker, kick).await?.removed;
     call.send(Part::Removed(wire::Removed { participants }))
         .await
 }
@@ -64,7 +66,8 @@ pub(super) async fn mute(call: &mut Call, request: &MuteRequest) -> Result<(), F
     let place = find::room(&sources, &request.room).await?;
     let found = find::published(&place, &request.track, &request.participant).await?;
     let (track, muted) = (found.info.id, request.muted);
-    order(place.worker, Order::Mute { track, muted }).await?;
+    let worker = place.worker(track.worker())?;
+    order(worker, Order::Mute { track, muted }).await?;
     let mut tracks = find::tracks(&place).await?;
     tracks.retain(|view| view.info.id == track);
     let tracks = tracks.into_iter().map(convert::track).collect();
@@ -77,12 +80,22 @@ pub(super) async fn close_room(call: &mut Call, request: CloseRoomRequest) -> Re
     let sources = call.sources.clone();
     let place = find::room(&sources, &request.room).await?;
     let mut participants = 0;
+    for worker in &place.workers {
+        participants += close_part(worker, &request.room, &reason).await?;
+    }
+    call.send(Part::Removed(wire::Removed { participants }))
+        .await
+}
+
+/// Takes everybody out of a worker's part of a room. Returns how many.
+async fn close_part(worker: &WorkerSource, room: &str, reason: &str) -> Result<u32, Failure> {
+    let mut participants = 0;
     for _ in 0..CLOSE_STEPS_MAX {
         let close = Order::CloseRoom {
-            room: request.room.clone(),
-            reason: reason.clone(),
+            room: room.to_owned(),
+            reason: reason.to_owned(),
         };
-        let outcome = match order(place.worker, close).await {
+        let outcome = match order(worker, close).await {
             // Everybody else has left meanwhile.
             Err(Failure::Error(error)) if error.code() == Code::NotFound => break,
             other => other?,
@@ -92,8 +105,7 @@ pub(super) async fn close_room(call: &mut Call, request: CloseRoomRequest) -> Re
             break;
         }
     }
-    call.send(Part::Removed(wire::Removed { participants }))
-        .await
+    Ok(participants)
 }
 
 /// Has the control thread run an errand, and waits for its answer.

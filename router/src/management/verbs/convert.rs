@@ -21,10 +21,12 @@ pub(super) fn number(id: &str) -> Option<u64> {
     plain.then(|| u64::from_str_radix(id, 16).ok())?
 }
 
-pub(super) fn room(worker: u8, view: RoomView) -> wire::Room {
+pub(super) fn room(workers: &[u8], view: RoomView) -> wire::Room {
+    let mut workers = workers.iter().map(|worker| u32::from(*worker));
     wire::Room {
         name: view.name,
-        worker: u32::from(worker),
+        worker: workers.next().unwrap_or_default(),
+        other_workers: workers.collect(),
         participants: view.participants,
         tracks: view.tracks,
         subscriptions: view.subscriptions,

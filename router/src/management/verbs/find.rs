@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rillway_core::api::TrackInfo;
-use rillway_core::id::{ParticipantId, TrackId};
+use rillway_core::id::{ParticipantId, TrackId, WorkerId};
 use rillway_core::inspect::{Items, ParticipantView, Query, RoomView, TrackView};
 
 use super::convert;
@@ -50,10 +50,23 @@ fn few(names: &[String]) -> String {
     }
 }
 
-/// A room and its worker.
+/// A room and its workers.
 pub(super) struct Place<'a> {
-    pub(super) worker: &'a WorkerSource,
+    /// Those that have parts of it; at least one.
+    pub(super) workers: Vec<&'a WorkerSource>,
+    /// All of them together.
     pub(super) room: RoomView,
+}
+
+impl Place<'_> {
+    /// The worker of one who, or of what, is in the room.
+    ///
+    /// # Errors
+    /// It has no part of it any more.
+    pub(super) fn worker(&self, id: WorkerId) -> Result<&WorkerSource, Failure> {
+        let found = self.workers.iter().find(|worker| worker.id == id);
+        found.copied().ok_or_else(|| NoAnswer.into())
+    }
 }
 
 /// Finds a room.
@@ -66,21 +79,32 @@ pub(super) async fn room<'a>(sources: &'a Sources, name: &str) -> Result<Place<'
         name: Some(name.to_owned()),
     });
     let mut silent = None;
+    let mut found: Option<Place<'a>> = None;
     for worker in &sources.workers {
         match worker.page(&query, 0).await {
             Ok(page) => {
-                if let Items::Rooms(mut rooms) = page.items
-                    && let Some(room) = rooms.pop()
-                {
-                    return Ok(Place { worker, room });
+                let Items::Rooms(mut rooms) = page.items else {
+                    continue;
+                };
+                match (rooms.pop(), &mut found) {
+                    (None, _) => {}
+                    (Some(part), Some(place)) => {
+                        place.workers.push(worker);
+                        place.room.add(&part);
+                    }
+                    (Some(room), None) => {
+                        let workers = vec![worker];
+                        found = Some(Place { workers, room });
+                    }
                 }
             }
             Err(none) => silent = Some(none),
         }
     }
-    match silent {
-        Some(none) => Err(none.into()),
-        None => Err(no_room(sources, name).await),
+    match (found, silent) {
+        (Some(place), _) => Ok(place),
+        (None, Some(none)) => Err(none.into()),
+        (None, None) => Err(no_room(sources, name).await),
     }
 }
 
@@ -98,6 +122,8 @@ async fn no_room(sources: &Sources, name: &str) -> Failure {
         }
     }
     names.sort_unstable();
+    // One that has parts on several workers.
+    names.dedup();
     let help = match (names.is_empty(), others) {
         (true, _) => "no room is open now".to_owned(),
         (false, 0) => format!("open are: {}", few(&names)),
@@ -107,16 +133,18 @@ async fn no_room(sources: &Sources, name: &str) -> Failure {
     Failure::new(Code::NotFound, text, &help)
 }
 
-/// Every item of a table of a room's worker; `take` makes them of a page.
+/// Every item of a table of a room's workers; `take` makes them of a page.
 pub(super) async fn all<T>(
     place: &Place<'_>,
     query: Query,
     take: impl Fn(Items) -> Vec<T>,
 ) -> Result<Vec<T>, Failure> {
     let mut all = Vec::new();
-    let mut pages = place.worker.pages(query);
-    while let Some(items) = pages.next().await? {
-        all.extend(take(items));
+    for worker in &place.workers {
+        let mut pages = worker.pages(query.clone());
+        while let Some(items) = pages.next().await? {
+            all.extend(take(items));
+        }
     }
     Ok(all)
 }

@@ -50,7 +50,7 @@ async fn scope<'a>(call: &'a Call, room: String, participant: &str) -> Result<Sc
         named => Some(find::participant(&place, named).await?.info.id),
     };
     Ok(Scope {
-        workers: vec![place.worker],
+        workers: place.workers,
         room: Some(room),
         participant,
     })

@@ -1,9 +1,9 @@
 //! Verbs that look into rooms.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rillway_core::id::{ParticipantId, TrackId, WorkerId};
-use rillway_core::inspect::{Items, Query};
+use rillway_core::inspect::{ITEMS_PER_PAGE, Items, Query, RoomView};
 
 use super::{convert, find};
 use crate::management::call::{Call, Failure};
@@ -15,15 +15,42 @@ use crate::management::wire::{self, ParticipantRequest, RoomRequest, WhyRequest}
 /// Lists every room, in as many parts as there are pages.
 pub(super) async fn list(call: &mut Call) -> Result<(), Failure> {
     let sources = call.sources.clone();
-    let mut mute = Vec::new();
+    let (mut mute, mut rooms) = (Vec::new(), BTreeMap::new());
     for worker in &sources.workers {
-        let query = Query::Rooms { name: None };
-        let made = |worker, items| Some(part(worker, items));
-        if !send_pages(call, worker, query, made).await? {
+        if merge(&mut rooms, worker).await.is_err() {
             mute.push(worker.id);
         }
     }
+    let mut rooms = rooms.into_values().peekable();
+    while rooms.peek().is_some() {
+        let some = rooms.by_ref().take(ITEMS_PER_PAGE);
+        let rooms = some.map(|(workers, view)| convert::room(&workers, view));
+        let rooms = rooms.collect();
+        call.send(Part::Rooms(wire::Rooms { rooms })).await?;
+    }
     silent(&mute)
+}
+
+/// Rooms by name, with the workers that have parts of them.
+type ByName = BTreeMap<String, (Vec<u8>, RoomView)>;
+
+/// Adds a worker's rooms.
+async fn merge(rooms: &mut ByName, worker: &WorkerSource) -> Result<(), NoAnswer> {
+    let mut pages = worker.pages(Query::Rooms { name: None });
+    while let Some(items) = pages.next().await? {
+        let Items::Rooms(found) = items else {
+            continue;
+        };
+        for part in found {
+            if let Some((workers, room)) = rooms.get_mut(&part.name) {
+                workers.push(worker.id.0);
+                room.add(&part);
+            } else {
+                rooms.insert(part.name.clone(), (vec![worker.id.0], part));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Says that a list is not complete, if workers did not answer.
@@ -50,9 +77,9 @@ pub(super) fn silent(workers: &[WorkerId]) -> Result<(), Failure> {
 pub(super) async fn show(call: &mut Call, request: &RoomRequest) -> Result<(), Failure> {
     let sources = call.sources.clone();
     let place = find::room(&sources, &request.room).await?;
-    let worker = place.worker;
     let room = || Some(place.room.name.clone());
-    let rooms = vec![convert::room(worker.id.0, place.room.clone())];
+    let ids: Vec<u8> = place.workers.iter().map(|worker| worker.id.0).collect();
+    let rooms = vec![convert::room(&ids, place.room.clone())];
     call.send(Part::Rooms(wire::Rooms { rooms })).await?;
     for query in [
         Query::Participants { room: room() },
@@ -62,7 +89,9 @@ pub(super) async fn show(call: &mut Call, request: &RoomRequest) -> Result<(), F
             participant: None,
         },
     ] {
-        send_all(call, worker, query).await?;
+        for worker in &place.workers {
+            send_all(call, worker, query.clone()).await?;
+        }
     }
     Ok(())
 }
@@ -75,7 +104,8 @@ pub(super) async fn participant(
     let sources = call.sources.clone();
     let place = find::room(&sources, &request.room).await?;
     let found = find::participant(&place, &request.participant).await?;
-    let (worker, id) = (place.worker, found.info.id);
+    let id = found.info.id;
+    let worker = place.worker(id.worker())?;
     let participants = vec![convert::participant(worker.id.0, found)];
     call.send(Part::Participants(wire::Participants { participants }))
         .await?;
@@ -125,7 +155,7 @@ pub(super) fn part(worker: u8, items: Items) -> Part {
         Items::Rooms(found) => Part::Rooms(wire::Rooms {
             rooms: found
                 .into_iter()
-                .map(|view| convert::room(worker, view))
+                .map(|view| convert::room(&[worker], view))
                 .collect(),
         }),
         Items::Participants(found) => Part::Participants(wire::Participants {
@@ -150,7 +180,12 @@ pub(super) fn part(worker: u8, items: Items) -> Part {
 pub(super) async fn why(call: &mut Call, request: &WhyRequest) -> Result<(), Failure> {
     let sources = call.sources.clone();
     let (place, query) = wanted(&sources, request).await?;
-    send_all(call, place.worker, query).await
+    let worker = match &query {
+        Query::Reasons { participant, .. } => place.worker(participant.worker())?,
+        // It asks for nothing else.
+        _ => return Ok(()),
+    };
+    send_all(call, worker, query).await
 }
 
 /// The same for others than clients of the channel.

@@ -217,12 +217,14 @@ fn drops(before: Option<&WorkerStats>, now: &WorkerStats, span: Span) -> Vec<wir
 fn rooms(before: Option<&Snapshot>, now: &Snapshot, span: Span) -> Vec<wire::RoomSample> {
     let known = before.into_iter().flat_map(|before| &before.rooms);
     let known: HashMap<_, _> = known
-        .map(|(worker, view)| ((*worker, view.name.as_str()), view.traffic))
+        .map(|(_, view)| (view.name.as_str(), view.traffic))
         .collect();
-    let rooms = now.rooms.iter().map(|(worker, view)| {
+    let rooms = now.rooms.iter().map(|(workers, view)| {
+        let mut workers = workers.iter().map(|worker| u32::from(*worker));
         let mut sample = wire::RoomSample {
             name: view.name.clone(),
-            worker: u32::from(*worker),
+            worker: workers.next().unwrap_or_default(),
+            other_workers: workers.collect(),
             participants: view.participants,
             tracks: view.tracks,
             subscriptions: view.subscriptions,
@@ -230,7 +232,7 @@ fn rooms(before: Option<&Snapshot>, now: &Snapshot, span: Span) -> Vec<wire::Roo
         };
         if before.is_some() {
             // A room that was not there before has grown from nothing.
-            let was = known.get(&(*worker, view.name.as_str()));
+            let was = known.get(view.name.as_str());
             let grown = traffic(was.copied().unwrap_or_default(), view.traffic);
             sample.received_bps = span.bps(grown.bytes_received);
             sample.sent_bps = span.bps(grown.bytes_sent);
@@ -324,7 +326,7 @@ fn detail(name: &str, before: Option<&Detail>, now: &Detail, span: Span) -> wire
             .map(|was| traffic(*was, both(view)));
         let grown = grown.unwrap_or_default();
         wire::ParticipantSample {
-            participant: Some(convert::participant(now.worker, view.clone())),
+            participant: Some(convert::participant(view.info.id.worker().0, view.clone())),
             received_bps: span.bps(grown.bytes_received),
             sent_bps: span.bps(grown.bytes_sent),
             loss_permille: permille(grown.packets_lost, grown.packets_sent),

@@ -1,6 +1,7 @@
 //! One measurement: what every part shows of itself, and pages of its rooms.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,7 +27,8 @@ pub(super) struct Snapshot {
     pub(super) uptime_ms: u64,
     pub(super) phase: &'static str,
     pub(super) workers: Vec<WorkerTaken>,
-    pub(super) rooms: Vec<(u8, RoomView)>,
+    /// With the workers that have parts of them.
+    pub(super) rooms: Vec<(Vec<u8>, RoomView)>,
     pub(super) silent: Vec<u8>,
     /// By name of the room: what is in it, or that it is not open.
     pub(super) details: BTreeMap<String, Option<Arc<Detail>>>,
@@ -41,7 +43,6 @@ pub(super) struct WorkerTaken {
 }
 
 pub(super) struct Detail {
-    pub(super) worker: u8,
     pub(super) participants: Vec<ParticipantView>,
     pub(super) tracks: Vec<TrackView>,
     pub(super) subscriptions: Vec<SubscriptionView>,
@@ -56,8 +57,8 @@ pub(super) struct PluginTaken {
     pub(super) budget_us: u64,
 }
 
-/// Measures. `rooms`: those to look into.
-pub(super) async fn snapshot(sources: &Sources, rooms: Vec<String>) -> Snapshot {
+/// Measures. `wanted`: rooms to look into.
+pub(super) async fn snapshot(sources: &Sources, wanted: Vec<String>) -> Snapshot {
     let uptime = sources.started.elapsed().as_millis();
     let mut snapshot = Snapshot {
         at: Instant::now(),
@@ -73,21 +74,32 @@ pub(super) async fn snapshot(sources: &Sources, rooms: Vec<String>) -> Snapshot 
     };
     let most = ROOMS_MAX / sources.workers.len().max(1);
     let listed = join_all(sources.workers.iter().map(|worker| list(worker, most))).await;
+    let mut rooms = BTreeMap::new();
     for (worker, listed) in sources.workers.iter().zip(listed) {
         match listed {
             Ok(views) => {
-                let views = views.into_iter().map(|view| (worker.id.0, view));
-                snapshot.rooms.extend(views);
+                for view in views {
+                    let known = rooms.entry(view.name.clone());
+                    match known {
+                        Entry::Occupied(known) => {
+                            let (workers, room): &mut (Vec<u8>, RoomView) = known.into_mut();
+                            workers.push(worker.id.0);
+                            room.add(&view);
+                        }
+                        Entry::Vacant(none) => {
+                            none.insert((vec![worker.id.0], view));
+                        }
+                    }
+                }
             }
             Err(NoAnswer) => snapshot.silent.push(worker.id.0),
         }
     }
-    for name in rooms {
-        let detail = match place(sources, &snapshot, &name).await {
-            Some(worker) => detail(worker, &name).await.ok().map(Arc::new),
-            None => None,
-        };
-        snapshot.details.insert(name, detail);
+    snapshot.rooms = rooms.into_values().collect();
+    for name in wanted {
+        let workers = places(sources, &snapshot, &name).await;
+        let detail = detail(&workers, &name).await;
+        snapshot.details.insert(name, detail.map(Arc::new));
     }
     snapshot
 }
@@ -106,30 +118,51 @@ async fn list(worker: &WorkerSource, most: usize) -> Result<Vec<RoomView>, NoAns
     Ok(taken.await?.0)
 }
 
-/// The worker of a room: as listed, or asked for where the list may be cut.
-async fn place<'a>(
+/// The workers of a room: as listed, or asked for where the list may be cut.
+async fn places<'a>(
     sources: &'a Sources,
     snapshot: &Snapshot,
     name: &str,
-) -> Option<&'a WorkerSource> {
+) -> Vec<&'a WorkerSource> {
     let listed = snapshot.rooms.iter().find(|(_, view)| view.name == name);
-    if let Some((id, _)) = listed {
-        return sources.workers.iter().find(|worker| worker.id.0 == *id);
+    if let Some((ids, _)) = listed {
+        let all = sources.workers.iter();
+        return all.filter(|worker| ids.contains(&worker.id.0)).collect();
     }
     let query = Arc::new(Query::Rooms {
         name: Some(name.to_owned()),
     });
+    let mut found = Vec::new();
     for worker in &sources.workers {
         if let Ok(page) = worker.page(&query, 0).await
             && matches!(&page.items, Items::Rooms(rooms) if !rooms.is_empty())
         {
-            return Some(worker);
+            found.push(worker);
         }
     }
-    None
+    found
 }
 
-async fn detail(worker: &WorkerSource, name: &str) -> Result<Detail, NoAnswer> {
+/// What is in a room; `None`: it is not open, or nobody answers.
+async fn detail(workers: &[&WorkerSource], name: &str) -> Option<Detail> {
+    let mut all: Option<Detail> = None;
+    for worker in workers {
+        let Ok(part) = part(worker, name).await else {
+            continue;
+        };
+        let Some(all) = &mut all else {
+            all = Some(part);
+            continue;
+        };
+        all.participants.extend(part.participants);
+        all.tracks.extend(part.tracks);
+        all.subscriptions.extend(part.subscriptions);
+        all.cut |= part.cut;
+    }
+    all
+}
+
+async fn part(worker: &WorkerSource, name: &str) -> Result<Detail, NoAnswer> {
     let room = || Some(name.to_owned());
     let query = Query::Participants { room: room() };
     let participants = all(worker, query, PARTICIPANTS_MAX, |items| match items {
@@ -153,7 +186,6 @@ async fn detail(worker: &WorkerSource, name: &str) -> Result<Detail, NoAnswer> {
     });
     let (subscriptions, cut) = subscriptions.await?;
     Ok(Detail {
-        worker: worker.id.0,
         participants,
         tracks,
         subscriptions,

@@ -52,7 +52,7 @@ fn snapshot(start: Instant, second: u64) -> Arc<Snapshot> {
         uptime_ms: 1_000 * second,
         phase: "serving",
         workers: Vec::new(),
-        rooms: vec![(0, view)],
+        rooms: vec![(vec![0], view)],
         silent: Vec::new(),
         details: BTreeMap::new(),
         plugins: Vec::new(),

@@ -361,8 +361,7 @@ fn rooms_of_a_dead_worker_end() {
         stage.rules.worker_ended(WorkerId(0));
         settle().await;
         assert_eq!(script.dropped.get(), 1);
-        assert!(stage.rules.rooms.borrow().is_empty());
-        assert!(stage.rules.by_name.borrow().is_empty());
+        assert!(stage.rules.parts.borrow().is_empty());
     });
 }
 

@@ -351,6 +351,15 @@ metrics! {
     RTP_RECORDED Counter "rillway_rtp_recorded_packets_total" "packets" [WORKER];
     /// Their payload bytes.
     RTP_RECORDED_BYTES Counter "rillway_rtp_recorded_bytes_total" "bytes" [WORKER];
+    /// RTP packets that crossed to and from other workers' parts of their rooms.
+    CROSSED Counter "rillway_rtp_crossed_packets_total" "packets" [WORKER, DIRECTION];
+    /// What was lost between workers because the other one was too far behind; "other" is anything but packets.
+    CROSSED_DROPPED Counter "rillway_worker_crossings_dropped_total" "crossings" [
+        WORKER,
+        Label { name: "what", values: Values::Of(&["video", "audio", "other"]) }
+    ];
+    /// What waits for the worker from other workers now.
+    CROSSED_WAITING Gauge "rillway_worker_crossings_waiting" "crossings" [WORKER];
     /// RTP packets sent again because a subscriber missed them.
     RTP_RETRANSMITTED Counter "rillway_rtp_retransmitted_packets_total" "packets" [WORKER];
     /// RTP packets not sent because they were too late or had been sent before.

@@ -25,6 +25,10 @@ pub struct LoopStats {
     pub clients_lost: u64,
     /// Rooms whose rules had to start anew.
     pub rooms_lost: u64,
+    /// Lost between workers: packets of video, of audio, and anything else.
+    pub crossed_dropped: [u64; 3],
+    /// What waits from other workers.
+    pub crossed_waiting: u64,
     /// Datagrams dropped because the send queue was full.
     pub send_dropped_full: u64,
     /// Datagrams dropped because they cannot be sent.
@@ -71,6 +75,15 @@ const LOOP: &[Read<LoopStats>] = &[
     (&table::EVENTS_DROPPED, &[], |s| s.events_dropped),
     (&table::CLIENTS_LOST, &[], |s| s.clients_lost),
     (&table::ROOMS_LOST, &[], |s| s.rooms_lost),
+    (&table::CROSSED_DROPPED, &["video"], |s| {
+        s.crossed_dropped[0]
+    }),
+    (&table::CROSSED_DROPPED, &["audio"], |s| {
+        s.crossed_dropped[1]
+    }),
+    (&table::CROSSED_DROPPED, &["other"], |s| {
+        s.crossed_dropped[2]
+    }),
     (&table::UDP_SEND_DROPPED, &["queue_full"], |s| {
         s.send_dropped_full
     }),
@@ -117,6 +130,8 @@ const SHARD: &[Read<ShardStats>] = &[
     (&table::RTP_FORWARDED_BYTES, &[], |s| s.rtp_forwarded_bytes),
     (&table::RTP_RECORDED, &[], |s| s.rtp_recorded),
     (&table::RTP_RECORDED_BYTES, &[], |s| s.rtp_recorded_bytes),
+    (&table::CROSSED, &["sent"], |s| s.crossed_out),
+    (&table::CROSSED, &["received"], |s| s.crossed_in),
     (&table::RTP_RETRANSMITTED, &[], |s| s.rtp_retransmitted),
     (&table::RTP_REFUSED, &[], |s| s.rtp_refused),
     (&table::RTP_GIVEN_UP, &[], |s| s.pacer_dropped),
@@ -228,6 +243,7 @@ pub struct WorkerRecorder {
     shard_gauges: Vec<Gauge>,
     busy: Gauge,
     waiting: Gauge,
+    crossings: Gauge,
     turns: Shape,
     batches: Shape,
     latency: Shape,
@@ -266,6 +282,7 @@ impl WorkerRecorder {
             shard_gauges: gauges(registry, &worker, SHARD_GAUGES),
             busy: registry.gauge(&table::BUSY_RATIO, &[&worker]),
             waiting: registry.gauge(&table::REQUESTS_WAITING, &[&worker]),
+            crossings: registry.gauge(&table::CROSSED_WAITING, &[&worker]),
             turns: shape(&table::TURN_TIME, bounds.turn_micros, 1e6),
             batches: shape(&table::TURN_DATAGRAMS, bounds.turn_datagrams, 1.0),
             latency: shape(&table::FORWARDING_LATENCY, bounds.latency_micros, 1e6),
@@ -309,6 +326,7 @@ impl WorkerRecorder {
         }
         self.busy.set(looping.busy_ratio);
         self.waiting.set(looping.requests_waiting as f64);
+        self.crossings.set(looping.crossed_waiting as f64);
         self.turns.follow(shapes.turn_micros, MICROS);
         self.batches.follow(shapes.turn_datagrams, 1.0);
         self.latency.follow(shapes.latency_micros, MICROS);

@@ -114,6 +114,7 @@ fn stage(line: Line) -> Stage {
         window: Window::new(),
         recorder: registry.worker(0, &BOUNDS),
         tap: None,
+        links: Links::none(),
     };
     let local = LocalSet::new();
     let worker = local.spawn_local(run(turns));

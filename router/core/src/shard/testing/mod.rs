@@ -4,6 +4,7 @@
 mod checks;
 mod end;
 mod link;
+pub(crate) mod span;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ pub(crate) use link::{Link, LinkConfig, Passage};
 
 use super::{Shard, ShardConfig, Transmit};
 use crate::api::*;
+use crate::crossing::Crossing;
 use crate::id::*;
 use crate::limits::Limits;
 
@@ -144,6 +146,8 @@ pub(crate) struct Bench {
     pub(crate) tcp: bool,
     /// Publishing answers reach nobody.
     pub(crate) ignore_answers: bool,
+    /// What the shard has for others; see [`Span`].
+    pub(crate) crossings: Vec<(WorkerId, Crossing)>,
 }
 
 pub(crate) fn config(limits: Limits) -> ShardConfig {
@@ -207,7 +211,19 @@ impl Bench {
             edit_offer: None,
             tcp: false,
             ignore_answers: false,
+            crossings: Vec::new(),
         }
+    }
+
+    /// The shard of another worker than the usual one.
+    pub(crate) fn of_worker(worker: WorkerId) -> Self {
+        let mut bench = Self::new();
+        let setup = ShardConfig {
+            worker,
+            ..config(Limits::default())
+        };
+        bench.shard = Shard::new(setup, bench.now);
+        bench
     }
 
     /// A shard that is reached over TCP too, at the same address and port.
@@ -383,6 +399,7 @@ impl Bench {
             }
             let mut sink = Sink::default();
             self.shard.flush(now, &mut sink);
+            self.crossings.extend(self.shard.drain_crossings());
             for (socket, destination, bytes) in sink.0 {
                 assert!(socket == SocketId(0) || self.is_tcp(destination));
                 moved = true;

@@ -6,6 +6,7 @@ mod inspect;
 mod layers;
 mod media;
 mod negotiation;
+mod parts;
 mod receiving;
 mod recording;
 mod restart;
