@@ -11,10 +11,10 @@ use rillway::management::wire::response::Part;
 use rillway::management::wire::{
     CaptureRequest, CloseRoomRequest, ConfigApplyRequest, ConfigDiffRequest, ConfigReloadRequest,
     ConfigRequest, DrainRequest, EventsRequest, KickRequest, LogLevelsRequest, LogResetRequest,
-    LogSetRequest, MetricsRequest, MuteRequest, ParticipantRequest, ParticipantsRequest, Plugin,
-    PluginPromoteRequest, PluginReloadRequest, PluginReturnRequest, PluginsRequest, RecordRequest,
-    RecordingsRequest, RoomRequest, RoomsRequest, StatusRequest, SubscriptionsRequest,
-    TracksRequest, TransportsRequest, WhyRequest, WorkersRequest,
+    LogSetRequest, MetricsRequest, MoveRequest, MuteRequest, ParticipantRequest,
+    ParticipantsRequest, Plugin, PluginPromoteRequest, PluginReloadRequest, PluginReturnRequest,
+    PluginsRequest, RecordRequest, RecordingsRequest, RoomRequest, RoomsRequest, StatusRequest,
+    SubscriptionsRequest, TracksRequest, TransportsRequest, WhyRequest, WorkersRequest,
 };
 use rillway::management::{CallError, Client, ConnectError, Identity, Role, Target};
 use rillway::{Running, Signals};
@@ -182,20 +182,12 @@ async fn each_role_has_its_verbs_and_no_other() {
     // What a verb without right to it answers, and what it answers with: there is no such plugin or room.
     let (forbidden, missing) = (Some(Code::Forbidden), Some(Code::NotFound));
     let no_file = Some(Code::WrongState);
+    let seen = [None, None, None, forbidden];
     let verbs = [
         (Verb::Status(StatusRequest {}), [None, None, None, None]),
-        (
-            Verb::Workers(WorkersRequest {}),
-            [None, None, None, forbidden],
-        ),
-        (
-            Verb::Plugins(PluginsRequest {}),
-            [None, None, None, forbidden],
-        ),
-        (
-            Verb::Config(ConfigRequest {}),
-            [None, None, None, forbidden],
-        ),
+        (Verb::Workers(WorkersRequest {}), seen),
+        (Verb::Plugins(PluginsRequest {}), seen),
+        (Verb::Config(ConfigRequest {}), seen),
         // It runs without a file.
         (
             Verb::ConfigDiff(ConfigDiffRequest::default()),
@@ -227,6 +219,10 @@ async fn each_role_has_its_verbs_and_no_other() {
         ),
         (
             Verb::Kick(KickRequest::default()),
+            [forbidden, missing, missing, forbidden],
+        ),
+        (
+            Verb::Move(MoveRequest::default()),
             [forbidden, missing, missing, forbidden],
         ),
         (

@@ -3,10 +3,10 @@
 use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
-use rillway::management::Role;
 use rillway::management::wire::request::Verb;
 use rillway::management::wire::response::Part;
-use rillway::management::wire::{KickRequest, RoomsRequest, WhyRequest};
+use rillway::management::wire::{KickRequest, MoveRequest, RoomsRequest, WhyRequest};
+use rillway::management::{CallError, Role};
 use rillway::{Running, Signals};
 use rillway_core::id::WorkerId;
 use rillway_tests::client::full_grant;
@@ -108,4 +108,54 @@ async fn a_room_on_two_workers_is_one_room_to_all() {
     let labels = "{worker=\"0\",what=\"video\"}";
     let lost = format!("rillway_worker_crossings_dropped_total{labels}");
     assert_eq!(metric(&managed.running, &lost).await, Some(0.0));
+}
+
+fn move_to(participant: &str, worker: u32) -> Verb {
+    Verb::Move(MoveRequest {
+        room: "hall".to_owned(),
+        participant: participant.to_owned(),
+        worker,
+    })
+}
+
+#[tokio::test]
+async fn who_is_moved_joins_again_on_the_other_worker() {
+    let managed = router();
+    let mut clients = vec![
+        talker(&managed.running, 1, "Ada").await,
+        talker(&managed.running, 2, "Bob").await,
+    ];
+    let heard = LiveClient::run_all(&mut clients, PATIENCE, |c| c.hears(2)).await;
+    assert!(heard.expect("sockets work"), "they hear each other");
+    let operator = managed.client(Role::Operator).await;
+    for (who, worker, word) in [
+        ("Ada", 7, "there is no worker 7"),
+        ("Ada", 0, "on worker 0 already"),
+        ("Eve", 1, "no participant `Eve`"),
+    ] {
+        match ask(&operator, move_to(who, worker)).await {
+            Err(CallError::Said(error)) => assert!(error.message.contains(word), "{error:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    // Her client does as it is told.
+    let comes_again = async {
+        let told = LiveClient::run_all(&mut clients, PATIENCE, |c| {
+            c.draining.is_some() || c.client.config.grant.identity != "Ada"
+        });
+        assert!(told.await.expect("sockets work"), "she is told");
+        assert!(clients[1].draining.is_none(), "nobody else is");
+        clients[0] = talker(&managed.running, 3, "Ada").await;
+        let heard = LiveClient::run_all(&mut clients, PATIENCE, |c| c.hears(2)).await;
+        assert!(heard.expect("sockets work"), "they hear each other again");
+    };
+    let (moved, ()) = tokio::join!(ask(&operator, move_to("Ada", 1)), comes_again);
+    let Ok([Part::Participants(moved)]) = moved.as_deref() else {
+        panic!("{moved:?}");
+    };
+    assert_eq!(moved.participants[0].worker, 1);
+    assert_eq!(
+        clients.iter().map(worker).collect::<Vec<_>>(),
+        [1, 0].map(WorkerId)
+    );
 }

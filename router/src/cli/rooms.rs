@@ -12,8 +12,8 @@ use crate::management::wire;
 use crate::management::wire::request::Verb;
 use crate::management::wire::response::Part;
 use crate::management::wire::{
-    CloseRoomRequest, KickRequest, MuteRequest, ParticipantRequest, RoomRequest, RoomsRequest,
-    Subscription, Track, WhyRequest,
+    CloseRoomRequest, KickRequest, MoveRequest, MuteRequest, ParticipantRequest, RoomRequest,
+    RoomsRequest, Subscription, Track, WhyRequest,
 };
 
 pub(super) const ROOM_HELP: &str = "\
@@ -28,7 +28,8 @@ Examples:
   rillway participant ls --room standup
   rillway participant show standup Ada          by display name, if only one has it
   rillway participant show standup 2000000001   by id, as `rillway room show` lists them
-  rillway participant kick standup Ada --reason 'one is enough'";
+  rillway participant kick standup Ada --reason 'one is enough'
+  rillway participant move standup Ada --worker 1";
 
 pub(super) const TRACK_HELP: &str = "\
 Examples:
@@ -81,6 +82,19 @@ pub enum Participant {
         room: String,
         /// Id; or identity or display name, if only one in the room has it
         participant: String,
+        /// Which router, and how its answer is shown
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Have a participant join again, on another media worker
+    Move {
+        /// Name of the room
+        room: String,
+        /// Id; or identity or display name, if only one in the room has it
+        participant: String,
+        /// The worker's number: `rillway worker ls`
+        #[arg(long, value_name = "N")]
+        worker: u32,
         /// Which router, and how its answer is shown
         #[command(flatten)]
         ask: Ask,
@@ -226,6 +240,22 @@ impl Participant {
                 participant,
                 ask,
             } => (room, participant, ask),
+            Participant::Move {
+                room,
+                participant,
+                worker,
+                ask,
+            } => {
+                let request = MoveRequest {
+                    room: room.clone(),
+                    participant: participant.clone(),
+                    worker: *worker,
+                };
+                return ask.call(Verb::Move(request), |part| match part {
+                    Part::Participants(found) => participant_table(&found.participants),
+                    _ => String::new(),
+                });
+            }
             Participant::Kick {
                 room,
                 participant,

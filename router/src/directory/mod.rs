@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
+use std::time::Instant;
 
 use futures_util::future::LocalBoxFuture;
 use rillway_core::id::WorkerId;
@@ -24,13 +25,30 @@ pub(crate) enum PlaceError {
     NoWorker,
 }
 
+/// Who comes into a room.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Comer<'a> {
+    /// By the grant.
+    pub(crate) identity: &'a str,
+    /// Display name. Guests have another identity each time, and are known again by it alone.
+    pub(crate) name: Option<&'a str>,
+}
+
 /// Knows the worker of every room.
 pub(crate) trait Directory {
-    /// Finds or chooses the worker of `room`, and holds it there while the lease lives.
+    /// Finds or chooses the worker of `room` for somebody, and holds it there while the lease lives.
     ///
     /// # Errors
     /// [`PlaceError`].
-    fn place<'a>(&'a self, room: &'a str) -> LocalBoxFuture<'a, Result<Lease, PlaceError>>;
+    fn place<'a>(
+        &'a self,
+        room: &'a str,
+        comer: Comer<'a>,
+    ) -> LocalBoxFuture<'a, Result<Lease, PlaceError>>;
+
+    /// Keeps a place on a worker for the next of this identity or name who comes into a room, until then. False:
+    /// there is no such worker, or too many places are kept.
+    fn keep(&self, room: &str, comer: Comer<'_>, worker: WorkerId, until: Instant) -> bool;
 
     /// A worker has ended: its rooms are gone, and it gets no new ones.
     fn worker_ended(&self, worker: WorkerId);
@@ -79,7 +97,21 @@ struct State {
     next_epoch: u64,
     /// Told late: a queue was full.
     late: VecDeque<(usize, ToWorker)>,
+    /// Places kept for those who are to move.
+    kept: Vec<Kept>,
 }
+
+/// A place that is kept for somebody.
+struct Kept {
+    room: Box<str>,
+    identity: Box<str>,
+    name: Option<Box<str>>,
+    worker: WorkerId,
+    until: Instant,
+}
+
+/// Places that are kept at once at most.
+const KEPT_MAX: usize = 1_024;
 
 /// Where a room is.
 struct Place {
@@ -125,6 +157,7 @@ impl MemoryDirectory {
                 part_max,
                 next_epoch: 0,
                 late: VecDeque::new(),
+                kept: Vec::new(),
             })),
         }
     }
@@ -134,9 +167,12 @@ impl MemoryDirectory {
         self.state.borrow().rooms.len()
     }
 
-    fn place_now(&self, room: &str) -> Result<Lease, PlaceError> {
+    fn place_now(&self, room: &str, comer: Comer<'_>) -> Result<Lease, PlaceError> {
         let mut state = self.state.borrow_mut();
-        let (worker, epoch) = state.hold(room)?;
+        let (worker, epoch) = match state.take_kept(room, comer) {
+            Some(worker) => state.hold_at(room, worker),
+            None => state.hold(room)?,
+        };
         let id = state.workers.get(worker).map(|w| w.id);
         drop(state);
         self.tell_late();
@@ -195,6 +231,49 @@ impl State {
         }
         let worker = self.least_loaded(&[]).ok_or(PlaceError::NoWorker)?;
         Ok(self.add_part(room, worker))
+    }
+
+    /// Adds a lease to the room on this worker.
+    fn hold_at(&mut self, room: &str, worker: usize) -> (usize, u64) {
+        let place = self.rooms.get_mut(room);
+        let mut parts = place.into_iter().flat_map(|place| &mut place.parts);
+        let Some(part) = parts.find(|part| part.worker == worker) else {
+            return self.add_part(room, worker);
+        };
+        part.leases += 1;
+        let held = (worker, part.epoch);
+        self.count(worker, 1, 0);
+        held
+    }
+
+    fn keep(&mut self, kept: Kept) -> bool {
+        let now = Instant::now();
+        self.kept.retain(|known| known.until > now);
+        let mut alive = self.workers.iter().filter(|load| load.alive);
+        let there = alive.any(|load| load.id == kept.worker);
+        if !there || self.kept.len() >= KEPT_MAX {
+            return false;
+        }
+        self.kept.push(kept);
+        true
+    }
+
+    /// The worker on which a place is kept for somebody; it is kept no longer.
+    fn take_kept(&mut self, room: &str, comer: Comer<'_>) -> Option<usize> {
+        if self.kept.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        self.kept.retain(|known| known.until > now);
+        let is_it = |kept: &Kept| {
+            let named = comer.name.is_some() && comer.name == kept.name.as_deref();
+            *kept.room == *room && (*kept.identity == *comer.identity || named)
+        };
+        let kept = self.kept.iter().position(is_it)?;
+        let worker = self.kept.swap_remove(kept).worker;
+        self.workers
+            .iter()
+            .position(|load| load.alive && load.id == worker)
     }
 
     fn hold_smallest(&mut self, room: &str) -> Result<(usize, u64), PlaceError> {
@@ -329,8 +408,22 @@ impl State {
 }
 
 impl Directory for MemoryDirectory {
-    fn place<'a>(&'a self, room: &'a str) -> LocalBoxFuture<'a, Result<Lease, PlaceError>> {
-        Box::pin(async move { self.place_now(room) })
+    fn place<'a>(
+        &'a self,
+        room: &'a str,
+        comer: Comer<'a>,
+    ) -> LocalBoxFuture<'a, Result<Lease, PlaceError>> {
+        Box::pin(async move { self.place_now(room, comer) })
+    }
+
+    fn keep(&self, room: &str, comer: Comer<'_>, worker: WorkerId, until: Instant) -> bool {
+        self.state.borrow_mut().keep(Kept {
+            room: room.into(),
+            identity: comer.identity.into(),
+            name: comer.name.map(Into::into),
+            worker,
+            until,
+        })
     }
 
     fn worker_ended(&self, worker: WorkerId) {
@@ -384,7 +477,7 @@ mod tests {
     #[test]
     fn a_room_that_outgrows_a_worker_goes_on_on_another() {
         let (directory, mut queues) = spanning(3, 64, 2);
-        let place = || directory.place_now("big").unwrap();
+        let place = || directory.place_now("big", who("somebody")).unwrap();
         let first = [place(), place()];
         assert!(queues.iter_mut().all(|queue| told(queue).is_empty()));
         let second = [place(), place()];
@@ -393,7 +486,7 @@ mod tests {
         assert_eq!(told(&mut queues[0]), [[1]]);
         assert_eq!(told(&mut queues[1]), [[0]]);
         // Others count where they are.
-        let other = directory.place_now("small").unwrap();
+        let other = directory.place_now("small", who("somebody")).unwrap();
         assert_eq!(worker(&other), 2);
         let third = [place(), place()];
         assert_eq!(third.each_ref().map(worker), [2, 2]);
@@ -417,9 +510,47 @@ mod tests {
     }
 
     #[test]
+    fn a_place_is_kept_for_whoever_is_to_move_and_for_nobody_else() {
+        let (directory, mut queues) = spanning(3, 64, 0);
+        let first = directory.place_now("big", who("ada")).unwrap();
+        let soon = Instant::now() + std::time::Duration::from_secs(60);
+        assert!(
+            !directory.keep("big", who("ada"), WorkerId(9), soon),
+            "there is none"
+        );
+        assert!(directory.keep("big", who("ada"), WorkerId(2), soon));
+        let other = directory.place_now("big", who("bob")).unwrap();
+        let moved = directory.place_now("big", who("ada")).unwrap();
+        assert_eq!([&first, &other, &moved].map(worker), [0, 0, 2]);
+        assert_eq!(told(&mut queues[0]), [[2]]);
+        assert_eq!(told(&mut queues[2]), [[0]]);
+        let again = directory.place_now("big", who("ada")).unwrap();
+        assert_eq!(worker(&again), 0, "once");
+        // A guest is known again by name.
+        let guest = |identity| Comer {
+            identity,
+            name: Some("Eve"),
+        };
+        assert!(directory.keep("big", guest("guest-1"), WorkerId(2), soon));
+        let came = directory.place_now("big", guest("guest-2")).unwrap();
+        assert_eq!(worker(&came), 2);
+        // Too late, and on a worker that has died.
+        assert!(directory.keep("big", who("ada"), WorkerId(2), Instant::now()));
+        assert!(directory.keep("big", who("bob"), WorkerId(1), soon));
+        directory.worker_ended(WorkerId(1));
+        for comer in ["ada", "bob"] {
+            assert_eq!(
+                worker(&directory.place_now("big", who(comer)).unwrap()),
+                0,
+                "{comer}"
+            );
+        }
+    }
+
+    #[test]
     fn the_parts_on_a_dead_worker_are_no_more() {
         let (directory, mut queues) = spanning(2, 64, 1);
-        let place = || directory.place_now("big").unwrap();
+        let place = || directory.place_now("big", who("somebody")).unwrap();
         let (first, second) = (place(), place());
         told(&mut queues[1]);
         directory.worker_ended(WorkerId(0));
@@ -436,7 +567,7 @@ mod tests {
         let local = tokio::task::LocalSet::new();
         let (directory, mut queues) = spanning(2, 1, 1);
         let run = async {
-            let place = || directory.place_now("big").unwrap();
+            let place = || directory.place_now("big", who("somebody")).unwrap();
             let (first, second) = (place(), place());
             drop(second);
             let again = place();
@@ -454,6 +585,11 @@ mod tests {
         local.run_until(run).await;
     }
 
+    fn who(identity: &str) -> Comer<'_> {
+        let name = None;
+        Comer { identity, name }
+    }
+
     fn worker(lease: &Lease) -> u8 {
         lease.worker().0
     }
@@ -461,9 +597,9 @@ mod tests {
     #[test]
     fn a_room_stays_where_it_is_while_anybody_is_in_it() {
         let directory = directory(3);
-        let first = directory.place_now("a").unwrap();
+        let first = directory.place_now("a", who("somebody")).unwrap();
         for _ in 0..10 {
-            let again = directory.place_now("a").unwrap();
+            let again = directory.place_now("a", who("somebody")).unwrap();
             assert_eq!(worker(&again), worker(&first));
         }
         assert_eq!(directory.rooms(), 1);
@@ -473,10 +609,14 @@ mod tests {
     fn new_rooms_go_to_the_least_loaded_worker() {
         let directory = directory(2);
         let big: Vec<_> = (0..5)
-            .map(|_| directory.place_now("big").unwrap())
+            .map(|_| directory.place_now("big", who("somebody")).unwrap())
             .collect();
         let small: Vec<_> = (0..5)
-            .map(|i| directory.place_now(&format!("small-{i}")).unwrap())
+            .map(|i| {
+                directory
+                    .place_now(&format!("small-{i}"), who("somebody"))
+                    .unwrap()
+            })
             .collect();
         assert!(small.iter().all(|l| worker(l) != worker(&big[0])));
     }
@@ -484,7 +624,9 @@ mod tests {
     #[test]
     fn an_empty_room_is_forgotten() {
         let directory = directory(2);
-        let leases: Vec<_> = (0..3).map(|_| directory.place_now("a").unwrap()).collect();
+        let leases: Vec<_> = (0..3)
+            .map(|_| directory.place_now("a", who("somebody")).unwrap())
+            .collect();
         drop(leases);
         assert_eq!(directory.rooms(), 0);
         let state = directory.state.borrow();
@@ -494,9 +636,9 @@ mod tests {
     #[test]
     fn a_dead_worker_loses_its_rooms_and_gets_none() {
         let directory = directory(2);
-        let before = directory.place_now("a").unwrap();
+        let before = directory.place_now("a", who("somebody")).unwrap();
         directory.worker_ended(before.worker());
-        let after = directory.place_now("a").unwrap();
+        let after = directory.place_now("a", who("somebody")).unwrap();
         assert_ne!(worker(&before), worker(&after));
         drop(before);
         assert_eq!(
@@ -505,6 +647,9 @@ mod tests {
             "a stale lease must not free the new place"
         );
         directory.worker_ended(after.worker());
-        assert_eq!(directory.place_now("b").err(), Some(PlaceError::NoWorker));
+        assert_eq!(
+            directory.place_now("b", who("somebody")).err(),
+            Some(PlaceError::NoWorker)
+        );
     }
 }

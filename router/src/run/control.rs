@@ -119,7 +119,7 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     let control = Rc::new(control(&config, &workers, deciding, &phase_seen, recorders));
     let feed = feed(&config, &control, &policies, &phase_seen, events);
     tokio::task::spawn_local(clock::watch());
-    tokio::task::spawn_local(errands::run(control.rules.clone(), to_run));
+    tokio::task::spawn_local(errands::run(control.clone(), to_run));
     let recorder_end = following.map(|f| f.follow(control.rules.clone(), recorded));
     let (threads, all_ended) = follow_workers(workers, (&control, feed), &alive, &phase_seen);
     let (accepted, to_accept) = mpsc::channel(ACCEPTED_MAX);
@@ -497,6 +497,7 @@ mod tests {
     use rillway_core::api::EventKind;
 
     use super::*;
+    use crate::directory::Comer;
     use crate::session::{Company, JoinFacts, Mail, Open};
     use futures_util::FutureExt as _;
     use rillway_plugin_sdk::types::Limits;
@@ -540,9 +541,13 @@ mod tests {
         );
         let alive = Arc::new(AtomicUsize::new(2));
         let all_ended = Rc::new(Notify::new());
+        let comer = Comer {
+            identity: "ada",
+            name: None,
+        };
         let leases = [
-            control.directory.place("a").await.unwrap(),
-            control.directory.place("b").await.unwrap(),
+            control.directory.place("a", comer).await.unwrap(),
+            control.directory.place("b", comer).await.unwrap(),
         ];
         let company = || Company {
             plugin: "p".into(),
@@ -568,12 +573,12 @@ mod tests {
         ));
         assert!(mailboxes[1].next().now_or_never().is_none());
         assert_eq!(alive.load(Ordering::Relaxed), 1);
-        let again = control.directory.place("a").await.unwrap();
+        let again = control.directory.place("a", comer).await.unwrap();
         assert_ne!(again.worker(), dead, "the room comes back elsewhere");
 
         let (_, closed) = mpsc::channel(1);
         dispatch(watch(again.worker()), closed).await;
         all_ended.notified().await;
-        assert!(control.directory.place("c").await.is_err());
+        assert!(control.directory.place("c", comer).await.is_err());
     }
 }

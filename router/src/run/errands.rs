@@ -1,15 +1,20 @@
-//! What operators ask of the control thread: the recording of rooms, and what is recorded.
+//! What operators ask of the control thread: the recording of rooms, what is recorded, and to move somebody.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rillway_core::id::TrackId;
+use rillway_core::id::{ParticipantId, TrackId, WorkerId};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::directory::Comer;
 use crate::rules::{Rules, Underway};
+use crate::session::Control;
 
 /// Errands that wait for the control thread at most.
 pub(crate) const ERRANDS_MAX: usize = 64;
+
+/// Time within which a client that is to move should have joined again.
+const MOVE_WITHIN: Duration = Duration::from_secs(3);
 
 /// Time a recording policy has to decide about a request.
 const POLICY_TIME: Duration = Duration::from_secs(10);
@@ -25,6 +30,26 @@ pub(crate) enum Errand {
         /// Where it goes.
         answer: oneshot::Sender<Vec<Underway>>,
     },
+    /// A participant is to be on another worker.
+    Move(Move),
+}
+
+/// An operator wants a participant on another worker.
+pub(crate) struct Move {
+    /// Name of its room.
+    pub(crate) room: String,
+    /// Who.
+    pub(crate) participant: ParticipantId,
+    /// As whom it will come again: identity, and name.
+    pub(crate) identity: String,
+    /// Display name.
+    pub(crate) name: Option<String>,
+    /// Where to.
+    pub(crate) worker: WorkerId,
+    /// For how long its place is kept.
+    pub(crate) within: Duration,
+    /// Whether it was asked to.
+    pub(crate) answer: oneshot::Sender<bool>,
 }
 
 /// An operator wants the recording of a room to start or stop.
@@ -42,7 +67,8 @@ pub(crate) struct Record {
 }
 
 /// Runs errands for as long as any may come. Within a `LocalSet`.
-pub(super) async fn run(rules: Rc<Rules>, mut errands: mpsc::Receiver<Errand>) {
+pub(super) async fn run(control: Rc<Control>, mut errands: mpsc::Receiver<Errand>) {
+    let rules = &control.rules;
     while let Some(errand) = errands.recv().await {
         match errand {
             // A slow policy keeps its own room waiting alone.
@@ -52,6 +78,18 @@ pub(super) async fn run(rules: Rc<Rules>, mut errands: mpsc::Receiver<Errand>) {
             // An operator that waits no longer is no fault, here and below.
             Errand::Recordings { room, answer } => {
                 let _ = answer.send(rules.underway(room.as_deref()));
+            }
+            Errand::Move(order) => {
+                let until = Instant::now() + order.within;
+                let comer = Comer {
+                    identity: &order.identity,
+                    name: order.name.as_deref(),
+                };
+                let asked = control
+                    .directory
+                    .keep(&order.room, comer, order.worker, until)
+                    && control.clients.ask_to_move(order.participant, MOVE_WITHIN);
+                let _ = order.answer.send(asked);
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
+use std::time::Duration;
 
 use rillway_core::api::{Event, EventKind};
 use rillway_core::id::{ClientId, ParticipantId, TrackId, WorkerId};
@@ -33,6 +34,8 @@ pub(crate) enum Mail {
     Relayed(ParticipantId, Frame),
     /// What is recorded in the room has changed.
     Recording(RecordingState),
+    /// It is to leave and join again within this time: its place is on another worker.
+    Move(Duration),
 }
 
 /// Why a frame did not reach another client.
@@ -249,6 +252,15 @@ impl Clients {
         if delivered.is_err() {
             self.remove(event.client);
         }
+    }
+
+    /// Asks a participant's client to leave and join again. False: it is not there, or has much to read.
+    pub(crate) fn ask_to_move(&self, participant: ParticipantId, within: Duration) -> bool {
+        let entries = self.entries.borrow();
+        let client = self.names.borrow().get(&participant).copied();
+        client
+            .and_then(|client| entries.get(&client))
+            .is_some_and(|entry| entry.mailbox.try_send(Mail::Move(within)).is_ok())
     }
 
     /// A worker has ended: its clients are told that they are in no room any more. Returns how many.

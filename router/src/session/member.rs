@@ -9,7 +9,7 @@ use rillway_plugin_sdk::signaling::{Frame, Notices, RecordingState};
 use rillway_plugin_sdk::types::{Grant, TrackId};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::directory::Lease;
+use crate::directory::{Comer, Lease};
 use crate::rules::Outcome;
 use crate::worker::ToWorker;
 
@@ -100,9 +100,13 @@ impl Member {
         reference: u64,
         grant: Grant,
     ) -> Result<Member, &'static str> {
+        let comer = Comer {
+            identity: &grant.identity,
+            name: grant.name.as_deref(),
+        };
         let lease = control
             .directory
-            .place(&grant.room)
+            .place(&grant.room, comer)
             .await
             .map_err(|_| "no media worker is running")?;
         let company = Company {

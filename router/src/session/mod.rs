@@ -410,6 +410,10 @@ impl Session {
                 self.input(Input::Relayed(ParticipantId(from.0), frame));
             }
             Wake::Mail(Some(Mail::Recording(state))) => self.input(Input::Recording(state)),
+            Wake::Mail(Some(Mail::Move(within))) => self.input(Input::Draining {
+                within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX),
+                url: None,
+            }),
             Wake::Mail(None) => {
                 let close = Close::new(close::EXCESS, "too slow for the events of this room");
                 return Err(End::Abort(close));

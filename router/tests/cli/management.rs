@@ -267,6 +267,7 @@ fn rooms_are_asked_for(machine: &Machine) {
         &["room", "close", "standup", "--reason", "noon"],
         &["participant", "show", "standup", "Ada"],
         &["participant", "kick", "standup", "Ada"],
+        &["participant", "move", "standup", "Ada", "--worker", "0"],
         &["track", "mute", "standup", "microphone", "--of", "Ada"],
         &["track", "unmute", "standup", "microphone"],
         &["why", "standup", "Ada", "camera"],

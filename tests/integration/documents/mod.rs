@@ -24,7 +24,11 @@ const PLAYED: [&str; 3] = [
 ];
 
 /// Sub-commands that no document has to show with a router, and why.
-const ELSEWHERE: [(&str, &str); 9] = [
+const ELSEWHERE: [(&str, &str); 10] = [
+    (
+        "participant move",
+        "tests/integration/spanning.rs: it takes two workers, and a client that comes again",
+    ),
     (
         "plugin new",
         "tests/languages, as the READMEs of the examples say",

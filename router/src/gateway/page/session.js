@@ -288,8 +288,8 @@ export class Session extends Emitter {
       case "draining": {
         // All clients of this node get the message at once; they must not all move in the same instant.
         const delay = Math.random() * Math.min(3_000, (message.deadlineMs ?? 0) / 3);
-        this.emit("notice", { level: "info", text: "The server is about to restart. You are connected again by yourself." });
-        setTimeout(() => this.#rejoin("The server is restarting."), delay);
+        this.emit("notice", { level: "info", text: "The server asks to connect again. That happens by itself." });
+        setTimeout(() => this.#rejoin("The server asked to connect again."), delay);
         break;
       }
       case "removed":

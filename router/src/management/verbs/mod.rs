@@ -9,6 +9,7 @@ mod events;
 mod find;
 mod lists;
 mod log;
+mod moving;
 mod plugins;
 mod rooms;
 mod watch;
@@ -88,6 +89,7 @@ fn facts(verb: &Verb) -> Facts {
         Verb::Participants(_) => sees("participants"),
         Verb::Watch(_) => sees("watch"),
         Verb::Kick(_) => changes("kick", Role::Operator),
+        Verb::Move(_) => changes("move", Role::Operator),
         Verb::Mute(_) => changes("mute", Role::Operator),
         Verb::CloseRoom(_) => changes("close_room", Role::Operator),
         Verb::Record(_) => changes("record", Role::Operator),
@@ -111,6 +113,11 @@ fn target(verb: &Verb) -> String {
         Verb::PluginPromote(request) => find::shown(&request.name),
         Verb::PluginReturn(request) => find::shown(&request.name),
         Verb::Kick(request) => both(&request.room, &request.participant),
+        Verb::Move(request) => format!(
+            "{} to worker {}",
+            both(&request.room, &request.participant),
+            request.worker
+        ),
         Verb::Mute(request) => {
             let muted = if request.muted { "on" } else { "off" };
             format!("{} {muted}", both(&request.room, &request.track))
@@ -142,6 +149,7 @@ fn target(verb: &Verb) -> String {
 fn room(verb: &Verb) -> String {
     match verb {
         Verb::Kick(request) => request.room.clone(),
+        Verb::Move(request) => request.room.clone(),
         Verb::Mute(request) => request.room.clone(),
         Verb::CloseRoom(request) => request.room.clone(),
         Verb::Record(request) => request.room.clone(),
@@ -227,6 +235,7 @@ async fn dispatch(call: &mut Call, verb: Verb) -> Result<(), Failure> {
         Verb::Metrics(request) => lists::metrics(call, &request).await,
         Verb::Watch(request) => watch::watch(call, &request).await,
         Verb::Kick(request) => change::kick(call, request).await,
+        Verb::Move(request) => moving::to_worker(call, request).await,
         Verb::Mute(request) => change::mute(call, &request).await,
         Verb::CloseRoom(request) => change::close_room(call, request).await,
         Verb::Record(request) => change::record(call, request).await,
