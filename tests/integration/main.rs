@@ -31,5 +31,6 @@ mod supervised;
 mod synth;
 mod tcp;
 mod top;
+mod traces;
 mod watch;
 mod whip;

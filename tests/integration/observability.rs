@@ -59,6 +59,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     ("rillway_tcp_received_packets_total", "the bytes are shown"),
     ("rillway_tcp_sent_packets_total", "the bytes are shown"),
+    (
+        "rillway_trace_spans_total",
+        "who traces sees what is missing; no call does",
+    ),
 ];
 
 fn folder() -> PathBuf {

@@ -69,7 +69,19 @@ impl LiveClient {
     ///
     /// # Errors
     /// [`LiveError`] if a socket cannot be had or the connection is refused.
-    pub async fn connect(gateway: SocketAddr, mut config: ClientConfig) -> Result<Self, LiveError> {
+    pub async fn connect(gateway: SocketAddr, config: ClientConfig) -> Result<Self, LiveError> {
+        LiveClient::connect_with(gateway, config, &[]).await
+    }
+
+    /// The same with more headers.
+    ///
+    /// # Errors
+    /// As [`LiveClient::connect`].
+    pub async fn connect_with(
+        gateway: SocketAddr,
+        mut config: ClientConfig,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, LiveError> {
         let sockets = [Link::new(config.tcp)?, Link::new(config.tcp)?];
         config.publish_address = sockets[0].local_addr()?;
         config.subscribe_address = sockets[1].local_addr()?;
@@ -79,6 +91,10 @@ impl LiveClient {
         request
             .headers_mut()
             .insert("Sec-WebSocket-Protocol", protocol);
+        for (name, value) in headers {
+            let value = HeaderValue::from_str(value).expect("a header value");
+            request.headers_mut().insert(*name, value);
+        }
         let (socket, _) = tokio_tungstenite::connect_async(request)
             .await
             .map_err(Box::new)?;

@@ -285,6 +285,12 @@ impl Config {
         if let (Some(console), Some(_)) = (&self.console, self.provenance.raw().console.listen) {
             contents.insert("console.token_file".to_owned(), reveal(&console.token));
         }
+        if let Some(traces) = &self.traces {
+            let line = |(name, value): &(String, Secret)| format!("{name}: {}\n", value.reveal());
+            let headers = traces.headers.iter().map(line).collect();
+            contents.insert("traces.headers_file".to_owned(), headers);
+            contents.insert("traces.ca_file".to_owned(), traces.authorities.clone());
+        }
         if let (Some(management), Some(_)) =
             (&self.management, self.provenance.raw().management.listen)
         {

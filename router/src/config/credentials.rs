@@ -59,6 +59,8 @@ fn secret_files(raw: &mut Raw) -> impl Iterator<Item = (String, &mut PathBuf)> {
         ("management.key", &mut raw.management.key),
         ("management.client_ca", &mut raw.management.client_ca),
         ("console.token_file", &mut raw.console.token_file),
+        ("traces.headers_file", &mut raw.traces.headers_file),
+        ("traces.ca_file", &mut raw.traces.ca_file),
     ];
     let others = others.into_iter();
     let others = others.filter_map(|(key, path)| Some((key.to_owned(), path.as_mut()?)));

@@ -17,6 +17,7 @@ mod raw;
 mod reference;
 mod sandbox;
 mod source;
+mod traces;
 mod validate;
 
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub use provenance::Origin;
 pub use reference::{reference, schema};
 pub use rillway_core::limits::Limits;
 pub use sandbox::{Confinement, Sandbox};
+pub use traces::Traces;
 pub(crate) use validate::read_private;
 
 /// A whole, valid configuration.
@@ -66,6 +68,8 @@ pub struct Config {
     pub limits: Limits,
     /// The Prometheus listener; `None` when it is switched off.
     pub metrics: Option<Metrics>,
+    /// Where traces go; `None`: nowhere.
+    pub traces: Option<Traces>,
     /// Log output.
     pub log: Log,
     /// The plugin host.

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::console::RawConsole;
 use super::management::RawManagement;
 use super::sandbox::RawSandbox;
+use super::traces::RawTraces;
 use super::{DriverChoice, LogFormat, PublicAddress};
 
 mod plugins;
@@ -47,6 +48,7 @@ pub(super) struct Raw {
     pub(super) limits: RawLimits,
     pub(super) ice: Ice,
     pub(super) metrics: Metrics,
+    pub(super) traces: RawTraces,
     pub(super) management: RawManagement,
     pub(super) console: RawConsole,
     pub(super) log: Log,

@@ -80,6 +80,9 @@ fn commented_examples_of_the_reference_are_valid() {
     set_mode(&secret, 0o600);
     let token = scratch.file("console.token", &[b'k'; 16]);
     set_mode(&token, 0o600);
+    let headers = scratch.file("collector.headers", b"authorization: Bearer t\n");
+    set_mode(&headers, 0o600);
+    scratch.file("collector-ca.pem", b"");
     scratch.file("my-auth.wasm", b"");
     certificates(&scratch);
     let lines = reference()
@@ -95,6 +98,8 @@ fn commented_examples_of_the_reference_are_valid() {
     let config = Config::load(&file, &Overrides::default()).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(config.ice_servers.len(), 1);
     assert!(config.management.is_some());
+    let traces = config.traces.as_ref().map(|t| t.headers[0].1.reveal());
+    assert_eq!(traces, Some("Bearer t"));
     let plugin = &config.plugins["example"];
     assert_eq!(plugin.keys["main"].material.reveal(), "k".repeat(32));
     assert_eq!(

@@ -13,6 +13,7 @@ use super::error::{ConfigError, Problem};
 use super::management;
 use super::provenance::Provenance;
 use super::raw::{self, Raw};
+use super::traces::{self, Traces};
 use super::{
     Config, Gateway, IceServer, Limits, Log, Media, MediaTcp, Metrics, Recorder, Reload, Secret,
     Shutdown,
@@ -47,6 +48,7 @@ pub(super) fn validate(raw: &Raw, provenance: Provenance) -> Result<Config, Conf
     let policies = checks.policies();
     let management = checks.management();
     let console = checks.console();
+    let traces = checks.traces();
     let recorder = checks.recorder();
     let sandbox = checks.sandbox();
     let problems = checks.problems;
@@ -62,6 +64,7 @@ pub(super) fn validate(raw: &Raw, provenance: Provenance) -> Result<Config, Conf
         metrics: raw.metrics.enabled.then_some(Metrics {
             listen: raw.metrics.listen,
         }),
+        traces,
         log: Log {
             format: raw.log.format,
             filter: raw.log.filter.clone(),
@@ -139,6 +142,17 @@ impl Checks<'_> {
                 None
             }
         }
+    }
+
+    fn traces(&mut self) -> Option<Traces> {
+        let folder = &self.provenance.source().folder;
+        let private = |path: &Path| read_text(path, HEADERS_BYTES_MAX, Readers::Private);
+        let public = |path: &Path| read_text(path, AUTHORITIES_BYTES_MAX, Readers::Anybody);
+        let checked = traces::validate(&self.raw.traces, folder, (&private, &public));
+        checked.unwrap_or_else(|fault| {
+            self.report(fault.title, &[(fault.key, "this file")], &fault.help);
+            None
+        })
     }
 
     fn console(&mut self) -> Option<Console> {
@@ -499,6 +513,11 @@ pub(crate) fn read_private(path: &Path, is_pem: bool) -> Result<Secret, String> 
     };
     read.map_err(|(why, help)| format!("{why}\nhelp: {help}"))
 }
+
+/// Headers for a collector of traces, bytes.
+const HEADERS_BYTES_MAX: u64 = 16 * 1024;
+/// Certificate authorities in PEM, bytes.
+const AUTHORITIES_BYTES_MAX: u64 = 1 << 20;
 
 /// Longest key in PEM, bytes: RSA of 8,192 bits has 6,400.
 const PEM_BYTES_MAX: u64 = 16 * 1024;

@@ -19,10 +19,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use axum::http::{HeaderMap, Method, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::session::{Connection, Phase};
 use crate::telemetry::metrics::GatewayRecorder;
+use crate::telemetry::traces::{Span, Traces};
 
 pub(crate) use http::serve;
 
@@ -108,6 +110,7 @@ pub(crate) struct Gateway {
     rates: rates::Rates,
     workers_alive: Arc<AtomicUsize>,
     recorder: GatewayRecorder,
+    traces: Traces,
 }
 
 impl Gateway {
@@ -117,7 +120,7 @@ impl Gateway {
         phase: watch::Receiver<Phase>,
         accepted: mpsc::Sender<Accepted>,
         workers_alive: Arc<AtomicUsize>,
-        recorder: GatewayRecorder,
+        (recorder, traces): (GatewayRecorder, Traces),
     ) -> Self {
         let clients = Arc::new(Semaphore::new(CLIENTS_EVER));
         Gateway {
@@ -130,6 +133,7 @@ impl Gateway {
             rates: rates::Rates::default(),
             workers_alive,
             recorder,
+            traces,
         }
     }
 
@@ -168,6 +172,28 @@ impl Gateway {
         let _ = self.clients.acquire_many(all).await;
     }
 
+    /// What traces its clients.
+    pub(crate) fn traces(&self) -> &Traces {
+        &self.traces
+    }
+
+    /// Begins the span of a request below a route (the semantic conventions of HTTP).
+    fn span(&self, method: &Method, route: &str, headers: &HeaderMap) -> Span {
+        let place = self.traces.arrival(headers);
+        if !place.is_kept() {
+            return Span::default();
+        }
+        // Clients may invent methods; what a span is called must not grow with that.
+        let method = match method.as_str() {
+            known @ ("GET" | "POST" | "PATCH" | "DELETE" | "OPTIONS" | "HEAD" | "PUT") => known,
+            _ => "_OTHER",
+        };
+        let mut span = place.request(format!("{method} {route}"));
+        span.set_text("http.request.method", method);
+        span.set_text("http.route", route);
+        span
+    }
+
     fn is_serving(&self) -> bool {
         *self.phase.borrow() == Phase::Serving
     }
@@ -187,5 +213,13 @@ impl Gateway {
     fn hand_over(&self, route: usize, connection: Connection) -> bool {
         let accepted = Accepted { route, connection };
         self.accepted.try_send(accepted).is_ok()
+    }
+}
+
+/// Says how a request was answered.
+fn answered(span: &mut Span, status: StatusCode) {
+    span.set("http.response.status_code", i64::from(status.as_u16()));
+    if status.is_server_error() {
+        span.fail("answered with an error");
     }
 }

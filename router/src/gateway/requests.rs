@@ -19,11 +19,12 @@ use axum::response::{IntoResponse, Response};
 use rillway_plugin_sdk::signaling::{HttpRequest, HttpResponse, Opened};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::session::{ANSWER_TIME, Answer, Exchange, Incoming};
+use crate::session::{ANSWER_TIME, Answer, Arrival, Exchange, Incoming};
 use crate::telemetry::metrics::{Reject, RequestTarget};
+use crate::telemetry::traces::Place;
 
 use super::routes::{ClientAddress, QUERY_BYTES_MAX, RETRY_AFTER_SECONDS};
-use super::{Gateway, resources};
+use super::{Gateway, answered, resources};
 
 /// Headers of a request (part of the ABI).
 const HEADERS_MAX: usize = 64;
@@ -131,36 +132,53 @@ async fn handle(
         let refusal = Refusal::new(StatusCode::NOT_FOUND, "no such route\n");
         return (RequestTarget::Endpoint, Err(refusal));
     };
+    let mut span = gateway.span(&parts.method, prefix, &parts.headers);
     let resource = gateway.resources.find(prefix, parts.uri.path());
     let target = match &resource {
         Some(_) => RequestTarget::Resource,
         None => RequestTarget::Endpoint,
     };
+    let place = span.place();
+    let asked = (route, prefix, ClientAddress(address), place);
+    let answer = serve(gateway, asked, resource, (parts, body)).await;
+    match &answer {
+        Ok(response) => answered(&mut span, response.status()),
+        Err(refusal) => answered(&mut span, refusal.status),
+    }
+    (target, answer)
+}
+
+/// Answers a request of a client that is there (`resource`), or comes with it.
+async fn serve(
+    gateway: &Arc<Gateway>,
+    (route, prefix, ClientAddress(address), place): (usize, &str, ClientAddress, Place),
+    resource: Option<mpsc::Sender<Incoming>>,
+    (parts, body): (request::Parts, Body),
+) -> Result<Response, Refusal> {
     if !gateway.rates.admit(address.ip(), Instant::now()) {
         let refusal = Refusal::new(
             StatusCode::TOO_MANY_REQUESTS,
             "too many requests from this address\n",
         );
-        return (target, Err(refusal.because(Reject::MessageRate).later()));
+        return Err(refusal.because(Reject::MessageRate).later());
     }
     // Those who are here may go on and say goodbye; nobody new gets in.
     if let (None, Some(reason)) = (&resource, gateway.unready()) {
         let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason);
-        return (target, Err(refusal.because(Reject::Draining).later()));
+        return Err(refusal.because(Reject::Draining).later());
     }
-    let request = match read(gateway, &parts, body).await {
-        Ok(request) => request,
-        Err(refusal) => return (target, Err(refusal)),
-    };
+    let request = read(gateway, &parts, body).await?;
     let answered = match resource {
-        Some(sender) => pass_on(&sender, request),
-        None => open(gateway, route, prefix, address.to_string(), request),
+        Some(sender) => pass_on(&sender, request, place)?,
+        None => open(
+            gateway,
+            (route, prefix),
+            address.to_string(),
+            request,
+            place,
+        )?,
     };
-    let answer = match answered {
-        Ok(answered) => wait(answered).await,
-        Err(refusal) => Err(refusal),
-    };
-    (target, answer)
+    wait(answered).await
 }
 
 /// Reads a request whole, within the bounds.
@@ -232,9 +250,17 @@ fn incoming_headers(headers: &HeaderMap) -> Result<Vec<(String, String)>, Refusa
 type Answered = oneshot::Receiver<Answer>;
 
 /// Hands a request to the client whose it is.
-fn pass_on(sender: &mpsc::Sender<Incoming>, request: HttpRequest) -> Result<Answered, Refusal> {
+fn pass_on(
+    sender: &mpsc::Sender<Incoming>,
+    request: HttpRequest,
+    place: Place,
+) -> Result<Answered, Refusal> {
     let (answer, answered) = oneshot::channel();
-    let exchange = Exchange { request, answer };
+    let exchange = Exchange {
+        request,
+        answer,
+        place,
+    };
     match sender.try_send(Incoming::Request(exchange)) {
         Ok(()) => Ok(answered),
         Err(mpsc::error::TrySendError::Full(_)) => Err(busy()),
@@ -253,10 +279,10 @@ fn gone() -> Refusal {
 /// Makes a client whose first request this is.
 fn open(
     gateway: &Arc<Gateway>,
-    route: usize,
-    prefix: &str,
+    (route, prefix): (usize, &str),
     remote_address: String,
     request: HttpRequest,
+    place: Place,
 ) -> Result<Answered, Refusal> {
     let Some(permit) = gateway.place() else {
         return Err(full("as many clients are connected as may be\n"));
@@ -274,8 +300,9 @@ fn open(
         resource: Some(path),
         attributes: vec![("route".to_owned(), prefix.to_owned())],
     };
-    let (connection, sender) = crate::session::resource(opened);
-    let answered = pass_on(&sender, request)?;
+    let (mut connection, sender) = crate::session::resource(opened);
+    connection.arrival = Arrival::within(place.clone());
+    let answered = pass_on(&sender, request, place)?;
     if !gateway.hand_over(route, connection) {
         return Err(full("too many clients come at once\n"));
     }

@@ -12,9 +12,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use rillway_plugin_sdk::signaling::Opened;
 
+use crate::session::Arrival;
 use crate::telemetry::metrics::Reject;
+use crate::telemetry::traces::Span;
 
-use super::{Gateway, page, requests, socket};
+use super::{Gateway, answered, page, requests, socket};
 
 /// Seconds after which a refused client may try again.
 pub(super) const RETRY_AFTER_SECONDS: &str = "5";
@@ -84,14 +86,40 @@ async fn other(
     }
 }
 
+type Socket = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+
 /// A WebSocket connection to a signaling plugin.
 async fn upgrade(
     State(gateway): State<Arc<Gateway>>,
     Extension(route): Extension<usize>,
-    Extension(ClientAddress(address)): Extension<ClientAddress>,
-    uri: Uri,
-    headers: HeaderMap,
-    socket: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    Extension(address): Extension<ClientAddress>,
+    (method, uri, headers): (Method, Uri, HeaderMap),
+    socket: Socket,
+) -> Response {
+    let settings = gateway.settings();
+    let path = settings.routes.get(route).map(|route| route.path.as_str());
+    let mut span = match path {
+        Some(path) => gateway.span(&method, path, &headers),
+        None => Span::default(),
+    };
+    let response = admit(
+        gateway,
+        (route, address),
+        (&uri, &headers),
+        socket,
+        &mut span,
+    );
+    answered(&mut span, response.status());
+    response
+}
+
+/// The same, with the span of the request, which goes on with the connection if there is one.
+fn admit(
+    gateway: Arc<Gateway>,
+    (route, ClientAddress(address)): (usize, ClientAddress),
+    (uri, headers): (&Uri, &HeaderMap),
+    socket: Socket,
+    span: &mut Span,
 ) -> Response {
     let settings = gateway.settings();
     let wanted = settings.routes.get(route);
@@ -105,7 +133,7 @@ async fn upgrade(
             return no_websocket(path, wanted, &rejection);
         }
     };
-    if !settings.origins.admits(&headers, address.ip()) {
+    if !settings.origins.admits(headers, address.ip()) {
         gateway.recorder.rejected(Reject::Origin);
         return refused(
             StatusCode::FORBIDDEN,
@@ -136,6 +164,8 @@ async fn upgrade(
         attributes: Vec::new(),
     };
     let bytes_max = settings.message_bytes_max;
+    let mut span = std::mem::take(span);
+    answered(&mut span, StatusCode::SWITCHING_PROTOCOLS);
     socket
         .protocols([wanted.clone()])
         .max_message_size(bytes_max)
@@ -143,7 +173,8 @@ async fn upgrade(
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
         .on_upgrade(move |socket| async move {
-            let (connection, peer) = crate::session::pair(opened);
+            let (mut connection, peer) = crate::session::pair(opened);
+            connection.arrival = Arrival::open(span);
             if gateway.hand_over(route, connection) {
                 socket::run(&gateway, socket, peer).await;
             }

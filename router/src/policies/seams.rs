@@ -9,14 +9,41 @@ use rillway_plugin_sdk::types::{Denial, Grant};
 use rillway_policy::{AuthenticationPolicy, Fault, SignalingInstance as Instance, SignalingPolicy};
 
 use crate::session::{Authenticator, PluginFault, SignalingFactory, SignalingInstance};
+use crate::telemetry::traces::Span;
 
 /// A component decides who may join.
 pub(super) struct Authentication(pub(super) AuthenticationPolicy);
 
 impl Authenticator for Authentication {
-    fn authenticate(&self, attempt: Attempt) -> LocalBoxFuture<'static, Result<Grant, Denial>> {
+    fn authenticate(
+        &self,
+        attempt: Attempt,
+        mut span: Span,
+    ) -> LocalBoxFuture<'static, Result<Grant, Denial>> {
         let policy = self.0.clone();
-        Box::pin(async move { policy.authenticate(attempt).await })
+        Box::pin(async move {
+            let (decision, version) = policy.authenticate_by(attempt).await;
+            if span.is_kept() {
+                span.set_text("rillway.plugin", policy.plugin().name());
+                span.set_text("rillway.plugin.version", &version.to_string());
+                span.set("rillway.outcome", outcome(&decision));
+            }
+            if matches!(decision, Err(Denial::Unavailable(_))) {
+                span.fail("no decision");
+            }
+            decision
+        })
+    }
+}
+
+/// A decision without its text, which may quote what the client sent.
+fn outcome(decision: &Result<Grant, Denial>) -> &'static str {
+    match decision {
+        Ok(_) => "granted",
+        Err(Denial::Unauthenticated(_)) => "unauthenticated",
+        Err(Denial::Forbidden(_)) => "forbidden",
+        Err(Denial::OverQuota(_)) => "over quota",
+        Err(Denial::Unavailable(_)) => "unavailable",
     }
 }
 
@@ -54,6 +81,10 @@ struct Client(Instance);
 impl SignalingInstance for Client {
     fn call(&mut self, input: Input) -> LocalBoxFuture<'_, Result<Vec<Command>, PluginFault>> {
         Box::pin(async move { self.0.call(input).await.map_err(|error| fault(&error)) })
+    }
+
+    fn version(&self) -> String {
+        self.0.version().to_string()
     }
 }
 

@@ -32,6 +32,7 @@ use crate::telemetry;
 use crate::telemetry::metrics::{
     ConfigRecorder, GatewayRecorder, ManagementRecorder, Registry, RulesRecorder,
 };
+use crate::telemetry::traces::Traces;
 use crate::worker::Worker;
 
 use super::drain::{self, Drain};
@@ -57,6 +58,7 @@ pub(super) struct Parts {
     pub(super) workers: Vec<Worker>,
     pub(super) recorder: Option<recorder::Running>,
     pub(super) registry: Registry,
+    pub(super) traces: Traces,
     pub(super) orders: mpsc::Receiver<Order>,
     /// Told when everything is set up.
     pub(super) ready: std_mpsc::Sender<()>,
@@ -88,6 +90,7 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
         management,
         console,
         registry,
+        traces,
         workers,
         recorder: recording,
         orders,
@@ -102,8 +105,8 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     let deciders = deciders(&config, &registry).await.map_err(refused)?;
     let (policies, deciding, served) = (deciders.policies, deciders.deciding, deciders.served);
     workers.iter().for_each(log_worker);
-    let recorder = registry.gateway();
-    let recorders = (recorder.clone(), registry.rules());
+    let seen = (registry.gateway(), traces);
+    let recorders = (seen.0.clone(), registry.rules());
     let (recorded, reloaded) = (registry.recorder(), registry.config());
     let of_channel = (registry.management(), registry.clone());
     serve_metrics(&listener, metrics, registry).map_err(start)?;
@@ -125,8 +128,7 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     let (accepted, to_accept) = mpsc::channel(ACCEPTED_MAX);
     let routes = served.iter().map(|s| s.route.clone()).collect();
     let settings = settings::gateway(&config, routes);
-    let gateway = Gateway::new(settings, phase_seen, accepted, alive, recorder);
-    let gateway = Arc::new(gateway);
+    let gateway = Arc::new(Gateway::new(settings, phase_seen, accepted, alive, seen));
     let parts = (&current, &gateway, &control, &supervisor);
     let reloads = reloads(parts, &policies, management.as_ref(), reloaded);
     tokio::task::spawn_local(reloads.run(to_reload, hangups));
@@ -432,8 +434,19 @@ async fn accept(control: Rc<Control>, served: Vec<Served>, mut accepted: mpsc::R
             continue;
         };
         let (control, plugin, opening) = (control.clone(), factory.plugin(), factory.open());
+        let mut span = connection.arrival.place.span("signaling open");
         tokio::task::spawn_local(async move {
-            match opening.await {
+            let opened = opening.await;
+            span.set_text("rillway.plugin", &plugin);
+            match &opened {
+                Ok(instance) if span.is_kept() => {
+                    span.set_text("rillway.plugin.version", &instance.version());
+                }
+                Ok(_) => {}
+                Err(_) => span.fail("no instance of the plugin"),
+            }
+            span.end();
+            match opened {
                 Ok(instance) => session::run(control, plugin, instance, connection).await,
                 Err(fault) => session::refuse(&plugin, &fault, connection).await,
             }

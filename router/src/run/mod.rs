@@ -25,6 +25,7 @@ use crate::config::{Config, ConfigError, Key};
 use crate::management::server;
 use crate::recorder;
 use crate::telemetry::metrics::Registry;
+use crate::telemetry::traces::{Export, Traces};
 use crate::worker::{self, Worker};
 
 /// Connections the kernel keeps until they are accepted. A meeting that starts on the hour.
@@ -90,6 +91,8 @@ pub struct Running {
     media: Vec<Vec<SocketAddr>>,
     orders: mpsc::Sender<Order>,
     control: Option<JoinHandle<Result<(), RunError>>>,
+    /// Of traces; ends after all that makes them.
+    export: Option<Export>,
 }
 
 impl Running {
@@ -161,7 +164,9 @@ impl Running {
     }
 
     fn join(&mut self) -> Result<(), RunError> {
-        match self.control.take().map(JoinHandle::join) {
+        let ended = self.control.take().map(JoinHandle::join);
+        drop(self.export.take());
+        match ended {
             None => Ok(()),
             Some(Ok(result)) => result,
             Some(Err(_)) => Err(RunError::Ended("the control thread panicked")),
@@ -194,6 +199,11 @@ pub fn run(config: Config, signals: Signals) -> Result<Running, RunError> {
     let management = management_socket(&config)?;
     let management_address = management.as_ref().and_then(|s| s.local_addr().ok());
     let registry = Registry::new();
+    let (traces, export) =
+        Traces::start(config.traces.as_ref(), registry.traces()).map_err(|source| {
+            let what = "the export of traces";
+            RunError::Start { what, source }
+        })?;
     let count = usize::from(config.media.workers.get());
     let (recorder, taps) = recorder::start(&config, count)?;
     let workers = start_workers(&config, &registry, taps)?;
@@ -213,6 +223,7 @@ pub fn run(config: Config, signals: Signals) -> Result<Running, RunError> {
         workers,
         recorder,
         registry,
+        traces,
         orders: received,
         ready,
     };
@@ -231,6 +242,7 @@ pub fn run(config: Config, signals: Signals) -> Result<Running, RunError> {
         media,
         orders,
         control: Some(control),
+        export,
     };
     match is_ready.recv() {
         Ok(()) => Ok(running),

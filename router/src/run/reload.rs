@@ -302,6 +302,9 @@ impl Reloads {
         if touched("log") {
             log::set_filter(&new.log.filter);
         }
+        if let (true, Some(settings)) = (touched("traces"), &new.traces) {
+            self.gateway.traces().set(settings);
+        }
         if touched("gateway") {
             self.gateway.set(settings::gateway(&new, Vec::new()));
         }

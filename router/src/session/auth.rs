@@ -6,6 +6,8 @@ use rillway_plugin_sdk::authentication::Attempt;
 use rillway_plugin_sdk::types::Source;
 use rillway_plugin_sdk::types::{Denial, Grant};
 
+use crate::telemetry::traces::Span;
+
 /// Longest room name, identity and display name, bytes.
 pub(super) const NAME_BYTES_MAX: usize = 128;
 /// Attributes of a grant at most; each is shown to everybody in the room.
@@ -16,8 +18,12 @@ const ATTRIBUTE_VALUE_BYTES_MAX: usize = 1_024;
 
 /// Decides who a client is and what it may do.
 pub(crate) trait Authenticator {
-    /// The decision. The host checks it before it believes it.
-    fn authenticate(&self, attempt: Attempt) -> LocalBoxFuture<'static, Result<Grant, Denial>>;
+    /// The decision. The host checks it before it believes it. Who decided, and how, is said of the span.
+    fn authenticate(
+        &self,
+        attempt: Attempt,
+        span: Span,
+    ) -> LocalBoxFuture<'static, Result<Grant, Denial>>;
 }
 
 /// 64 random bits: enough to tell guests apart, no secret.
@@ -70,7 +76,11 @@ pub(crate) struct Open;
 
 #[cfg(test)]
 impl Authenticator for Open {
-    fn authenticate(&self, attempt: Attempt) -> LocalBoxFuture<'static, Result<Grant, Denial>> {
+    fn authenticate(
+        &self,
+        attempt: Attempt,
+        _: Span,
+    ) -> LocalBoxFuture<'static, Result<Grant, Denial>> {
         let Some(room) = attempt.room else {
             let denial = Denial::Forbidden("name a room".to_owned());
             return Box::pin(std::future::ready(Err(denial)));
@@ -102,15 +112,14 @@ mod tests {
     use super::*;
 
     async fn open(room: &str) -> Grant {
-        Open.authenticate(Attempt {
+        let attempt = Attempt {
             scheme: "none".into(),
             room: Some(room.into()),
             name: Some("Ada".into()),
             guest_identity: random_identity().unwrap(),
             ..Attempt::default()
-        })
-        .await
-        .unwrap()
+        };
+        Open.authenticate(attempt, Span::default()).await.unwrap()
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use super::clients::RelayError;
 use super::member::{Member, Membership};
 use super::{
     Authenticating, Client, Close, End, Phase, PluginFault, Session, check, close, failed, now_ms,
-    translate, unavailable,
+    trail, translate, unavailable,
 };
 
 /// Shortest tick, milliseconds (part of the ABI).
@@ -182,7 +182,8 @@ impl Session {
         // What an earlier decision allowed does not outlive the wish for another one.
         self.grant = None;
         let room = attempt.room.clone();
-        let decision = self.control.authenticator.authenticate(attempt);
+        let span = self.trail.asks("authenticate");
+        let decision = self.control.authenticator.authenticate(attempt, span);
         self.authenticating = Some(Authenticating {
             reference,
             room,
@@ -211,14 +212,19 @@ impl Session {
             let message = "the grant has expired";
             return Some(failed(reference, FailureCode::Forbidden, message));
         }
+        let mut span = self.trail.asks("worker join");
         match Member::enter(&self.control, &self.plugin, reference, grant).await {
             Ok(member) => {
                 // Nothing was received yet.
                 member.notify(self.notices);
+                self.trail.joining(span, member.worker());
                 self.membership = Membership::Joining { reference, member };
                 None
             }
-            Err(problem) => Some(unavailable(reference, problem)),
+            Err(problem) => {
+                span.fail(problem);
+                Some(unavailable(reference, problem))
+            }
         }
     }
 
@@ -238,11 +244,27 @@ impl Session {
         if let Action::Unsubscribe(track) = action {
             member.forget_layer(track);
         }
+        let question = trail::question(&action);
+        let mut span = question.map(|name| self.trail.asks(name));
         let action = translate::action(action)?;
-        member
-            .request(Reference(reference), action)
-            .err()
-            .map(|problem| unavailable(reference, problem))
+        let (asked, worker) = (
+            member.request(Reference(reference), action),
+            member.worker(),
+        );
+        match (asked, &mut span) {
+            (Ok(()), Some(span)) => {
+                let span = std::mem::take(span);
+                self.trail.asked(Reference(reference), span, worker);
+                None
+            }
+            (Ok(()), None) => None,
+            (Err(problem), span) => {
+                if let Some(span) = span {
+                    span.fail(problem);
+                }
+                Some(unavailable(reference, problem))
+            }
+        }
     }
 }
 

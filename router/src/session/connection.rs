@@ -11,6 +11,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rillway_plugin_sdk::signaling::{Frame, HttpRequest, HttpResponse, Opened};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::telemetry::traces::Place;
+
+use super::trail::Arrival;
+
 /// Frames of a client waiting for its session. A few, so that one burst is taken at once.
 const INCOMING_MAX: usize = 16;
 /// Frames waiting for a client that is slow to read. Joining a room of 1,000 is one frame, but
@@ -81,6 +85,8 @@ pub(crate) struct Exchange {
     pub(crate) request: HttpRequest,
     /// Where the answer goes. Dropped without one, it is a fault of ours.
     pub(crate) answer: oneshot::Sender<Answer>,
+    /// Where spans of what becomes of it belong.
+    pub(crate) place: Place,
 }
 
 /// What becomes of an HTTP request.
@@ -129,6 +135,8 @@ pub(crate) struct Connection {
     pub(crate) incoming: mpsc::Receiver<Incoming>,
     /// How it is reached.
     pub(crate) way: Way,
+    /// Where spans of its session belong.
+    pub(crate) arrival: Arrival,
 }
 
 /// How a client is reached.
@@ -158,6 +166,7 @@ pub(crate) fn resource(opened: Opened) -> (Connection, mpsc::Sender<Incoming>) {
         opened,
         incoming,
         way: Way::Requests,
+        arrival: Arrival::default(),
     };
     (connection, sender)
 }
@@ -176,6 +185,7 @@ pub(crate) fn pair(opened: Opened) -> (Connection, Peer) {
             bytes: bytes.clone(),
             abort: Some(abort_sender),
         }),
+        arrival: Arrival::default(),
     };
     let peer = Peer {
         incoming: incoming_sender,

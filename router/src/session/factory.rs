@@ -33,6 +33,11 @@ pub(crate) trait SignalingInstance {
     /// # Errors
     /// [`PluginFault`].
     fn call(&mut self, input: Input) -> LocalBoxFuture<'_, Result<Vec<Command>, PluginFault>>;
+
+    /// The version of the plugin, for people.
+    fn version(&self) -> String {
+        String::new()
+    }
 }
 
 /// Makes an instance for each client of a plugin.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rillway_core::api::{Action, EventKind, Request};
-use rillway_core::id::{self, ClientId, ParticipantId, Reference};
+use rillway_core::id::{self, ClientId, ParticipantId, Reference, WorkerId};
 use rillway_plugin_sdk::signaling::{Frame, Notices, RecordingState};
 use rillway_plugin_sdk::types::{Grant, TrackId};
 use tokio::sync::{mpsc, oneshot};
@@ -131,6 +131,11 @@ impl Member {
         };
         member.request(Reference(reference), join)?;
         Ok(member)
+    }
+
+    /// The worker of the room.
+    pub(super) fn worker(&self) -> WorkerId {
+        self.lease.worker()
     }
 
     /// Asks the worker for something.

@@ -14,6 +14,7 @@ mod connection;
 mod factory;
 mod member;
 mod requests;
+mod trail;
 mod translate;
 
 use std::cell::RefCell;
@@ -32,6 +33,7 @@ use crate::directory::Directory;
 use crate::rate::Bucket;
 use crate::rules::{Outcome, Rules};
 use crate::telemetry::metrics::{GatewayRecorder, Reject};
+use crate::telemetry::traces::Place;
 use crate::worker::ToWorker;
 
 pub(crate) use auth::Authenticator;
@@ -46,6 +48,7 @@ pub(crate) use connection::{
 };
 pub(crate) use factory::{PluginFault, SignalingFactory, SignalingInstance};
 pub(crate) use requests::{ANSWER_TIME, IDLE_TIME};
+pub(crate) use trail::Arrival;
 pub(crate) use translate::{
     JoinFacts, participant as participant_for_plugins, track as track_for_plugins,
 };
@@ -54,6 +57,7 @@ pub(crate) use clients::Mail;
 use connection::{Outbox, Way};
 use member::Membership;
 use requests::Requests;
+use trail::Trail;
 
 /// Commands one call may return: an automatic subscription to every track of a large room fits.
 const COMMANDS_MAX: usize = 4_096;
@@ -156,6 +160,7 @@ pub(crate) async fn run(
         opened,
         incoming,
         way,
+        arrival,
     } = connection;
     let phase = control.phase.clone();
     let client = match way {
@@ -169,7 +174,7 @@ pub(crate) async fn run(
         incoming,
         client,
         remote_address: ip_address(&opened.remote_address),
-        inputs: VecDeque::from([(Input::Opened(opened), 0)]),
+        inputs: VecDeque::from([(Input::Opened(opened), 0, Place::default())]),
         grant: None,
         membership: Membership::Outside,
         authenticating: None,
@@ -180,6 +185,7 @@ pub(crate) async fn run(
         negotiations: Bucket::new(NEGOTIATIONS_PER_SECOND, Instant::now()),
         notices: Notices::default(),
         quiet: false,
+        trail: Trail::new(arrival),
     };
     session.run().await;
 }
@@ -195,6 +201,8 @@ fn ip_address(address: &str) -> String {
 /// Ends a connection that got no instance of its plugin.
 pub(crate) async fn refuse(plugin: &str, fault: &PluginFault, connection: Connection) {
     let close = closing(plugin, fault);
+    let mut arrival = connection.arrival;
+    arrival.span.fail("no instance of the plugin");
     let mut incoming = connection.incoming;
     match connection.way {
         Way::Socket(mut outbox) => {
@@ -245,8 +253,9 @@ struct Session {
     client: Client,
     /// IP address as the gateway saw it.
     remote_address: String,
-    /// Inputs for the plugin, each with the length of the chain that caused it.
-    inputs: VecDeque<(Input, u8)>,
+    /// Inputs for the plugin, each with the length of the chain that caused it, and where its span belongs if it
+    /// has a place of its own.
+    inputs: VecDeque<(Input, u8, Place)>,
     grant: Option<Grant>,
     membership: Membership,
     authenticating: Option<Authenticating>,
@@ -260,6 +269,7 @@ struct Session {
     notices: Notices,
     /// It does not want to hear that quiet commands were carried out.
     quiet: bool,
+    trail: Trail,
 }
 
 /// Why a session stops handing inputs to its plugin.
@@ -343,21 +353,26 @@ impl Session {
 
     /// Hands every waiting input to the plugin and carries out what it asks for.
     async fn deliver(&mut self) -> Result<(), End> {
-        while let Some((input, chain)) = self.inputs.pop_front() {
+        while let Some((input, chain, place)) = self.inputs.pop_front() {
             if chain > CHAIN_MAX {
                 return Err(self.fault(&PluginFault::Excess("answers in circles")));
             }
             if matches!(input, Input::Done { reference } if self.quiet && reference & QUIET != 0) {
                 continue;
             }
-            let commands = match self.instance.call(input).await {
+            let call = self.trail.begin(&input, place);
+            let result = self.instance.call(input).await;
+            self.trail
+                .called(call, &self.plugin, &*self.instance, &result);
+            let commands = match result {
                 Ok(commands) if commands.len() <= COMMANDS_MAX => commands,
                 Ok(_) => return Err(self.fault(&PluginFault::Excess("commands in one call"))),
                 Err(fault) => return Err(self.fault(&fault)),
             };
             for command in commands {
                 if let Some(answer) = self.execute(command).await? {
-                    self.inputs.push_back((answer, chain + 1));
+                    let answer = (answer, chain + 1, Place::default());
+                    self.inputs.push_back(answer);
                 }
             }
         }
@@ -429,10 +444,11 @@ impl Session {
     }
 
     fn asked(&mut self, exchange: Exchange) {
+        let place = exchange.place.clone();
         if let Client::Http(requests) = &mut self.client
             && let Some(request) = requests.admit(exchange, Instant::now())
         {
-            self.input(Input::Request(request));
+            self.inputs.push_back((Input::Request(request), 0, place));
         }
     }
 
@@ -447,23 +463,28 @@ impl Session {
     }
 
     fn input(&mut self, input: Input) {
-        self.inputs.push_back((input, 0));
+        self.inputs.push_back((input, 0, Place::default()));
     }
 
     fn event(&mut self, event: EventKind) {
         let joined = matches!(event, EventKind::Joined { .. });
+        self.trail.hear(&event);
         match (&event, &mut self.membership) {
             (EventKind::Joined { me, .. }, Membership::Joining { .. }) => {
                 self.membership.joined(me.id);
             }
             (EventKind::Failed { .. }, Membership::Joining { .. })
-            | (EventKind::Removed { .. }, _) => self.membership = Membership::Outside,
+            | (EventKind::Removed { .. }, _) => {
+                self.membership = Membership::Outside;
+                self.trail.not_joined("refused");
+            }
             (
                 EventKind::TransportState(_, TransportState::Connected),
                 Membership::Inside(member),
             ) => {
                 if let Some(took) = member.first_connected() {
                     self.control.recorder.joined(took);
+                    self.trail.connected();
                 }
             }
             _ => {}
@@ -514,6 +535,7 @@ impl Session {
             Membership::Joining { reference, .. } => {
                 let reference = *reference;
                 self.membership = Membership::Outside;
+                self.trail.not_joined("no answer");
                 self.input(unavailable(reference, "the media worker did not answer"));
             }
             Membership::Inside(member) => {

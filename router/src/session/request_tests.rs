@@ -71,7 +71,11 @@ impl Stage {
             headers: Vec::new(),
             body: Vec::new(),
         };
-        let exchange = Exchange { request, answer };
+        let exchange = Exchange {
+            request,
+            answer,
+            place: Place::default(),
+        };
         let sent = resource.incoming.send(Incoming::Request(exchange)).await;
         assert!(sent.is_ok(), "the session lives");
         self.pass(5).await;
@@ -224,7 +228,11 @@ async fn requests_behind_the_one_that_ends_a_client_find_nobody() {
             headers: Vec::new(),
             body: Vec::new(),
         };
-        let exchange = Exchange { request, answer };
+        let exchange = Exchange {
+            request,
+            answer,
+            place: Place::default(),
+        };
         assert!(
             resource
                 .incoming

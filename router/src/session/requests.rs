@@ -49,6 +49,7 @@ impl Requests {
         let Exchange {
             mut request,
             answer,
+            place: _,
         } = exchange;
         if self.waiting.len() >= WAITING_MAX {
             // An error means that the client has gone.
@@ -113,6 +114,7 @@ impl Requests {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::traces::Place;
 
     fn request() -> (Exchange, oneshot::Receiver<Answer>) {
         let (answer, answered) = oneshot::channel();
@@ -124,7 +126,14 @@ mod tests {
             headers: Vec::new(),
             body: Vec::new(),
         };
-        (Exchange { request, answer }, answered)
+        (
+            Exchange {
+                request,
+                answer,
+                place: Place::default(),
+            },
+            answered,
+        )
     }
 
     fn response(id: u64) -> HttpResponse {

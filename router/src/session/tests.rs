@@ -13,6 +13,7 @@ use super::*;
 use crate::directory::MemoryDirectory;
 use crate::rules::{Desk, NO_POLICY, RecorderOrders, RuleSet};
 use crate::telemetry::metrics::Registry;
+use crate::telemetry::traces::Span;
 
 mod quiet;
 mod recording;
@@ -58,10 +59,14 @@ struct Expiring {
 }
 
 impl Authenticator for Expiring {
-    fn authenticate(&self, attempt: Attempt) -> LocalBoxFuture<'static, Result<Grant, Denial>> {
+    fn authenticate(
+        &self,
+        attempt: Attempt,
+        span: Span,
+    ) -> LocalBoxFuture<'static, Result<Grant, Denial>> {
         let expires_at_ms = self.grant_ms.map(|after| now_ms() + after);
         let record_control = self.record_control;
-        let open = Open.authenticate(attempt);
+        let open = Open.authenticate(attempt, span);
         Box::pin(async move {
             open.await.map(|grant| Grant {
                 expires_at_ms,

@@ -110,7 +110,13 @@ impl AuthenticationPolicy {
     /// # Errors
     /// [`Denial`].
     pub async fn authenticate(&self, attempt: Attempt) -> Result<Grant, Denial> {
-        match self.decide(attempt).await {
+        self.authenticate_by(attempt).await.0
+    }
+
+    /// The same, with the version that decided.
+    pub async fn authenticate_by(&self, attempt: Attempt) -> (Result<Grant, Denial>, VersionId) {
+        let version = self.0.0.pick();
+        let decision = match self.decide_in(&version, attempt).await {
             Ok(decision) => decision,
             Err(Fault::Refused(Refusal::Rate | Refusal::Busy)) => Err(Denial::Unavailable(
                 "too many people are joining; try again".to_owned(),
@@ -118,7 +124,8 @@ impl AuthenticationPolicy {
             Err(_) => Err(Denial::Unavailable(
                 "the decision could not be made; try again".to_owned(),
             )),
-        }
+        };
+        (decision, version.core.id)
     }
 
     /// The same, with the fault if there was one.
@@ -126,8 +133,16 @@ impl AuthenticationPolicy {
     /// # Errors
     /// [`Fault`]: no decision was made.
     pub async fn decide(&self, attempt: Attempt) -> Result<Result<Grant, Denial>, Fault> {
+        let version = self.0.0.pick();
+        self.decide_in(&version, attempt).await
+    }
+
+    async fn decide_in(
+        &self,
+        version: &Arc<Version>,
+        attempt: Attempt,
+    ) -> Result<Result<Grant, Denial>, Fault> {
         let inner = &self.0.0;
-        let version = inner.pick();
         let limits = version.core.limits(Kind::Authentication);
         let waiting = inner.waiting.enter();
         if waiting.count() > limits.instances.saturating_mul(WAITING_PER_INSTANCE) {
@@ -140,7 +155,7 @@ impl AuthenticationPolicy {
         drop(waiting);
         let mailbox = match version.take_idle() {
             Some(mailbox) => mailbox,
-            None => inner.open_in::<Authentication>(&version).await?.mailbox,
+            None => inner.open_in::<Authentication>(version).await?.mailbox,
         };
         let decision = mailbox.call(attempt).await;
         version.give_back(mailbox);

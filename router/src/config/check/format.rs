@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use rillway_policy::{Network, Origin};
 
 use super::super::PublicAddress;
+use super::super::traces::check_collector_url;
 
 /// Checks a string with a format; the error is why, and what was expected.
 pub(super) fn check_format(format: Option<&str>, text: &str) -> Result<(), (String, &'static str)> {
@@ -46,6 +47,10 @@ pub(super) fn check_format(format: Option<&str>, text: &str) -> Result<(), (Stri
         Some("ice-url") => (
             owned(check_ice_url(text)),
             "an ICE server URL, such as \"stun:stun.example.org:3478\"",
+        ),
+        Some("collector-url") => (
+            owned(check_collector_url(text)),
+            "the URL of a collector, such as \"http://127.0.0.1:4318/v1/traces\"",
         ),
         Some("log-filter") => (
             tracing_subscriber::EnvFilter::builder()

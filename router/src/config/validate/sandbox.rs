@@ -72,6 +72,8 @@ impl Checks<'_> {
             ("management.key", management.key.as_deref()),
             ("management.client_ca", management.client_ca.as_deref()),
             ("console.token_file", raw.console.token_file.as_deref()),
+            ("traces.headers_file", raw.traces.headers_file.as_deref()),
+            ("traces.ca_file", raw.traces.ca_file.as_deref()),
         ];
         let others = others.into_iter().filter_map(|(key, path)| {
             let path = path.filter(|path| !path.as_os_str().is_empty())?;

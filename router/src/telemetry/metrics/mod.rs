@@ -14,6 +14,7 @@ mod registry;
 mod rules;
 mod server;
 pub mod table;
+mod traces;
 mod worker;
 
 #[cfg(test)]
@@ -29,4 +30,5 @@ pub use registry::Registry;
 pub use rules::RulesRecorder;
 pub use server::serve;
 pub use table::reference;
+pub use traces::TracesRecorder;
 pub use worker::{Bounds, Buckets, LoopStats, Shapes, WorkerRecorder};

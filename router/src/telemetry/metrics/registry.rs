@@ -14,6 +14,7 @@ use super::plugin::PluginRecorder;
 use super::recorder::RecorderRecorder;
 use super::rules::RulesRecorder;
 use super::table::{self, Kind, Metric};
+use super::traces::TracesRecorder;
 use super::worker::{Bounds, WorkerRecorder};
 
 /// All series of one router. Cheap to clone; clones are the same.
@@ -90,6 +91,12 @@ impl Registry {
     #[must_use]
     pub fn config(&self) -> ConfigRecorder {
         ConfigRecorder::new(self)
+    }
+
+    /// Recorder of traces, all its series at 0. Call it once.
+    #[must_use]
+    pub fn traces(&self) -> TracesRecorder {
+        TracesRecorder::new(self)
     }
 
     /// What takes the numbers of the recorder of tracks, all its series at 0. Call it once.

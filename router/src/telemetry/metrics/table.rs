@@ -113,6 +113,9 @@ pub const TRANSPORT_STATES: [&str; 4] = ["new", "connecting", "connected", "disc
 /// What becomes of a reload.
 pub const CONFIG_RELOAD_RESULTS: [&str; 4] = ["applied", "unchanged", "refused", "invalid"];
 
+/// What became of a span.
+pub const TRACE_SPAN_RESULTS: [&str; 4] = ["exported", "rejected", "failed", "full"];
+
 /// Why a management connection was refused, or ended by the router.
 pub const MANAGEMENT_REFUSALS: [&str; 5] = ["rate", "full", "handshake", "late", "certificate"];
 
@@ -175,6 +178,11 @@ metrics! {
     CONFIG_GENERATION Gauge "rillway_config_generation" "configurations" [];
     /// When the configuration in force came into force, since 1970-01-01 UTC.
     CONFIG_TIME Gauge "rillway_config_time_seconds" "seconds" [];
+
+    /// Spans of traces: taken by the collector (`exported`), refused by it (`rejected`), not sent because it did not answer in time, cannot be reached or is failing (`failed`), or dropped because the queue to it was full (`full`). All 0 unless `traces.endpoint` is set.
+    TRACE_SPANS Counter "rillway_trace_spans_total" "spans" [
+        Label { name: "result", values: Values::Of(&TRACE_SPAN_RESULTS) }
+    ];
 
     /// Clients connected now: WebSocket connections, and resources over HTTP.
     GATEWAY_CONNECTIONS Gauge "rillway_gateway_connections" "connections" [];

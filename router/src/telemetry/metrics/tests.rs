@@ -39,7 +39,7 @@ fn registry() -> Registry {
     let registry = Registry::new();
     let (_gateway, _rules) = (registry.gateway(), registry.rules());
     let (_config, _management) = (registry.config(), registry.management());
-    let _recorder = registry.recorder();
+    let (_recorder, _traces) = (registry.recorder(), registry.traces());
     for index in 0..2 {
         worker(&registry, index).driver("mmsg", "fallback");
     }
