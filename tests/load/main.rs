@@ -11,6 +11,7 @@ mod operators;
 mod recording;
 mod reloads;
 mod router;
+mod small;
 mod swap;
 
 use std::collections::BTreeMap;
@@ -402,4 +403,10 @@ fn two_hundred_participants_are_told_of_a_drain_and_keep_their_media_until_its_e
 #[ignore = "needs a quiet machine: tests/run load"]
 fn policies_of_a_room_of_a_hundred_cost_little_beside_forwarding() {
     layers::run();
+}
+
+#[test]
+#[ignore = "needs a quiet machine: tests/run load"]
+fn rooms_of_few_show_what_a_packet_costs_the_media_worker() {
+    small::run();
 }

@@ -27,10 +27,10 @@ pub(crate) fn fine() -> Fine {
 
 /// What a worker measures.
 pub(super) struct Latency {
-    /// When the message that is being taken apart arrived.
-    arrived: Option<Duration>,
+    /// When the message that is being taken apart arrived, nanoseconds since the epoch; 0: nobody knows.
+    arrived: u64,
     /// Arrivals of this turn that were forwarded. Its capacity is its bound.
-    waiting: Vec<Duration>,
+    waiting: Vec<u64>,
     fine: Fine,
     coarse: Buckets<15>,
 }
@@ -39,7 +39,7 @@ impl Latency {
     /// For turns that receive at most `datagrams`.
     pub(super) fn new(datagrams: usize) -> Self {
         Latency {
-            arrived: None,
+            arrived: 0,
             waiting: Vec::with_capacity(datagrams),
             fine: fine(),
             coarse: Buckets::new(&LATENCY_MICROS),
@@ -48,15 +48,13 @@ impl Latency {
 
     /// The datagrams that follow arrived then.
     pub(super) fn message(&mut self, arrived: Option<Duration>) {
-        self.arrived = arrived;
+        self.arrived = arrived.map_or(0, nanos);
     }
 
     /// One of them was forwarded.
     pub(super) fn forwarded(&mut self) {
-        if let Some(arrived) = self.arrived
-            && self.waiting.len() < self.waiting.capacity()
-        {
-            self.waiting.push(arrived);
+        if self.arrived != 0 && self.waiting.len() < self.waiting.capacity() {
+            self.waiting.push(self.arrived);
         }
     }
 
@@ -70,10 +68,10 @@ impl Latency {
     }
 
     fn sent_at(&mut self, now: Duration) {
+        let now = nanos(now);
         for arrived in self.waiting.drain(..) {
             // A wall clock that was set back makes it 0.
-            let micros = now.saturating_sub(arrived).as_micros();
-            let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+            let micros = now.saturating_sub(arrived) / 1_000;
             self.fine.saturating_record(micros);
             self.coarse.add(micros);
         }
@@ -83,6 +81,13 @@ impl Latency {
     pub(super) fn coarse(&self) -> Buckets<15> {
         self.coarse
     }
+}
+
+/// Nanoseconds since the epoch: they fit until the year 2554.
+fn nanos(time: Duration) -> u64 {
+    time.as_secs()
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(u64::from(time.subsec_nanos()))
 }
 
 /// What a worker shows of itself once a second, for whoever looks.
@@ -164,7 +169,7 @@ mod tests {
         assert_eq!(latency.fine.max(), 200);
         assert_eq!(latency.fine.min(), 0, "the clock was set back");
         assert!(latency.waiting.is_empty());
-        latency.message(Some(at(0)));
+        latency.message(Some(at(1)));
         latency.forwarded();
         latency.sent_at(Duration::from_secs(60));
         assert!(latency.fine.max() >= LONGEST_MICROS);
@@ -172,7 +177,7 @@ mod tests {
         assert!(window.look().stats.is_none());
         let coarse = latency.coarse();
         let mut other = Buckets::<15>::new(&LATENCY_MICROS);
-        for micros in [200, 200, 0, 60_000_000] {
+        for micros in [200, 200, 0, 59_999_999] {
             other.add(micros);
         }
         assert_eq!(coarse, other);
