@@ -349,10 +349,15 @@ fn two_hundred_subscribers_lose_nothing_by_the_mmsg_driver() {
     crowd(&Router::start("mmsg", ""), &[calm("mmsg", SECONDS)]);
 }
 
-/// Half of the subscribers are on another worker than the publisher: each packet crosses once.
+/// First on one worker, then half of them on another than the publisher: each packet crosses once, and everybody gets
+/// the same.
 #[test]
 #[ignore = "needs a quiet machine: tests/run load"]
 fn two_hundred_subscribers_on_two_workers_lose_nothing() {
+    crowd(
+        &Router::start("ring", ""),
+        &[calm("on one worker", SECONDS)],
+    );
     let spans = format!(
         "media.workers = 2\nmedia.participants_per_part = {}\n",
         SUBSCRIBERS / 2 + 1

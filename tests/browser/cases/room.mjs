@@ -1,9 +1,13 @@
 // Coming and going, muting, and rooms that must not meet.
 
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+
 import { inbound, join, nothingLost, outbound, receives } from '../lib/meeting.mjs';
 import { Router } from '../lib/router.mjs';
 import { check, skip, sleep, until } from '../lib/runner.mjs';
 
+const run = promisify(execFile);
 const SMALL = { width: '320', height: '180', simulcast: '0' };
 
 async function enter(context, router, people) {
@@ -142,6 +146,43 @@ const isolation = {
   },
 };
 
+/** An id is a hexadecimal number that begins with the worker's; null: it is in no room. */
+const onWorker = async (client) => {
+  const { me } = await client.snapshot();
+  return me && Number(BigInt(`0x${me.id}`) >> 45n);
+};
+
+const spanning = {
+  name: 'room: on two workers it is one room',
+  timeout: 150_000,
+  async run(context) {
+    // Nobody shares a worker with the one before.
+    const router = await Router.start(context, { media: 'workers = 2\nparticipants_per_part = 1\n' });
+    const names = ['Ada', 'Grace', 'Edith'];
+    const clients = [];
+    for (const [i, name] of names.entries()) {
+      clients.push(...await enter(context, router, [[i === 1 ? 'firefox' : 'chromium', name, 'hall']]));
+    }
+    await Promise.all(clients.map((client) => receives(client, 2, { timeout: 60_000 })));
+    const workers = await Promise.all(clients.map(onWorker));
+    check(new Set(workers).size === 2, 'they are on two workers', workers);
+    await clients[0].evaluate((text) => window.rillway.sendChat(text), 'to all of you');
+    for (const client of clients.slice(1)) {
+      await until(`${client.name} has the message`, async () => (
+        (await client.snapshot()).chat.some(({ text }) => text === 'to all of you')
+      ), { describe: () => client.snapshot() });
+    }
+    await sleep(5000);
+    await nothingLost(clients);
+    // The page does as it is told, and is on the other worker.
+    const other = 1 - workers[0];
+    const { stdout } = await run(router.binary, ['participant', 'move', 'hall', 'Ada', '--worker', String(other)]);
+    check(stdout.includes('Ada'), 'the command shows where she is', stdout);
+    await until('Ada is on the other worker', async () => (await onWorker(clients[0])) === other);
+    await Promise.all(clients.map((client) => receives(client, 2, { timeout: 60_000 })));
+  },
+};
+
 const screen = {
   name: 'room: a shared screen arrives and goes',
   timeout: 90_000,
@@ -175,4 +216,4 @@ const screen = {
   },
 };
 
-export default [leaving, muting, microphoneOnly, isolation, screen];
+export default [leaving, muting, microphoneOnly, isolation, spanning, screen];
