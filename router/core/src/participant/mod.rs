@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::api::{Direction, Grant, ParticipantInfo, RequestError, Source};
-use crate::id::{ClientId, ParticipantId};
+use crate::id::{ClientId, ParticipantId, Reference};
 use crate::layers::PublisherClock;
 use crate::limits::{GRANT_TEXT_BYTES, ROOM_NAME_BYTES};
 use crate::shard::bucket::Bucket;
@@ -15,8 +15,8 @@ pub(crate) struct Participant {
     pub(crate) client: ClientId,
     pub(crate) id: ParticipantId,
     pub(crate) room: RoomKey,
-    /// Its join was not answered yet: other parts of the room have not said who is there.
-    pub(crate) unanswered: bool,
+    /// Its join, if that was not answered yet: other parts of the room have not said who is there.
+    pub(crate) unanswered: Option<Reference>,
     pub(crate) grant: Grant,
     pub(crate) info: ParticipantInfo,
     pub(crate) publish: Option<TransportKey>,

@@ -234,7 +234,7 @@ impl Shard {
                 continue;
             };
             let meant = to.is_empty() || to.contains(&receiver.id);
-            if !meant || receiver.id == from || receiver.unanswered {
+            if !meant || receiver.id == from || receiver.unanswered.is_some() {
                 continue;
             }
             let client = receiver.client;
@@ -271,7 +271,7 @@ impl Shard {
         });
     }
 
-    /// The subscriber has one subscription less or more to a track.
+    /// A track has one subscription less.
     pub(super) fn drop_from_track(&mut self, track: TrackKey, key: SubscriptionKey) {
         if let Some(track) = self.tracks.get_mut(track) {
             track.subscriptions.retain(|known| *known != key);

@@ -457,7 +457,7 @@ impl Shard {
         };
         for key in room.participants.iter().filter(|key| Some(**key) != except) {
             if let Some(participant) = self.participants.get(*key)
-                && !participant.unanswered
+                && participant.unanswered.is_none()
             {
                 self.events.push_back(Event {
                     client: participant.client,

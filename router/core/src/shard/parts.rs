@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::slab::{ParticipantKey, RoomKey, TrackKey};
 use super::timers::Timer;
 use super::{Shard, from_public};
-use crate::api::{EventKind, ParticipantInfo};
+use crate::api::{EventKind, ParticipantInfo, RequestError};
 use crate::crossing::{Crossing, Kind, Published};
 use crate::id::{ParticipantId, TrackId, WorkerId};
 use crate::limits::{PARTS_PATIENCE, ROOM_TICK};
@@ -147,7 +147,7 @@ impl Shard {
         }
         let unanswered = |key: &ParticipantKey| {
             let participant = self.participants.get(*key);
-            participant.is_some_and(|participant| participant.unanswered)
+            participant.is_some_and(|participant| participant.unanswered.is_some())
         };
         let waiting = room.participants.iter().copied().filter(unanswered);
         let waiting: Vec<ParticipantKey> = waiting.collect();
@@ -156,14 +156,24 @@ impl Shard {
         }
     }
 
-    /// Tells a participant that it is in, and who else is.
-    pub(super) fn answer_join(&mut self, now: Instant, room: RoomKey, key: ParticipantKey) {
+    /// Tells a participant that it is in, and who else is; or that the room is full, which only its other
+    /// parts could tell.
+    fn answer_join(&mut self, now: Instant, room: RoomKey, key: ParticipantKey) {
+        let most = self.config.limits.participants_per_room;
+        let present = |room: &Room| room.participants.len() + room.elsewhere().count();
+        let full = self.rooms.get(room).map(present) > Some(most as usize);
+        let participant = self.participants.get_mut(key);
+        let asked = participant.and_then(|p| Some((p.client, p.unanswered.take()?)));
+        if let (true, Some((client, reference))) = (full, asked) {
+            self.remove_participant(now, key, None);
+            let error = RequestError::Limit(format!("{most} participants in a room"));
+            return self.emit(client, EventKind::Failed { reference, error });
+        }
         let tracks = self.track_infos(now, room);
         let participants = self.participant_infos(room);
-        let Some(participant) = self.participants.get_mut(key) else {
+        let Some(participant) = self.participants.get(key) else {
             return;
         };
-        participant.unanswered = false;
         let (client, me) = (participant.client, participant.info.clone());
         let own = me.id;
         let others = participants.into_iter().filter(|info| info.id != own);

@@ -34,7 +34,7 @@ impl Shard {
                     grant,
                     joined_at_ms,
                 },
-            ) => self.join(now, client, grant, joined_at_ms),
+            ) => self.join(now, client, reference, grant, joined_at_ms),
             (Some(_), Action::Join { .. }) => {
                 Err(RequestError::WrongState("already joined".into()))
             }
@@ -90,6 +90,7 @@ impl Shard {
         &mut self,
         now: Instant,
         client: ClientId,
+        reference: Reference,
         grant: Grant,
         joined_at_ms: u64,
     ) -> Result<Answer, RequestError> {
@@ -124,6 +125,9 @@ impl Shard {
             self.forget_empty_room(room);
             return Err(RequestError::Limit("participants".into()));
         };
+        if let Some(participant) = self.participants.get_mut(key) {
+            participant.unanswered = Some(reference);
+        }
         self.room_names.insert(name, room);
         self.ask_parts(now, room);
         if let Some(state) = self.rooms.get_mut(room) {
@@ -370,7 +374,7 @@ fn new_participant(
         client,
         id,
         room,
-        unanswered: true,
+        unanswered: None,
         info: crate::api::ParticipantInfo {
             id,
             identity: grant.identity.clone(),

@@ -9,6 +9,7 @@ use crate::api::{EventKind, MediaKind, TransportState};
 use crate::id::ParticipantId;
 use crate::layers::Layer;
 use crate::limits::{CONNECT_TIMEOUT, DATA_REPORT_INTERVAL, DISCONNECT_TIMEOUT, ROOM_TICK};
+use crate::room::Room;
 use crate::stats::FailCause;
 
 /// A transport is not asked again sooner than this, whatever its engine says.
@@ -133,7 +134,9 @@ impl Shard {
         }
         self.fit_room(now, key, reshaped);
         self.share_levels(key, &mut speakers);
-        self.answer_joins(now, key);
+        if self.rooms.get(key).is_some_and(Room::is_waiting) {
+            self.answer_joins(now, key);
+        }
         let Some(room) = self.rooms.get_mut(key) else {
             return;
         };

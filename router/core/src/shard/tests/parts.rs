@@ -127,6 +127,44 @@ fn a_join_is_answered_in_time_even_if_the_other_part_says_nothing() {
 }
 
 #[test]
+fn a_room_is_full_whichever_part_is_joined() {
+    let mut span = Span::of("room");
+    let limits = crate::limits::Limits {
+        participants_per_room: 2,
+        ..Default::default()
+    };
+    for side in &mut span.sides {
+        side.shard.set_limits(side.now, limits);
+    }
+    let alice = span.side(0).join("room");
+    span.side(0).join("room");
+    // Nobody here knows of them yet.
+    let bob = span.side(1).join("room");
+    assert_eq!(span.sides[1].clients[bob].failures(), []);
+    span.sync();
+    let full = RequestError::Limit("2 participants in a room".into());
+    assert_eq!(
+        span.sides[1].clients[bob].failures(),
+        std::slice::from_ref(&full)
+    );
+    assert_eq!(joined(&span.sides[1], bob), None);
+    let sizes = span.sides[1].shard.table_sizes();
+    assert_eq!((sizes.rooms, sizes.participants, sizes.clients), (0, 0, 0));
+    let gone = span.sides[0].clients[alice].events.iter();
+    assert!(
+        gone.last()
+            .is_some_and(|e| matches!(e, EventKind::ParticipantLeft(_)))
+    );
+    // And with somebody left there is room.
+    span.side(0).ok(alice, Action::Leave);
+    span.sync();
+    let bob = span.side(1).join("room");
+    span.sync();
+    assert!(joined(&span.sides[1], bob).is_some());
+    assert_eq!(span.side(1).clients[bob].failures(), []);
+}
+
+#[test]
 fn media_crosses_once_and_only_while_somebody_there_wants_it() {
     let mut span = Span::of("room");
     let (alice, tracks, mids) = talker(&mut span, 0);
