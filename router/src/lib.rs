@@ -16,6 +16,7 @@ mod run;
 pub mod sandbox;
 mod session;
 pub mod telemetry;
+mod turn;
 mod worker;
 
 pub use run::{RunError, Running, Signals, run};

@@ -32,5 +32,6 @@ mod synth;
 mod tcp;
 mod top;
 mod traces;
+mod turn;
 mod watch;
 mod whip;

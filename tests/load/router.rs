@@ -30,7 +30,7 @@ pub(crate) struct Router {
 enum Process {
     Binary(Child),
     /// In this process, until it is dropped.
-    Here(Running),
+    Here(Box<Running>),
 }
 
 impl Router {
@@ -113,7 +113,7 @@ impl Router {
         let config = config.unwrap_or_else(|error| panic!("{}", error.render(false)));
         let running = rillway::run(config, Signals::Ignore).expect("free ports on loopback");
         let gateway = running.gateway_address();
-        (Process::Here(running), gateway)
+        (Process::Here(Box::new(running)), gateway)
     }
 
     /// How long packets stayed in the router in a stretch that begins now, but for its first second: the

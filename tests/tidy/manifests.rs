@@ -142,6 +142,7 @@ fn arrows_point_one_way() {
         "rillway-ring",
         "rillway-policy",
         "rillway-recorder",
+        "rillway-turn",
     ];
     for lower in lower {
         found.extend(only(lower, &top));

@@ -291,6 +291,20 @@ impl Config {
             contents.insert("traces.headers_file".to_owned(), headers);
             contents.insert("traces.ca_file".to_owned(), traces.authorities.clone());
         }
+        if let Some(turn) = &self.turn {
+            let secret = turn
+                .secret
+                .as_ref()
+                .map(|s| ("turn.secret_file", reveal(s)));
+            contents.extend(secret.map(|(key, text)| (key.to_owned(), text)));
+            if let Some(identity) = &turn.identity {
+                let files = [
+                    ("turn.certificate", identity.certificate.clone()),
+                    ("turn.key", reveal(&identity.key)),
+                ];
+                contents.extend(files.map(|(key, text)| (key.to_owned(), text)));
+            }
+        }
         if let (Some(management), Some(_)) =
             (&self.management, self.provenance.raw().management.listen)
         {

@@ -61,6 +61,9 @@ fn secret_files(raw: &mut Raw) -> impl Iterator<Item = (String, &mut PathBuf)> {
         ("console.token_file", &mut raw.console.token_file),
         ("traces.headers_file", &mut raw.traces.headers_file),
         ("traces.ca_file", &mut raw.traces.ca_file),
+        ("turn.secret_file", &mut raw.turn.secret_file),
+        ("turn.certificate", &mut raw.turn.certificate),
+        ("turn.key", &mut raw.turn.key),
     ];
     let others = others.into_iter();
     let others = others.filter_map(|(key, path)| Some((key.to_owned(), path.as_mut()?)));

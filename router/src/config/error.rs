@@ -20,6 +20,14 @@ impl Key {
     pub const CONSOLE_LISTEN: Key = Key("console.listen");
     /// `management.listen`
     pub const MANAGEMENT_LISTEN: Key = Key("management.listen");
+    /// `turn.udp`
+    pub const TURN_UDP: Key = Key("turn.udp");
+    /// `turn.tcp`
+    pub const TURN_TCP: Key = Key("turn.tcp");
+    /// `turn.tls`
+    pub const TURN_TLS: Key = Key("turn.tls");
+    /// `turn.relay_addresses`
+    pub const TURN_RELAY_ADDRESSES: Key = Key("turn.relay_addresses");
     /// `media.workers`
     pub const MEDIA_WORKERS: Key = Key("media.workers");
     /// `media.first_port`

@@ -18,6 +18,7 @@ mod reference;
 mod sandbox;
 mod source;
 mod traces;
+mod turn;
 mod validate;
 
 #[cfg(test)]
@@ -50,6 +51,7 @@ pub use reference::{reference, schema};
 pub use rillway_core::limits::Limits;
 pub use sandbox::{Confinement, Sandbox};
 pub use traces::Traces;
+pub use turn::{Turn, TurnIdentity};
 pub(crate) use validate::read_private;
 
 /// A whole, valid configuration.
@@ -88,6 +90,8 @@ pub struct Config {
     pub recorder: Option<Recorder>,
     /// ICE servers handed to clients, in order.
     pub ice_servers: Vec<IceServer>,
+    /// The TURN relay; `None` when it is off.
+    pub turn: Option<Turn>,
     /// How the process ends.
     pub shutdown: Shutdown,
     /// When its file is read again by itself.

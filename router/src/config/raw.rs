@@ -19,6 +19,7 @@ use super::console::RawConsole;
 use super::management::RawManagement;
 use super::sandbox::RawSandbox;
 use super::traces::RawTraces;
+use super::turn::RawTurn;
 use super::{DriverChoice, LogFormat, PublicAddress};
 
 mod plugins;
@@ -47,6 +48,7 @@ pub(super) struct Raw {
     pub(super) media: Media,
     pub(super) limits: RawLimits,
     pub(super) ice: Ice,
+    pub(super) turn: RawTurn,
     pub(super) metrics: Metrics,
     pub(super) traces: RawTraces,
     pub(super) management: RawManagement,

@@ -21,6 +21,7 @@ use super::{
 
 mod plugins;
 mod sandbox;
+mod turn;
 
 /// More workers than this would leave too few ports to any firewall rule; the schema says the same.
 const WORKERS_MAX: u16 = 256;
@@ -44,6 +45,7 @@ pub(super) fn validate(raw: &Raw, provenance: Provenance) -> Result<Config, Conf
     checks.bind();
     checks.public_addresses();
     let ice_servers = checks.ice_servers();
+    let turn = checks.turn();
     let authentication = checks.authentication();
     let policies = checks.policies();
     let management = checks.management();
@@ -77,6 +79,7 @@ pub(super) fn validate(raw: &Raw, provenance: Provenance) -> Result<Config, Conf
         recording: policies.recording,
         recorder,
         ice_servers,
+        turn,
         reload: Reload {
             watch: raw.reload.watch,
         },

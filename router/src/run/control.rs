@@ -33,6 +33,7 @@ use crate::telemetry::metrics::{
     ConfigRecorder, GatewayRecorder, ManagementRecorder, Registry, RulesRecorder,
 };
 use crate::telemetry::traces::Traces;
+use crate::turn;
 use crate::worker::Worker;
 
 use super::drain::{self, Drain};
@@ -55,6 +56,7 @@ pub(super) struct Parts {
     pub(super) metrics: Option<TcpListener>,
     pub(super) management: Option<UdpSocket>,
     pub(super) console: Option<TcpListener>,
+    pub(super) turn: Option<turn::Bound>,
     pub(super) workers: Vec<Worker>,
     pub(super) recorder: Option<recorder::Running>,
     pub(super) registry: Registry,
@@ -89,6 +91,7 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
         metrics,
         management,
         console,
+        turn,
         registry,
         traces,
         workers,
@@ -103,6 +106,7 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     let supervisor = Supervisor::of_environment(&config, signals, &workers);
     let orders = drain::Orders::new(orders, of_operators, signals).map_err(start)?;
     let deciders = deciders(&config, &registry).await.map_err(refused)?;
+    let (mint, _turn) = relay(turn, &workers, &registry).map_err(start)?;
     let (policies, deciding, served) = (deciders.policies, deciders.deciding, deciders.served);
     workers.iter().for_each(log_worker);
     let seen = (registry.gateway(), traces);
@@ -119,20 +123,18 @@ async fn serve(parts: Parts) -> Result<(), RunError> {
     let alive = Arc::new(AtomicUsize::new(workers.len()));
     let (desk, following) = desk(&config, recording);
     let deciding = (deciding, desk, events.clone());
-    let control = Rc::new(control(&config, &workers, deciding, &phase_seen, recorders));
+    let given = (&*config, mint, &*workers);
+    let control = Rc::new(control(given, deciding, &phase_seen, recorders));
     let feed = feed(&config, &control, &policies, &phase_seen, events);
-    tokio::task::spawn_local(clock::watch());
-    tokio::task::spawn_local(errands::run(control.clone(), to_run));
+    beside(&control, to_run);
     let recorder_end = following.map(|f| f.follow(control.rules.clone(), recorded));
     let (threads, all_ended) = follow_workers(workers, (&control, feed), &alive, &phase_seen);
     let (accepted, to_accept) = mpsc::channel(ACCEPTED_MAX);
-    let routes = served.iter().map(|s| s.route.clone()).collect();
-    let settings = settings::gateway(&config, routes);
+    let settings = settings::gateway(&config, served.iter().map(|s| s.route.clone()).collect());
     let gateway = Arc::new(Gateway::new(settings, phase_seen, accepted, alive, seen));
     let parts = (&current, &gateway, &control, &supervisor);
     let reloads = reloads(parts, &policies, management.as_ref(), reloaded);
     tokio::task::spawn_local(reloads.run(to_reload, hangups));
-    tokio::task::spawn_local(session::deliver_leaves(control.clone()));
     tokio::task::spawn_local(accept(control.clone(), served, to_accept));
     tokio::spawn(crate::gateway::serve(gateway.clone(), listener));
     supervisor.serving();
@@ -263,6 +265,29 @@ fn serve_metrics(
     Ok(())
 }
 
+/// Tasks beside all others.
+fn beside(control: &Rc<Control>, errands: mpsc::Receiver<errands::Errand>) {
+    tokio::task::spawn_local(clock::watch());
+    tokio::task::spawn_local(errands::run(control.clone(), errands));
+    tokio::task::spawn_local(session::deliver_leaves(control.clone()));
+}
+
+/// The TURN relay, where it is on, and what makes credentials for it.
+fn relay(
+    bound: Option<turn::Bound>,
+    workers: &[Worker],
+    registry: &Registry,
+) -> io::Result<(Option<Arc<turn::Minter>>, Option<turn::Running>)> {
+    let mint = bound.as_ref().map(turn::Bound::minter);
+    let told = |worker: &Worker| -> Vec<_> {
+        let bound = worker.addresses.iter().copied();
+        bound.zip(worker.advertised.iter().copied()).collect()
+    };
+    let media: Vec<_> = workers.iter().flat_map(told).collect();
+    let started = bound.map(|bound| turn::start(bound, &media, registry.turn()));
+    Ok((mint, started.transpose()?))
+}
+
 /// What operators look in by, where it is on: the management channel and the console.
 fn shown(
     (socket, console): (Option<UdpSocket>, Option<TcpListener>),
@@ -301,8 +326,7 @@ fn sources(
 }
 
 fn control(
-    config: &Config,
-    workers: &[Worker],
+    (config, mint, workers): (&Config, Option<Arc<turn::Minter>>, &[Worker]),
     (deciding, desk, events): (Deciding, RecorderSide, Events),
     phase: &watch::Receiver<Phase>,
     (recorder, rules): (GatewayRecorder, RulesRecorder),
@@ -324,7 +348,7 @@ fn control(
         clients,
         rules: Rc::new(rules),
         authenticator: deciding.authenticator,
-        facts: RefCell::new(Rc::new(settings::join_facts(config))),
+        facts: RefCell::new(Rc::new(settings::join_facts(config, mint))),
         phase: phase.clone(),
         join_timeout: session::JOIN_TIMEOUT,
         idle_time: session::IDLE_TIME,
@@ -536,6 +560,7 @@ mod tests {
                     subscriptions_per_participant: 1,
                 },
                 ice_servers: Vec::new(),
+                turn: None,
             })),
             phase,
             join_timeout: session::JOIN_TIMEOUT,

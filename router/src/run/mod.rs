@@ -26,6 +26,7 @@ use crate::management::server;
 use crate::recorder;
 use crate::telemetry::metrics::Registry;
 use crate::telemetry::traces::{Export, Traces};
+use crate::turn::{self, Bound};
 use crate::worker::{self, Worker};
 
 /// Connections the kernel keeps until they are accepted. A meeting that starts on the hour.
@@ -88,6 +89,7 @@ pub struct Running {
     metrics: Option<SocketAddr>,
     management: Option<SocketAddr>,
     console: Option<SocketAddr>,
+    turn: Vec<String>,
     media: Vec<Vec<SocketAddr>>,
     orders: mpsc::Sender<Order>,
     control: Option<JoinHandle<Result<(), RunError>>>,
@@ -118,6 +120,12 @@ impl Running {
     #[must_use]
     pub fn console_address(&self) -> Option<SocketAddr> {
         self.console
+    }
+
+    /// URLs of the TURN relay; none if there is none.
+    #[must_use]
+    pub fn turn_urls(&self) -> &[String] {
+        &self.turn
     }
 
     /// UDP addresses bound, by worker.
@@ -198,6 +206,7 @@ pub fn run(config: Config, signals: Signals) -> Result<Running, RunError> {
     };
     let management = management_socket(&config)?;
     let management_address = management.as_ref().and_then(|s| s.local_addr().ok());
+    let turn = turn::bind(&config)?;
     let registry = Registry::new();
     let (traces, export) =
         Traces::start(config.traces.as_ref(), registry.traces()).map_err(|source| {
@@ -207,6 +216,7 @@ pub fn run(config: Config, signals: Signals) -> Result<Running, RunError> {
     let count = usize::from(config.media.workers.get());
     let (recorder, taps) = recorder::start(&config, count)?;
     let workers = start_workers(&config, &registry, taps)?;
+    let turn_addresses = turn.as_ref().map(Bound::urls).unwrap_or_default();
     let (orders, received) = mpsc::channel(4);
     let gateway_address = local_address(&gateway)?;
     let address = |listener: &Option<_>| listener.as_ref().map(local_address).transpose();
@@ -220,6 +230,7 @@ pub fn run(config: Config, signals: Signals) -> Result<Running, RunError> {
         metrics,
         management,
         console,
+        turn,
         workers,
         recorder,
         registry,
@@ -239,6 +250,7 @@ pub fn run(config: Config, signals: Signals) -> Result<Running, RunError> {
         metrics: metrics_address,
         management: management_address,
         console: console_address,
+        turn: turn_addresses,
         media,
         orders,
         control: Some(control),
@@ -269,7 +281,7 @@ fn listen(config: &Config, key: Key, address: SocketAddr) -> Result<TcpListener,
     listen_on(address).map_err(|error| RunError::Config(config.bind_error(key, address, &error)))
 }
 
-fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     use socket2::{Domain, Protocol, Socket, Type};
     let socket = Socket::new(
         Domain::for_address(address),

@@ -309,7 +309,8 @@ impl Reloads {
             self.gateway.set(settings::gateway(&new, Vec::new()));
         }
         if touched("limits") || touched("ice") {
-            *self.control.facts.borrow_mut() = Rc::new(settings::join_facts(&new));
+            let mut facts = self.control.facts.borrow_mut();
+            *facts = Rc::new(settings::join_facts(&new, facts.turn.clone()));
         }
         if touched("media") {
             let part_max = new.media.participants_per_part;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use rillway_core::id::WorkerId;
 use rillway_plugin_sdk::types;
@@ -10,6 +11,7 @@ use rillway_ring::{DriverConfig, OpenError, StreamConfig};
 use crate::config::{Config, DriverChoice, Key};
 use crate::gateway::{self, OriginPolicy, Route};
 use crate::session::JoinFacts;
+use crate::turn::Minter;
 use crate::worker::{self, StartError};
 
 use super::RunError;
@@ -131,7 +133,7 @@ pub(super) fn gateway(config: &Config, routes: Vec<Route>) -> gateway::Settings 
 }
 
 /// What joining clients are told.
-pub(super) fn join_facts(config: &Config) -> JoinFacts {
+pub(super) fn join_facts(config: &Config, turn: Option<Arc<Minter>>) -> JoinFacts {
     let limits = &config.limits;
     JoinFacts {
         limits: types::Limits {
@@ -150,5 +152,6 @@ pub(super) fn join_facts(config: &Config) -> JoinFacts {
                 credential: server.credential.as_ref().map(|s| s.reveal().to_owned()),
             })
             .collect(),
+        turn,
     }
 }

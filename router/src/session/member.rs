@@ -90,6 +90,11 @@ pub(super) struct Member {
 }
 
 impl Member {
+    /// When its grant ends, Unix milliseconds.
+    pub(super) fn expires_at_ms(&self) -> Option<u64> {
+        self.expires_at_ms
+    }
+
     /// Finds the room's worker and asks it for a place.
     ///
     /// # Errors

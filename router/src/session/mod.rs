@@ -489,7 +489,11 @@ impl Session {
             }
             _ => {}
         }
-        let input = translate::input(event, &self.control.facts());
+        let expires_at_ms = match &self.membership {
+            Membership::Inside(member) => member.expires_at_ms(),
+            _ => None,
+        };
+        let input = translate::input(event, &self.control.facts(), expires_at_ms);
         self.input(input);
         if joined
             && let Membership::Inside(member) = &self.membership

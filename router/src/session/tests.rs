@@ -148,6 +148,7 @@ pub(super) fn control(
         facts: RefCell::new(Rc::new(JoinFacts {
             limits: LIMITS,
             ice_servers: Vec::new(),
+            turn: None,
         })),
         phase,
         join_timeout: setup.join_timeout,

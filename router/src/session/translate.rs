@@ -1,8 +1,12 @@
 //! The plugin ABI's words ↔ the core's words.
 
+use std::sync::Arc;
+
 use rillway_core::{api as core, id};
 use rillway_plugin_sdk::signaling::{self, FailureCode, Input};
 use rillway_plugin_sdk::types;
+
+use crate::turn::Minter;
 
 /// A grant for the core.
 pub(super) fn grant(grant: types::Grant) -> core::Grant {
@@ -74,10 +78,22 @@ pub(crate) struct JoinFacts {
     pub(crate) limits: types::Limits,
     /// ICE servers clients are told.
     pub(crate) ice_servers: Vec<types::IceServer>,
+    /// What makes credentials for this router's own relay, if it has one.
+    pub(crate) turn: Option<Arc<Minter>>,
+}
+
+impl JoinFacts {
+    /// ICE servers for somebody whose grant ends then: those that are configured, and this router's relay with
+    /// credentials of his own.
+    fn ice_servers(&self, identity: &str, expires_at_ms: Option<u64>) -> Vec<types::IceServer> {
+        let own = self.turn.as_ref();
+        let own = own.map(|turn| turn.server(identity, expires_at_ms));
+        self.ice_servers.iter().cloned().chain(own).collect()
+    }
 }
 
 /// An event of the core as a plugin's input.
-pub(super) fn input(kind: core::EventKind, facts: &JoinFacts) -> Input {
+pub(super) fn input(kind: core::EventKind, facts: &JoinFacts, expires_at_ms: Option<u64>) -> Input {
     use core::EventKind as E;
     match kind {
         E::Joined {
@@ -85,11 +101,11 @@ pub(super) fn input(kind: core::EventKind, facts: &JoinFacts) -> Input {
             participants,
             tracks,
         } => Input::Joined {
+            ice_servers: facts.ice_servers(&me.identity, expires_at_ms),
             me: participant(me),
             participants: participants.into_iter().map(participant).collect(),
             tracks: tracks.into_iter().map(track).collect(),
             limits: facts.limits,
-            ice_servers: facts.ice_servers.clone(),
         },
         E::ParticipantJoined(info) => Input::ParticipantJoined(participant(info)),
         E::ParticipantLeft(id) => Input::ParticipantLeft(types::ParticipantId(id.0)),

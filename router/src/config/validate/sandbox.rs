@@ -80,6 +80,7 @@ impl Checks<'_> {
             Some((key.to_owned(), path))
         });
         files.extend(others);
+        files.extend(Checks::turn_files(&raw.turn));
         let own = &self.provenance.source().folder;
         files
             .into_iter()

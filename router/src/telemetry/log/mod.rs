@@ -75,9 +75,14 @@ pub(crate) fn set_filter(filter: &str) {
     }
 }
 
+/// The TURN library says who does what, with addresses, and what strangers send wrong: nothing for a log, unless
+/// somebody asks for one of these by name.
+const SILENT: &str = "turn_server_proto=off,turn_types=off,stun_proto=off,stun_types=off";
+
 /// Checked when the configuration was; what does not parse after all falls back to errors only.
 fn directives(filter: &str) -> EnvFilter {
-    EnvFilter::builder().parse_lossy(filter)
+    // Of two directives for one target the last one counts.
+    EnvFilter::builder().parse_lossy(format!("{SILENT},{filter}"))
 }
 
 /// Writes a line for a panic. Where it happened is its cause, so that each place has its own line.

@@ -15,6 +15,7 @@ mod rules;
 mod server;
 pub mod table;
 mod traces;
+mod turn;
 mod worker;
 
 #[cfg(test)]
@@ -31,4 +32,5 @@ pub use rules::RulesRecorder;
 pub use server::serve;
 pub use table::reference;
 pub use traces::TracesRecorder;
+pub use turn::TurnRecorder;
 pub use worker::{Bounds, Buckets, LoopStats, Shapes, WorkerRecorder};

@@ -15,6 +15,7 @@ use super::recorder::RecorderRecorder;
 use super::rules::RulesRecorder;
 use super::table::{self, Kind, Metric};
 use super::traces::TracesRecorder;
+use super::turn::TurnRecorder;
 use super::worker::{Bounds, WorkerRecorder};
 
 /// All series of one router. Cheap to clone; clones are the same.
@@ -103,6 +104,12 @@ impl Registry {
     #[must_use]
     pub fn recorder(&self) -> RecorderRecorder {
         RecorderRecorder::new(self)
+    }
+
+    /// What takes the numbers of the TURN relay, all its series at 0. Call it once.
+    #[must_use]
+    pub fn turn(&self) -> TurnRecorder {
+        TurnRecorder::new(self)
     }
 
     /// Recorder of a worker, all its series at 0. A worker that takes the place of a dead one goes on

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use rillway_core::stats::{DropCause, FailCause};
 use rillway_ring::StreamEnd;
+use rillway_turn::Refusal;
 
 use super::gateway::{Reject, RequestTarget};
 
@@ -78,6 +79,10 @@ const DIRECTION: Label = Label {
     name: "direction",
     values: Values::Of(&["received", "sent"]),
 };
+const TURN_DIRECTION: Label = Label {
+    name: "direction",
+    values: Values::Of(&["to-peers", "to-clients"]),
+};
 
 const PLUGIN: Label = Label {
     name: "plugin",
@@ -136,6 +141,9 @@ const fn names<T: Copy, const N: usize>(pairs: &[(T, &'static str); N]) -> [&'st
     }
     names
 }
+
+/// Why the TURN relay refuses.
+const TURN_REFUSALS: [&str; Refusal::COUNT] = names(&Refusal::ALL);
 
 const DROP_CAUSES: [&str; DropCause::COUNT] = names(&DropCause::ALL);
 
@@ -251,6 +259,31 @@ metrics! {
     RECORDER_ALARMS Counter "rillway_recorder_alarms_total" "alarms" [];
     /// What recording policies were not told because the control thread was far behind.
     RECORDER_EVENTS_LOST Counter "rillway_recorder_events_lost_total" "events" [];
+
+    /// TURN allocations now.
+    TURN_ALLOCATIONS Gauge "rillway_turn_allocations" "allocations" [];
+    /// TURN allocations made.
+    TURN_ALLOCATED Counter "rillway_turn_allocations_total" "allocations" [];
+    /// Clients of the TURN relay over TCP and TLS now.
+    TURN_CONNECTIONS Gauge "rillway_turn_connections" "connections" [];
+    /// Packets relayed by TURN.
+    TURN_PACKETS Counter "rillway_turn_packets_total" "packets" [TURN_DIRECTION];
+    /// Payload of packets relayed by TURN.
+    TURN_BYTES Counter "rillway_turn_bytes_total" "bytes" [TURN_DIRECTION];
+    /// Packets that the TURN relay dropped: a `client` or the way to a `peer` did not take them, or they were `unexpected`, of no allocation, permission or channel.
+    TURN_DROPPED Counter "rillway_turn_dropped_packets_total" "packets" [
+        Label { name: "cause", values: Values::Of(&["client", "peer", "unexpected"]) }
+    ];
+    /// What the TURN relay refused: a `peer` that is not allowed, an allocation over a quota or without a free port (`user-quota`, `address-quota`, `total-quota`, `ports`), strangers over the `rate`, more requests, permissions or channels than one client may have (`excess`), what is `malformed`, and what is `unsupported`.
+    TURN_REFUSED Counter "rillway_turn_refused_total" "refusals" [
+        Label { name: "cause", values: Values::Of(&TURN_REFUSALS) }
+    ];
+    /// TURN credentials that were `wrong` or had `expired`.
+    TURN_CREDENTIALS Counter "rillway_turn_credentials_refused_total" "requests" [
+        Label { name: "cause", values: Values::Of(&["wrong", "expired"]) }
+    ];
+    /// Clients of the TURN relay that were lost to a fault of its protocol library.
+    TURN_FAULTS Counter "rillway_turn_faults_total" "clients" [];
 
     /// Always 1; its labels say which UDP driver the worker uses and whether it was asked for (`configured`), proved by a test run (`probed`) or taken because io_uring is not available (`fallback`).
     DRIVER_INFO Gauge "rillway_worker_driver_info" "one" [

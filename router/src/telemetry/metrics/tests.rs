@@ -40,6 +40,7 @@ fn registry() -> Registry {
     let (_gateway, _rules) = (registry.gateway(), registry.rules());
     let (_config, _management) = (registry.config(), registry.management());
     let (_recorder, _traces) = (registry.recorder(), registry.traces());
+    let _turn = registry.turn();
     for index in 0..2 {
         worker(&registry, index).driver("mmsg", "fallback");
     }
