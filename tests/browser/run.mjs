@@ -35,7 +35,7 @@ async function loadCases() {
   const names = sets[options.set];
   if (!names) throw new Error(`unknown --set ${options.set}: one of ${Object.keys(sets).join(', ')}`);
   const modules = await Promise.all(names.map((name) => import(`./cases/${name}.mjs`)));
-  const cases = modules.flatMap((module) => module.default);
+  const cases = modules.flatMap((module) => module.default).filter(({ set }) => !set || set === options.set);
   const wanted = options.only.map((part) => part.toLowerCase());
   return cases.filter(({ name }) => wanted.length === 0 || wanted.some((part) => name.toLowerCase().includes(part)));
 }

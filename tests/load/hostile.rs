@@ -163,13 +163,13 @@ pub(crate) fn run() {
         .map(|hostile| (format!("{}.wasm", hostile.name), hostile.component.clone()))
         .collect();
     let router = Router::start_with("ring", &configuration(&corpus), &files);
-    let mut stretches = vec![calm("calm", 10)];
+    let mut stretches = vec![calm("calm", stretch_seconds(5))];
     stretches.extend(corpus.iter().map(|Hostile { name, .. }| Stretch {
         title: format!("beside {name}"),
-        seconds: stretch_seconds(4),
+        seconds: stretch_seconds(2),
         meanwhile: Meanwhile::Attack((*name).to_owned()),
     }));
-    stretches.push(calm("calm again", 10));
+    stretches.push(calm("calm again", stretch_seconds(5)));
     let memory = crowd(&router, &stretches);
     let (before, after) = (memory[0], memory[memory.len() - 1]);
     assert!(

@@ -17,7 +17,7 @@ use crate::{Meanwhile, Stretch, calm, crowd};
 const CAMERAS: u64 = 20;
 const SECONDS: u64 = 10;
 /// Stretches with and without, in turn.
-const TURNS: usize = 3;
+const TURNS: usize = 2;
 
 /// People in a room of their own, who have themselves recorded or not.
 pub(crate) struct Studio {
