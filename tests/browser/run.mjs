@@ -31,6 +31,7 @@ async function loadCases() {
     whip: ['whip'],
     metrics: ['metrics'],
     picture: ['picture'],
+    mesh: ['mesh'],
   };
   const names = sets[options.set];
   if (!names) throw new Error(`unknown --set ${options.set}: one of ${Object.keys(sets).join(', ')}`);

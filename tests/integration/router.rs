@@ -113,10 +113,24 @@ pub(crate) async fn metric(running: &Running, series: &str) -> Option<f64> {
 
 /// Waits until a metric has this value; workers report once a second.
 pub(crate) async fn metric_becomes(running: &Running, series: &str, wanted: f64) {
+    metric_when(running, series, |now| now == Some(wanted), wanted).await;
+}
+
+/// The same, or more.
+pub(crate) async fn metric_at_least(running: &Running, series: &str, wanted: f64) {
+    metric_when(running, series, |now| now >= Some(wanted), wanted).await;
+}
+
+async fn metric_when(
+    running: &Running,
+    series: &str,
+    good: impl Fn(Option<f64>) -> bool,
+    wanted: f64,
+) {
     let until = tokio::time::Instant::now() + PATIENCE;
     loop {
         let now = metric(running, series).await;
-        if now == Some(wanted) {
+        if good(now) {
             return;
         }
         assert!(

@@ -53,7 +53,12 @@ async fn a_call_by(driver: DriverChoice) {
         assert_eq!(client.client.messages.len(), 1);
         assert_eq!(client.client.messages[0].payload, b"by frames");
     }
-    metric_becomes(&router, "rillway_tcp_connects_total{worker=\"0\"}", 4.0).await;
+    metric_becomes(
+        &router,
+        "rillway_transport_connects_total{worker=\"0\",path=\"tcp\"}",
+        4.0,
+    )
+    .await;
     metric_becomes(&router, "rillway_tcp_connections{worker=\"0\"}", 4.0).await;
     let dropped = "rillway_tcp_dropped_packets_total{worker=\"0\",cause=";
     for cause in ["\"video\"}", "\"other\"}"] {

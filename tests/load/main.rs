@@ -346,7 +346,10 @@ fn calm(title: &str, seconds: u64) -> Stretch {
 #[test]
 #[ignore = "needs a quiet machine: tests/run load"]
 fn two_hundred_subscribers_lose_nothing_by_the_mmsg_driver() {
-    crowd(&Router::start("mmsg", ""), &[calm("mmsg", stretch_seconds(SECONDS))]);
+    crowd(
+        &Router::start("mmsg", ""),
+        &[calm("mmsg", stretch_seconds(SECONDS))],
+    );
 }
 
 /// First on one worker, then half of them on another than the publisher: each packet crosses once, and everybody gets
@@ -363,7 +366,8 @@ fn two_hundred_subscribers_on_two_workers_lose_nothing() {
         SUBSCRIBERS / 2 + 1
     );
     let router = Router::start("ring", &spans);
-    let (_, on_workers) = crowd_by_worker(&router, &[calm("on two workers", stretch_seconds(SECONDS))]);
+    let (_, on_workers) =
+        crowd_by_worker(&router, &[calm("on two workers", stretch_seconds(SECONDS))]);
     let half = SUBSCRIBERS / 2;
     assert_eq!(on_workers, BTreeMap::from([(0, half), (1, half)]));
 }

@@ -19,6 +19,7 @@ pub mod payload;
 pub mod peer;
 pub mod scene;
 pub mod smith;
+pub mod turn;
 pub mod whip;
 pub mod wire;
 pub mod world;

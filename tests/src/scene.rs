@@ -92,6 +92,7 @@ impl Scene {
                 subscriptions_per_participant: count.max(16),
                 ..Limits::default()
             },
+            relays: None,
             unix_time: Duration::from_secs(1_700_000_000),
             seed: [7; 32],
         };

@@ -18,6 +18,7 @@ pub mod inspect;
 mod layers;
 pub mod limits;
 mod participant;
+pub mod path;
 mod policy;
 mod room;
 pub mod shard;

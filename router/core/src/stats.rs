@@ -1,5 +1,7 @@
 //! Plain counters, written by the shard's owner only and read once a second.
 
+use crate::path::PathKind;
+
 /// Counters of a shard since start; gauges as of now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ShardStats {
@@ -87,8 +89,10 @@ pub struct ShardStats {
     pub joins: u64,
     /// Transports that reached the connected state.
     pub connects: u64,
-    /// Times a transport reached it over a TCP connection.
-    pub connects_tcp: u64,
+    /// Times a transport reached it, by the kind of its path, in order of [`PathKind::ALL`].
+    pub connects_by_path: [u64; PathKind::ALL.len()],
+    /// Times a connected transport's path became one of another kind, by that.
+    pub path_changes: [u64; PathKind::ALL.len()],
     /// Sum over connected ones of the time from the offer or answer to connected, microseconds.
     pub connect_micros_sum: u64,
 }

@@ -15,9 +15,11 @@ pub(crate) use reload::{Current, InForce, NewText, Reload, ReloadError};
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rillway_core::path::Relays;
 use rillway_recorder::engine::Tap;
 use tokio::sync::mpsc;
 
@@ -208,14 +210,11 @@ pub fn run(config: Config, signals: Signals) -> Result<Running, RunError> {
     let management_address = management.as_ref().and_then(|s| s.local_addr().ok());
     let turn = turn::bind(&config)?;
     let registry = Registry::new();
-    let (traces, export) =
-        Traces::start(config.traces.as_ref(), registry.traces()).map_err(|source| {
-            let what = "the export of traces";
-            RunError::Start { what, source }
-        })?;
+    let (traces, export) = start_traces(&config, &registry)?;
     let count = usize::from(config.media.workers.get());
     let (recorder, taps) = recorder::start(&config, count)?;
-    let workers = start_workers(&config, &registry, taps)?;
+    let relays = turn.as_ref().map(Bound::relays);
+    let workers = start_workers(&config, &registry, taps, relays.as_ref())?;
     let turn_addresses = turn.as_ref().map(Bound::urls).unwrap_or_default();
     let (orders, received) = mpsc::channel(4);
     let gateway_address = local_address(&gateway)?;
@@ -307,10 +306,21 @@ fn local_address(listener: &TcpListener) -> Result<SocketAddr, RunError> {
 }
 
 /// Starts every worker; if one fails, the others are ended.
+fn start_traces(
+    config: &Config,
+    registry: &Registry,
+) -> Result<(Traces, Option<Export>), RunError> {
+    Traces::start(config.traces.as_ref(), registry.traces()).map_err(|source| {
+        let what = "the export of traces";
+        RunError::Start { what, source }
+    })
+}
+
 fn start_workers(
     config: &Config,
     registry: &Registry,
     taps: Vec<Tap>,
+    relays: Option<&Arc<dyn Relays>>,
 ) -> Result<Vec<Worker>, RunError> {
     let mut starting = Vec::new();
     let mut failed = None;
@@ -323,6 +333,7 @@ fn start_workers(
     }
     for mut settings in all {
         settings.tap = taps.next();
+        settings.relays = relays.cloned();
         let recorder = registry.worker(u16::from(settings.id.0), &worker::BOUNDS);
         match worker::start(settings, recorder) {
             Ok(worker) => starting.push(worker),

@@ -80,6 +80,7 @@ fn worker(
         limits: config.limits,
         tap: None,
         links: worker::Links::none(),
+        relays: None,
         // More workers than cores share them in turn.
         core: cores.get(usize::from(index) % cores.len().max(1)).copied(),
         advertise: Box::new(move |bound| {

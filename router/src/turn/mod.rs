@@ -5,6 +5,7 @@
 
 mod network;
 mod streams;
+mod ways;
 
 use std::cell::RefCell;
 use std::io;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use rillway_core::path::Relays;
 use rillway_plugin_sdk::types;
 use rillway_turn::credentials::Secret;
 use rillway_turn::peers::Peers;
@@ -28,6 +30,7 @@ use crate::run::RunError;
 use crate::telemetry::metrics::TurnRecorder;
 pub(crate) use network::SocketStats;
 use network::Sockets;
+use ways::Ways;
 
 /// Datagrams taken from one socket before others get their turn.
 const BATCH: usize = 64;
@@ -86,6 +89,7 @@ pub(crate) struct Bound {
     /// Relayed from, and what clients are told.
     addresses: Vec<(IpAddr, IpAddr)>,
     minter: Arc<Minter>,
+    ways: Arc<Ways>,
 }
 
 /// Binds what `[turn]` names. `None`: the relay is off.
@@ -96,6 +100,58 @@ pub(crate) fn bind(config: &Config) -> Result<Option<Bound>, RunError> {
     let Some(turn) = &config.turn else {
         return Ok(None);
     };
+    let Listeners { udp, tcp, tls } = listeners(config, turn)?;
+    let told = |address: IpAddr| config.media.advertised(address);
+    let secret = secret(turn)?;
+    let offered = [
+        (!udp.is_empty()).then_some(Transport::Udp),
+        (!tcp.is_empty()).then_some(Transport::Tcp),
+        (!tls.is_empty()).then_some(Transport::Tls),
+    ];
+    let offered: Vec<_> = offered.into_iter().flatten().collect();
+    let ways = Arc::new(Ways::new(turn.relay_addresses.clone(), &offered));
+    let name = |transport: Transport, address: SocketAddr| {
+        let address = SocketAddr::new(told(address.ip()), address.port());
+        url(transport, turn.host.as_deref(), address)
+    };
+    let of = |listeners: &[TcpListener], transport| -> Vec<String> {
+        let addresses = listeners.iter().filter_map(|l| l.local_addr().ok());
+        addresses.map(|a| name(transport, a)).collect()
+    };
+    let urls = udp.iter().filter_map(|s| s.local_addr().ok());
+    let urls = urls.map(|a| name(Transport::Udp, a));
+    let urls = urls.chain(of(&tcp, Transport::Tcp));
+    let urls = urls.chain(of(&tls, Transport::Tls));
+    let minter = Minter {
+        secret: secret.clone(),
+        urls: urls.collect(),
+        time: turn.credential_time,
+    };
+    Ok(Some(Bound {
+        addresses: turn
+            .relay_addresses
+            .iter()
+            .map(|a| (*a, told(*a)))
+            .collect(),
+        udp,
+        tcp,
+        tls,
+        settings: turn.clone(),
+        secret,
+        minter: Arc::new(minter),
+        ways,
+    }))
+}
+
+/// What clients come by.
+struct Listeners {
+    udp: Vec<UdpSocket>,
+    tcp: Vec<TcpListener>,
+    tls: Vec<TcpListener>,
+}
+
+/// Binds them, and tries the addresses to relay from.
+fn listeners(config: &Config, turn: &Turn) -> Result<Listeners, RunError> {
     let refused = |key, address: &SocketAddr, error: &io::Error| {
         RunError::Config(config.bind_error(key, *address, error))
     };
@@ -127,38 +183,7 @@ pub(crate) fn bind(config: &Config) -> Result<Option<Bound>, RunError> {
             )
         })?;
     }
-    let told = |address: IpAddr| config.media.advertised(address);
-    let secret = secret(turn)?;
-    let name = |transport: Transport, address: SocketAddr| {
-        let address = SocketAddr::new(told(address.ip()), address.port());
-        url(transport, turn.host.as_deref(), address)
-    };
-    let of = |listeners: &[TcpListener], transport| -> Vec<String> {
-        let addresses = listeners.iter().filter_map(|l| l.local_addr().ok());
-        addresses.map(|a| name(transport, a)).collect()
-    };
-    let urls = udp.iter().filter_map(|s| s.local_addr().ok());
-    let urls = urls.map(|a| name(Transport::Udp, a));
-    let urls = urls.chain(of(&tcp, Transport::Tcp));
-    let urls = urls.chain(of(&tls, Transport::Tls));
-    let minter = Minter {
-        secret: secret.clone(),
-        urls: urls.collect(),
-        time: turn.credential_time,
-    };
-    Ok(Some(Bound {
-        addresses: turn
-            .relay_addresses
-            .iter()
-            .map(|a| (*a, told(*a)))
-            .collect(),
-        udp,
-        tcp,
-        tls,
-        settings: turn.clone(),
-        secret,
-        minter: Arc::new(minter),
-    }))
+    Ok(Listeners { udp, tcp, tls })
 }
 
 fn listen_udp(address: SocketAddr) -> io::Result<UdpSocket> {
@@ -223,6 +248,21 @@ impl Bound {
     /// By which clients reach it.
     pub(crate) fn urls(&self) -> Vec<String> {
         self.minter.urls.clone()
+    }
+
+    /// What workers know of it.
+    pub(crate) fn relays(&self) -> Arc<dyn Relays> {
+        self.ways.clone()
+    }
+
+    /// By what clients come, by listener.
+    fn transports(&self) -> Vec<Transport> {
+        let of = |count, transport| std::iter::repeat_n(transport, count);
+        let udp = of(self.udp.len(), Transport::Udp);
+        let tcp = of(self.tcp.len(), Transport::Tcp);
+        udp.chain(tcp)
+            .chain(of(self.tls.len(), Transport::Tls))
+            .collect()
     }
 
     /// What makes credentials for it.
@@ -328,6 +368,7 @@ pub(crate) fn start(
 }
 
 async fn serve(bound: Bound, relay: Relay, recorder: TurnRecorder) -> io::Result<()> {
+    let transports = bound.transports();
     let settings = &bound.settings;
     let shared = Rc::new_cyclic(|shared| Shared {
         relay: RefCell::new(relay),
@@ -335,6 +376,7 @@ async fn serve(bound: Bound, relay: Relay, recorder: TurnRecorder) -> io::Result
             shared.clone(),
             bound.addresses.clone(),
             settings.relay_ports.clone(),
+            (transports, bound.ways.clone()),
         )),
         buffer: RefCell::new(vec![0; DATAGRAM_BYTES_MAX]),
     });
@@ -371,6 +413,7 @@ async fn datagrams(shared: Rc<Shared>, listener: ListenerId, socket: Rc<tokio::n
             let client = Client {
                 listener,
                 address: from,
+                proven: false,
             };
             shared.client_sent(client, bytes);
         })

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
-use rillway_turn::{Client, Family, ListenerId, Network, NoRelay};
+use rillway_turn::{Client, Family, ListenerId, Network, NoRelay, Wanted};
 use tokio::task::AbortHandle;
 
 use super::streams::Pipe;
-use super::{Shared, relayed};
+use super::ways::Ways;
+use super::{Shared, Transport, relayed};
 
 /// Ports tried for one allocation. Where so many in a row are taken, all are.
 const TRIES: u16 = 64;
@@ -40,6 +42,9 @@ pub(super) struct Sockets {
     /// Relayed from, and what clients are told.
     addresses: Vec<(IpAddr, IpAddr)>,
     ports: RangeInclusive<u16>,
+    /// By listener.
+    transports: Vec<Transport>,
+    ways: Arc<Ways>,
     stats: SocketStats,
 }
 
@@ -48,6 +53,7 @@ impl Sockets {
         shared: Weak<Shared>,
         addresses: Vec<(IpAddr, IpAddr)>,
         ports: RangeInclusive<u16>,
+        (transports, ways): (Vec<Transport>, Arc<Ways>),
     ) -> Self {
         Sockets {
             shared,
@@ -56,6 +62,8 @@ impl Sockets {
             relays: HashMap::new(),
             addresses,
             ports,
+            transports,
+            ways,
             stats: SocketStats::default(),
         }
     }
@@ -82,7 +90,7 @@ impl Sockets {
     }
 
     /// A socket on a port that nobody can guess the next one from (RFC 8656 §7.2).
-    fn bind(&self, address: IpAddr) -> Option<UdpSocket> {
+    fn bind(&self, address: IpAddr, even: bool) -> Option<UdpSocket> {
         let mut random = [0; 2];
         getrandom::fill(&mut random).ok()?;
         let (first, last) = (*self.ports.start(), *self.ports.end());
@@ -91,6 +99,9 @@ impl Sockets {
         let tries = count.min(u32::from(TRIES));
         (0..tries).find_map(|step| {
             let port = u16::try_from(u32::from(first) + (start + step) % count).ok()?;
+            if even && port % 2 == 1 {
+                return None;
+            }
             let socket = UdpSocket::bind((address, port)).ok()?;
             socket.set_nonblocking(true).ok()?;
             Some(socket)
@@ -99,18 +110,22 @@ impl Sockets {
 }
 
 impl Network for Sockets {
-    fn open(&mut self, family: Family) -> Result<SocketAddr, NoRelay> {
-        let of_family = |(bound, _): &&(IpAddr, IpAddr)| bound.is_ipv4() == (family == Family::V4);
+    fn open(&mut self, client: Client, wanted: Wanted) -> Result<SocketAddr, NoRelay> {
+        let v4 = wanted.family == Family::V4;
+        let of_family = |(bound, _): &&(IpAddr, IpAddr)| bound.is_ipv4() == v4;
         let (bound, told) = self
             .addresses
             .iter()
             .find(of_family)
             .ok_or(NoRelay::Family)?;
-        let socket = self.bind(*bound).ok_or(NoRelay::Ports)?;
+        let socket = self.bind(*bound, wanted.even).ok_or(NoRelay::Ports)?;
         let port = socket.local_addr().map_err(|_| NoRelay::Ports)?.port();
         let socket = tokio::net::UdpSocket::from_std(socket).map_err(|_| NoRelay::Ports)?;
         let (socket, told) = (Rc::new(socket), SocketAddr::new(*told, port));
         let shared = self.shared.upgrade().ok_or(NoRelay::Ports)?;
+        if let Some(transport) = self.transports.get(usize::from(client.listener.0)) {
+            self.ways.open(port, *transport);
+        }
         let task = tokio::task::spawn_local(relayed(shared, told, socket.clone()));
         let relay = RelaySocket {
             socket,
@@ -121,8 +136,9 @@ impl Network for Sockets {
     }
 
     fn close(&mut self, relay: SocketAddr) {
-        if let Some(relay) = self.relays.remove(&relay) {
-            relay.receives.abort();
+        if let Some(socket) = self.relays.remove(&relay) {
+            socket.receives.abort();
+            self.ways.close(relay.port());
         }
     }
 

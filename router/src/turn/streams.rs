@@ -129,6 +129,7 @@ pub(super) async fn accept(
                     let client = Client {
                         listener: id,
                         address: from,
+                        proven: true,
                     };
                     let begun = begin(shared.clone(), client, (stream, place), acceptor.clone());
                     tokio::task::spawn_local(begun);

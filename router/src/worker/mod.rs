@@ -19,13 +19,14 @@ use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc as std_mpsc;
+use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
 
 use rillway_core::api::{Event, RoomEvent};
 use rillway_core::id::WorkerId;
 use rillway_core::limits::Limits;
+use rillway_core::path::Relays;
 use rillway_core::{Shard, ShardConfig};
 use rillway_recorder::engine::Tap;
 use rillway_ring::runtime::Runtime;
@@ -64,6 +65,8 @@ pub(crate) struct Settings {
     pub(crate) tap: Option<Tap>,
     /// Its ways to the other workers.
     pub(crate) links: Links,
+    /// The router's own TURN relay, if it has one.
+    pub(crate) relays: Option<Arc<dyn Relays>>,
     /// Core it is pinned to.
     pub(crate) core: Option<core_affinity::CoreId>,
     /// Turns a bound address into the one clients are told.
@@ -314,6 +317,7 @@ async fn open_and_run(start: ThreadStart, chosen: Chosen) -> io::Result<()> {
         advertised_addresses: advertised.clone(),
         listeners: driver.listeners(),
         limits: settings.limits,
+        relays: settings.relays.clone(),
         // A clock before 1970 is no clock: reports then count from there.
         unix_time: SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)

@@ -24,7 +24,7 @@ mod relay;
 mod session;
 mod stats;
 
-pub use relay::{Client, Family, ListenerId, Network, NoRelay, Relay, Settings};
+pub use relay::{Client, Family, ListenerId, Network, NoRelay, Relay, Settings, Wanted};
 pub use stats::{Refusal, Stats};
 
 #[cfg(test)]

@@ -74,11 +74,18 @@ pub(crate) fn is_signed(message: &Message<'_>) -> bool {
         || message.has_attribute(MessageIntegritySha256::TYPE)
 }
 
+/// Whether an Allocate asks for an even port.
+pub(crate) fn asks_for_even(request: &[u8]) -> bool {
+    Message::from_bytes(request).is_ok_and(|message| message.has_attribute(EvenPort::TYPE))
+}
+
 /// Whether an Allocate asks for what there is not: relayed TCP, ports in pairs, a reserved one.
 pub(crate) fn asks_too_much(message: &Message<'_>) -> bool {
     let transport = message.attribute::<RequestedTransport>().ok();
     transport.is_some_and(|t| t.protocol() != RequestedTransport::UDP)
-        || message.has_attribute(EvenPort::TYPE)
+        || message
+            .attribute::<EvenPort>()
+            .is_ok_and(|even| even.requested())
         || message.has_attribute(ReservationToken::TYPE)
 }
 

@@ -12,6 +12,7 @@ use turn_types::stun::message::Message;
 use crate::bucket::Strangers;
 use crate::credentials::Secret;
 use crate::limits::HALF_OPEN;
+use crate::message;
 use crate::peers::{PeerError, Peers};
 use crate::session::{Session, Tick, contents};
 use crate::stats::{Refusal, Stats};
@@ -29,6 +30,8 @@ pub struct Client {
     pub listener: ListenerId,
     /// From where.
     pub address: SocketAddr,
+    /// That it is there is proven: it completed the handshake of a stream.
+    pub proven: bool,
 }
 
 /// Family of a relayed address.
@@ -38,6 +41,15 @@ pub enum Family {
     V4,
     /// IPv6.
     V6,
+}
+
+/// What a relayed address shall be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its family.
+    pub family: Family,
+    /// Its port is even (RFC 8656 §7.2), as those expect who send RTCP by the next one (RFC 3550 §11).
+    pub even: bool,
 }
 
 /// Why there is no relayed address.
@@ -54,11 +66,11 @@ pub enum NoRelay {
 
 /// The sockets. What cannot be sent at once is dropped there, and counted.
 pub trait Network {
-    /// Takes a port to relay by. Returns the address that clients are told.
+    /// Takes a port to relay this client's packets by. Returns the address that clients are told.
     ///
     /// # Errors
     /// [`NoRelay`].
-    fn open(&mut self, family: Family) -> Result<SocketAddr, NoRelay>;
+    fn open(&mut self, client: Client, wanted: Wanted) -> Result<SocketAddr, NoRelay>;
     /// Gives it back.
     fn close(&mut self, relay: SocketAddr);
     /// Sends to a client.
@@ -297,7 +309,8 @@ impl Relay {
                     allocation_transport,
                     family,
                 }) => {
-                    let opened = open(family, network);
+                    let even = request.is_some_and(message::asks_for_even);
+                    let opened = open(client, (family, even), network);
                     match opened {
                         Ok(relay) => {
                             session.relays.push(relay);
@@ -406,17 +419,20 @@ fn contained<T>(call: impl FnOnce() -> T) -> Result<T, Fault> {
 }
 
 fn open(
-    family: AddressFamily,
+    client: Client,
+    (family, even): (AddressFamily, bool),
     network: &mut impl Network,
 ) -> Result<SocketAddr, SocketAllocateError> {
     let family = match family {
         AddressFamily::IPV4 => Family::V4,
         AddressFamily::IPV6 => Family::V6,
     };
-    network.open(family).map_err(|error| match error {
-        NoRelay::Family => SocketAllocateError::AddressFamilyNotSupported,
-        NoRelay::Ports => SocketAllocateError::InsufficientCapacity,
-    })
+    network
+        .open(client, Wanted { family, even })
+        .map_err(|error| match error {
+            NoRelay::Family => SocketAllocateError::AddressFamilyNotSupported,
+            NoRelay::Ports => SocketAllocateError::InsufficientCapacity,
+        })
 }
 
 /// One fewer of these.

@@ -18,7 +18,7 @@ use turn_types::stun::message::{
 use crate::credentials::Secret;
 use crate::limits::{CHANNELS_MAX, STRANGERS_PER_SOURCE};
 use crate::peers::Peers;
-use crate::{Client, Family, ListenerId, Network, NoRelay, Refusal, Relay, Settings};
+use crate::{Client, Family, ListenerId, Network, NoRelay, Refusal, Relay, Settings, Wanted};
 
 const MEDIA: &str = "127.0.0.1:40000";
 const UNIX: Duration = Duration::from_secs(1_000_000);
@@ -32,11 +32,12 @@ struct Wires {
 }
 
 impl Network for Wires {
-    fn open(&mut self, family: Family) -> Result<SocketAddr, NoRelay> {
-        if family == Family::V6 {
+    fn open(&mut self, _: Client, wanted: Wanted) -> Result<SocketAddr, NoRelay> {
+        if wanted.family == Family::V6 {
             return Err(NoRelay::Family);
         }
         self.ports += 1;
+        self.ports += u16::from(wanted.even && self.ports % 2 == 1);
         let relay = SocketAddr::from(([127, 0, 0, 1], 50_000 + self.ports));
         self.open.push(relay);
         Ok(relay)
@@ -70,6 +71,7 @@ fn client(port: u16) -> Client {
     Client {
         listener: ListenerId(0),
         address: SocketAddr::from(([192, 0, 2, 1], port)),
+        proven: false,
     }
 }
 
@@ -489,7 +491,13 @@ fn what_there_is_not_is_said() {
         Some(437),
         "there is nothing yet"
     );
-    ada.allocate(&mut stage);
+    let even = ada.signed(ALLOCATE, |_, m| {
+        m.add_attribute(&RequestedTransport::new(RequestedTransport::UDP))
+            .unwrap();
+        m.add_attribute(&EvenPort::new(false)).unwrap();
+    });
+    assert_eq!(code(stage.send(ada.client, &even).as_ref()), Some(0));
+    assert_eq!(stage.wires.open[0].port() % 2, 0);
     assert_eq!(ada.peer(&mut stage, CONNECT, &[at(MEDIA)], 0), Some(400));
     assert_eq!(stage.wires.open.len(), 1);
 }
@@ -535,6 +543,7 @@ fn strangers_get_few_answers_and_leave_nothing() {
         let from = Client {
             listener: ListenerId(0),
             address: (ip, 9).into(),
+            proven: false,
         };
         let ask = if n % 2 == 0 { &bare } else { &binding };
         if let Some(answer) = stage.send(from, ask) {
@@ -549,6 +558,29 @@ fn strangers_get_few_answers_and_leave_nothing() {
     // An answer to "where am I" is hardly longer than its question.
     let answer = stage.send(client(1), &binding).expect("one second later");
     assert!(answer.len() <= binding.len() + 12);
+}
+
+/// After a restart an office comes back at once, by TCP, where no request is repeated.
+#[test]
+fn many_connections_of_one_address_are_all_answered() {
+    let mut stage = Stage::new();
+    let bare = request(ALLOCATE, |_, m| {
+        m.add_attribute(&RequestedTransport::new(RequestedTransport::UDP))
+            .unwrap();
+    });
+    for port in 0..300 {
+        let from = Client {
+            proven: true,
+            ..client(port)
+        };
+        assert_eq!(code(stage.send(from, &bare).as_ref()), Some(401), "{port}");
+    }
+    let one = Client {
+        proven: true,
+        ..client(1)
+    };
+    let answers = (0..1_000).filter(|_| stage.send(one, &bare).is_some());
+    assert!(answers.count() <= 100, "of one connection");
 }
 
 /// Reproducible, and enough to mutate with.

@@ -42,7 +42,7 @@ function blocked(engine) {
       for (const client of clients) await take(client, 'tcp');
       await watch(clients, { seconds: 10, videos: 1 });
       const metrics = await router.metrics();
-      const connects = total(metrics, 'rillway_tcp_connects_total');
+      const connects = total(metrics, 'rillway_transport_connects_total', 'path="tcp"');
       check(connects === 4, 'four transports over TCP', { connects });
     },
   };

@@ -178,6 +178,7 @@ impl World {
             advertised_addresses: vec![address],
             listeners: 0,
             limits,
+            relays: None,
             unix_time: Duration::from_secs(1_700_000_000),
             seed,
         };

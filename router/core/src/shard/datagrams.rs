@@ -338,7 +338,7 @@ impl Shard {
             .transports
             .get_mut(key)
             .ok_or(DropCause::StunUnknownUfrag)?;
-        match transport.validate(socket, source, check, now) {
+        match transport.validate(&self.factory, (socket, source), check, now) {
             Validated::Known => {}
             Validated::Refused => return Err(DropCause::RateLimited),
             Validated::New { forgotten } => {
@@ -351,6 +351,9 @@ impl Shard {
             self.demux.by_address.insert((socket, source), key);
         }
         self.advance(now, key, TransportState::Connecting);
+        if check.chooses {
+            self.follow_path(key);
+        }
         Ok(())
     }
 

@@ -1,17 +1,15 @@
 //! What engines report.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use str0m::media::{Mid, SenderFeedback};
-use str0m::net::Protocol;
 use str0m::{Event, IceConnectionState};
 
 use super::Shard;
-use super::slab::{ParticipantKey, TransportKey};
+use super::slab::TransportKey;
 use crate::api::{Direction, TransportState};
-use crate::id::SocketId;
 use crate::limits::DISCONNECT_TIMEOUT;
+use crate::path::PathKind;
 use crate::transport::channels::Label;
 
 impl Shard {
@@ -102,10 +100,9 @@ impl Shard {
         }
         let (owner, direction) = (transport.participant, transport.direction);
         let before = transport.state;
-        let path = transport.path_in_use();
         self.set_state(key, TransportState::Connected);
         if before != TransportState::Connected {
-            self.say_path(owner, direction, path);
+            self.say_path(key, None);
         }
         if direction != Direction::Subscribe {
             return;
@@ -119,24 +116,46 @@ impl Shard {
         }
     }
 
-    /// Which way a client got through, for operators whose users complain, and counted.
-    fn say_path(
-        &mut self,
-        owner: ParticipantKey,
-        direction: Direction,
-        path: Option<(SocketId, SocketAddr)>,
-    ) {
-        let Some(participant) = self.participants.get(owner) else {
+    /// The client chose a path anew: one of another kind is told of.
+    pub(super) fn follow_path(&mut self, key: TransportKey) {
+        let Some(transport) = self.transports.get(key) else {
             return;
         };
-        let protocol = path.map(|(socket, _)| self.factory.protocol(socket));
-        self.stats.connects_tcp += u64::from(protocol == Some(Protocol::Tcp));
-        tracing::info!(
-            participant = participant.info.id.0,
-            ?direction,
-            path = protocol.map(tracing::field::display),
-            "media connected"
-        );
+        let Some(before) = transport.said else {
+            return;
+        };
+        let kind = transport.path_kind(&self.factory).map(|(kind, _)| kind);
+        if transport.state == TransportState::Connected && kind != Some(before) {
+            self.say_path(key, Some(before));
+        }
+    }
+
+    /// Which way a client got through and why by none that costs less, for operators whose users complain; and
+    /// counted. `before`: the kind it had, if it was connected all the time.
+    fn say_path(&mut self, key: TransportKey, before: Option<PathKind>) {
+        let Some(transport) = self.transports.get_mut(key) else {
+            return;
+        };
+        let Some((kind, why)) = transport.path_kind(&self.factory) else {
+            return;
+        };
+        transport.said = Some(kind);
+        let direction = transport.direction;
+        let Some(participant) = self.participants.get(transport.participant) else {
+            return;
+        };
+        let participant = participant.info.id.0;
+        let why = why.map(tracing::field::display);
+        match before {
+            None => {
+                self.stats.connects_by_path[kind as usize] += 1;
+                tracing::info!(participant, ?direction, path = %kind, why, "media connected");
+            }
+            Some(before) => {
+                self.stats.path_changes[kind as usize] += 1;
+                tracing::info!(participant, ?direction, from = %before, path = %kind, why, "media path changed");
+            }
+        }
     }
 
     /// Nothing is sent without consent (RFC 7675 §5.1); video goes on from a keyframe.

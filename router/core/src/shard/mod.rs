@@ -31,6 +31,7 @@ mod watch;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
@@ -43,6 +44,7 @@ use crate::egress::Egress;
 use crate::id::{ClientId, ParticipantId, SocketId, TrackId, WorkerId};
 use crate::limits::STUN_FAILURES_PER_SHARD;
 use crate::participant::Participant;
+use crate::path::Relays;
 use crate::policy::allocate::Demand;
 use crate::room::Room;
 use crate::stats::ShardStats;
@@ -106,6 +108,8 @@ pub struct ShardConfig {
     pub listeners: usize,
     /// Bounds that configuration may change; the rest is in [`crate::limits`].
     pub limits: crate::limits::Limits,
+    /// This router's own relay, if there is one.
+    pub relays: Option<Arc<dyn Relays>>,
     /// The wall clock when the shard is made, since 1970: what its RTCP reports count time from.
     pub unix_time: Duration,
     /// Seed of the shard's CSPRNG: from the OS in production, fixed in simulation.
@@ -214,6 +218,7 @@ impl Shard {
                 .saturating_sub(config.listeners),
             advertised: config.advertised_addresses.clone(),
             limits: config.limits,
+            relays: config.relays.clone(),
         };
         let hasher = Hasher::with_seed(rng.next_u64());
         Shard {

@@ -30,6 +30,7 @@ use crate::limits::{
     ENGINE_ERRORS, Limits, PATH_SILENCE, RESTART_OVERLAP, SCTP_BUFFER_BYTES,
     STUN_FAILURES_PER_TRANSPORT,
 };
+use crate::path::{PathKind, PathKinds, Reason, Relays};
 use crate::shard::Hasher;
 use crate::shard::bucket::Bucket;
 use crate::shard::slab::ParticipantKey;
@@ -49,6 +50,7 @@ pub(crate) struct TransportFactory {
     /// From which on they carry TCP.
     pub(crate) first_listener: usize,
     pub(crate) limits: Limits,
+    pub(crate) relays: Option<Arc<dyn Relays>>,
 }
 
 /// An address of the client that ICE has validated.
@@ -134,6 +136,10 @@ pub(crate) struct Transport {
     /// ICE restarts so far.
     restarts: u32,
     choice: Option<Choice>,
+    /// Kinds of ways that verified checks came by since the last ICE restart.
+    heard: PathKinds,
+    /// The kind that operators were told of last.
+    pub(crate) said: Option<PathKind>,
     pub(crate) stun_failures: Bucket,
     pub(crate) state: TransportState,
     /// The ICE agent has a path.
@@ -195,6 +201,8 @@ impl Transport {
             addresses_validated: 0,
             restarts: 0,
             choice: None,
+            heard: PathKinds::default(),
+            said: None,
             stun_failures: Bucket::new(STUN_FAILURES_PER_TRANSPORT, now),
             state: TransportState::New,
             reachable: false,
@@ -286,18 +294,22 @@ impl Transport {
         self.previous = Some((previous, now + RESTART_OVERLAP));
         self.addresses_validated = 0;
         self.restarts += 1;
+        self.heard = PathKinds::default();
         Ok(())
     }
 
     /// Notes a verified check from an address.
     pub(crate) fn validate(
         &mut self,
-        socket: SocketId,
-        remote: SocketAddr,
+        factory: &TransportFactory,
+        (socket, remote): (SocketId, SocketAddr),
         check: Check,
         now: Instant,
     ) -> Validated {
         let validated = self.note_address(socket, remote, check.chooses, now);
+        if !matches!(validated, Validated::Refused) {
+            self.heard.insert(factory.path_kind(socket, remote));
+        }
         if check.chooses && !matches!(validated, Validated::Refused) {
             self.choose(socket, remote, check);
         }
@@ -407,6 +419,16 @@ impl Transport {
     pub(crate) fn path_in_use(&self) -> Option<(SocketId, SocketAddr)> {
         let choice = self.choice?;
         Some(self.path(choice.socket, choice.remote))
+    }
+
+    /// The kind of that path, and why it is none that costs less.
+    pub(crate) fn path_kind(
+        &self,
+        factory: &TransportFactory,
+    ) -> Option<(PathKind, Option<Reason>)> {
+        let (socket, remote) = self.path_in_use()?;
+        let kind = factory.path_kind(socket, remote);
+        Some((kind, Reason::find(kind, factory.offered(), self.heard)))
     }
 
     /// A verified check chose an address. It is kept to while it lives: a check that somebody listened to
@@ -618,6 +640,34 @@ impl TransportFactory {
             true => Protocol::Udp,
             false => Protocol::Tcp,
         }
+    }
+
+    /// By which kind of way something from there came.
+    fn path_kind(&self, socket: SocketId, remote: SocketAddr) -> PathKind {
+        match self.protocol(socket) {
+            Protocol::Tcp => PathKind::Tcp,
+            _ => self
+                .relays
+                .as_ref()
+                .and_then(|relays| relays.kind(remote))
+                .unwrap_or(PathKind::Udp),
+        }
+    }
+
+    /// The ways that clients are told of.
+    fn offered(&self) -> PathKinds {
+        let mut kinds = PathKinds::default();
+        for kind in PathKind::ALL {
+            let offered = match kind {
+                PathKind::Udp => self.first_listener > 0,
+                PathKind::Tcp => self.first_listener < self.advertised.len(),
+                _ => self.relays.as_ref().is_some_and(|r| r.offers(kind)),
+            };
+            if offered {
+                kinds.insert(kind);
+            }
+        }
+        kinds
     }
 }
 

@@ -75,6 +75,10 @@ const STATE: Label = Label {
     name: "state",
     values: Values::Of(&TRANSPORT_STATES),
 };
+const PATH: Label = Label {
+    name: "path",
+    values: Values::Of(&PATHS),
+};
 const DIRECTION: Label = Label {
     name: "direction",
     values: Values::Of(&["received", "sent"]),
@@ -114,6 +118,9 @@ pub const STATUS_CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 
 /// States of a transport, in the order of `ShardStats::transports`.
 pub const TRANSPORT_STATES: [&str; 4] = ["new", "connecting", "connected", "disconnected"];
+
+/// Ways that a transport takes, in the order of `PathKind::ALL`.
+pub const PATHS: [&str; 5] = ["udp", "turn-udp", "tcp", "turn-tcp", "turn-tls"];
 
 /// What becomes of a reload.
 pub const CONFIG_RELOAD_RESULTS: [&str; 4] = ["applied", "unchanged", "refused", "invalid"];
@@ -370,8 +377,6 @@ metrics! {
     ];
     /// System calls for TCP connections.
     TCP_SYSCALLS Counter "rillway_tcp_syscalls_total" "calls" [WORKER];
-    /// Times a transport was connected over TCP; `rillway_transport_connect_seconds` counts all.
-    TCP_CONNECTS Counter "rillway_tcp_connects_total" "transports" [WORKER];
 
     /// Received datagrams dropped.
     DROPPED Counter "rillway_dropped_datagrams_total" "datagrams" [
@@ -457,6 +462,10 @@ metrics! {
     TRANSPORTS Gauge "rillway_transports" "transports" [WORKER, STATE];
     /// Joins answered.
     JOINS Counter "rillway_joins_total" "joins" [WORKER];
+    /// Transports that were connected, by the way they took: `udp` and `tcp` to a media port, `turn-udp`, `turn-tcp` and `turn-tls` by this router's own relay. A relay of somebody else's is `udp`.
+    TRANSPORT_CONNECTS Counter "rillway_transport_connects_total" "transports" [WORKER, PATH];
+    /// Times a connected transport changed to another way, by that.
+    TRANSPORT_PATH_CHANGES Counter "rillway_transport_path_changes_total" "changes" [WORKER, PATH];
     /// Time of transports from offer or answer to connected.
     CONNECT_TIME Summary "rillway_transport_connect_seconds" "seconds" [WORKER];
     /// Transports that failed: `unreachable` (no check of the client's that was right came in time: ICE), `handshake` (it did not end in time: DTLS), `consent` (it was connected, and nothing came for 30 s), `fault` (what the client said cannot be).

@@ -637,3 +637,11 @@ fn stuck_scrapers_are_cut_off() {
         server.abort();
     });
 }
+
+#[test]
+fn paths_are_named_as_the_core_counts_them() {
+    assert_eq!(
+        rillway_core::path::PathKind::ALL.map(|kind| kind.as_str()),
+        table::PATHS
+    );
+}

@@ -123,7 +123,36 @@ const DRIVER: &[Read<DriverStats>] = &[
 
 const SHARD: &[Read<ShardStats>] = &[
     (&table::STUN_ANSWERED, &[], |s| s.stun_answered),
-    (&table::TCP_CONNECTS, &[], |s| s.connects_tcp),
+    (&table::TRANSPORT_CONNECTS, &["udp"], |s| {
+        s.connects_by_path[0]
+    }),
+    (&table::TRANSPORT_PATH_CHANGES, &["udp"], |s| {
+        s.path_changes[0]
+    }),
+    (&table::TRANSPORT_CONNECTS, &["turn-udp"], |s| {
+        s.connects_by_path[1]
+    }),
+    (&table::TRANSPORT_PATH_CHANGES, &["turn-udp"], |s| {
+        s.path_changes[1]
+    }),
+    (&table::TRANSPORT_CONNECTS, &["tcp"], |s| {
+        s.connects_by_path[2]
+    }),
+    (&table::TRANSPORT_PATH_CHANGES, &["tcp"], |s| {
+        s.path_changes[2]
+    }),
+    (&table::TRANSPORT_CONNECTS, &["turn-tcp"], |s| {
+        s.connects_by_path[3]
+    }),
+    (&table::TRANSPORT_PATH_CHANGES, &["turn-tcp"], |s| {
+        s.path_changes[3]
+    }),
+    (&table::TRANSPORT_CONNECTS, &["turn-tls"], |s| {
+        s.connects_by_path[4]
+    }),
+    (&table::TRANSPORT_PATH_CHANGES, &["turn-tls"], |s| {
+        s.path_changes[4]
+    }),
     (&table::RTP_RECEIVED, &[], |s| s.rtp_received),
     (&table::RTP_RECEIVED_BYTES, &[], |s| s.rtp_received_bytes),
     (&table::RTP_FORWARDED, &[], |s| s.rtp_forwarded),

@@ -92,6 +92,7 @@ fn stage(line: Line) -> Stage {
             advertised_addresses: vec![address],
             listeners: 0,
             limits: Limits::default(),
+            relays: None,
             unix_time: Duration::from_secs(1_700_000_000),
             seed: [7; 32],
         },

@@ -34,9 +34,14 @@ impl Relay {
             return self.stats.refuse(Refusal::Malformed);
         }
         let allocated = self.is_allocated(&client);
-        // Whoever has no allocation is a stranger, with credentials or without: they cost a look.
+        // Whoever has no allocation is a stranger, with credentials or without: they cost a look. An answer to one who
+        // is there floods nobody, and a request in a stream is not repeated: those are bound each for itself, and by
+        // the number of connections.
         let allowed = match self.sessions.get_mut(&client) {
-            Some(session) if allocated => session.may_ask(now).then_some(()).ok_or(Refusal::Excess),
+            Some(session) if allocated || client.proven => {
+                session.may_ask(now).then_some(()).ok_or(Refusal::Excess)
+            }
+            None if client.proven => Ok(()),
             _ => {
                 let taken = self.strangers.take(client.address.ip(), now);
                 taken.then_some(()).ok_or(Refusal::Rate)

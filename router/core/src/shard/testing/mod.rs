@@ -157,6 +157,7 @@ pub(crate) fn config(limits: Limits) -> ShardConfig {
         advertised_addresses: vec![router()],
         listeners: 0,
         limits,
+        relays: None,
         unix_time: Duration::from_secs(1_700_000_000),
         seed: [42; 32],
     }

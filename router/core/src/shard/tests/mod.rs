@@ -7,6 +7,7 @@ mod layers;
 mod media;
 mod negotiation;
 mod parts;
+mod paths;
 mod receiving;
 mod recording;
 mod restart;

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 
 use super::security::inject;
 use super::*;
+use crate::path::PathKind;
 
 /// The transports of a client, as operators see them.
 fn over_tcp(bench: &mut Bench, client: usize) -> Vec<bool> {
@@ -44,7 +45,9 @@ fn media_goes_both_ways_over_tcp() {
     }
     assert_eq!(over_tcp(&mut bench, alice), [true, true]);
     assert_eq!(over_tcp(&mut bench, bob), [false, false]);
-    assert_eq!(bench.shard.stats().connects_tcp, 2);
+    let by_path = bench.shard.stats().connects_by_path;
+    assert_eq!(by_path[PathKind::Udp as usize], 2);
+    assert_eq!(by_path[PathKind::Tcp as usize], 2);
     assert_eq!(bench.shard.stats().connects, 4);
 }
 
