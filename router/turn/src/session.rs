@@ -195,6 +195,12 @@ pub(crate) fn contents<'a>(
 ) -> &'a [u8] {
     match data {
         DelayedMessageOrChannelSend::Range(bytes, range) => &bytes[range],
+        // Its `write_into` makes a Send indication of it, which is the client's to send, and which browsers drop: only
+        // `build` makes a Data indication (RFC 8656 §11.4).
+        DelayedMessageOrChannelSend::Message(message) => {
+            *scratch = message.build();
+            scratch
+        }
         built => {
             scratch.resize(built.len(), 0);
             let length = built.write_into(scratch);

@@ -295,6 +295,8 @@ fn packets_go_both_ways_by_channels_and_indications() {
         .relay
         .handle_peer(relayed, bound, b"back", stage.now, &mut stage.wires);
     let (_, data) = stage.wires.to_clients.pop().expect("a Data indication");
+    // Not a Send indication, which has the same attributes: browsers drop it.
+    assert_eq!(data[..2], [0x00, 0x17], "the type of a Data indication");
     let data = Message::from_bytes(&data).expect("STUN");
     assert_eq!(data.attribute::<Data>().expect("data").data(), b"back");
     let peer = data.attribute::<XorPeerAddress>().expect("a peer");
