@@ -124,7 +124,7 @@ pub(crate) fn bind(config: &Config) -> Result<Option<Bound>, RunError> {
     let urls = urls.chain(of(&tls, Transport::Tls));
     let minter = Minter {
         secret: secret.clone(),
-        urls: urls.collect(),
+        urls: each_once(urls),
         time: turn.credential_time,
     };
     Ok(Some(Bound {
@@ -184,6 +184,17 @@ fn listeners(config: &Config, turn: &Turn) -> Result<Listeners, RunError> {
         })?;
     }
     Ok(Listeners { udp, tcp, tls })
+}
+
+/// Listeners of both families have one URL by their common name; a client would take an allocation for each.
+fn each_once(urls: impl Iterator<Item = String>) -> Vec<String> {
+    let mut once = Vec::new();
+    for url in urls {
+        if !once.contains(&url) {
+            once.push(url);
+        }
+    }
+    once
 }
 
 fn listen_udp(address: SocketAddr) -> io::Result<UdpSocket> {
@@ -466,6 +477,12 @@ async fn keep_time(shared: &Shared, mut recorder: TurnRecorder) -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_url_is_told_once() {
+        let urls = ["turn:b", "turn:a", "turn:b"].map(str::to_owned);
+        assert_eq!(each_once(urls.into_iter()), ["turn:b", "turn:a"]);
+    }
 
     #[test]
     fn urls_name_the_host_or_the_address() {
