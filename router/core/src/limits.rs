@@ -133,6 +133,9 @@ pub const HISTORY_PACKETS: usize = 1_024;
 /// Payload bytes of a video layer kept for retransmission.
 pub const HISTORY_BYTES: usize = 1_280 * 1_024;
 
+/// Silence of a publisher's layer after which a gap in its numbers is not hoped to be filled: a keyframe is asked for.
+pub const REPAIR_TIME: Duration = Duration::from_millis(800);
+
 /// For how long they are kept: several round trips.
 pub const HISTORY_AGE: Duration = Duration::from_secs(1);
 

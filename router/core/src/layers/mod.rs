@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use str0m::media::Rid;
 
 use crate::egress::history::History;
-use crate::limits::{KEYFRAME_INTERVAL, LAYER_SILENCE};
+use crate::limits::{KEYFRAME_INTERVAL, LAYER_SILENCE, REPAIR_TIME};
 
 /// One encoded stream of a track: the only one, or a simulcast layer.
 #[derive(Debug)]
@@ -128,6 +128,15 @@ impl Layer {
             self.timestamp = Some(timestamp);
         }
         in_order
+    }
+
+    /// Whether what is missing before this packet will not come any more: a sender keeps what it sent for about a
+    /// second, and the path was gone for as long.
+    pub(crate) fn has_lost_for_good(&self, now: Instant, sequence: u64) -> bool {
+        let silent = self
+            .last_packet
+            .is_some_and(|at| now.saturating_duration_since(at) >= REPAIR_TIME);
+        silent && self.newest.is_some_and(|newest| newest + 1 < sequence)
     }
 
     /// Continuity is broken on purpose.

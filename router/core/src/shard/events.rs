@@ -175,6 +175,11 @@ impl Shard {
     /// A subscriber needs a keyframe of what a section carries.
     pub(super) fn on_keyframe_request(&mut self, now: Instant, key: TransportKey, mid: Mid) {
         self.stats.keyframe_requests_received += 1;
+        self.ask_keyframe_in(now, key, mid);
+    }
+
+    /// Requests a keyframe of what a section carries, for its subscriber.
+    pub(super) fn ask_keyframe_in(&mut self, now: Instant, key: TransportKey, mid: Mid) {
         let subscription = self
             .transports
             .get_mut(key)

@@ -144,7 +144,8 @@ impl Shard {
         }
     }
 
-    /// Queues a packet the client misses, if it is still kept.
+    /// Queues a packet the client misses. If it is no longer kept, a keyframe has to come instead: the client itself
+    /// would ask for one only after seconds without a picture (Chromium: three).
     fn send_again(&mut self, now: Instant, key: TransportKey, ssrc: u32, number: u16) {
         let Some(transport) = self.transports.get_mut(key) else {
             return;
@@ -155,6 +156,7 @@ impl Shard {
         let Some((stream, wanted)) = sender.take_again(now, ssrc, number) else {
             return;
         };
+        let section = sender.mid_of(ssrc);
         let origin = wanted.origin;
         let layer = self
             .tracks
@@ -162,6 +164,9 @@ impl Shard {
             .and_then(|track| track.layers.get(usize::from(origin.layer)))
             .filter(|layer| layer.epoch == origin.epoch);
         let Some(packet) = layer.and_then(|layer| layer.history.get(wanted.source)) else {
+            if let Some(mid) = section {
+                self.ask_keyframe_in(now, key, mid);
+            }
             return;
         };
         let departure = Departure {

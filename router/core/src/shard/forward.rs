@@ -253,6 +253,9 @@ impl Shard {
         let resumes = !padding && !layer.is_active(now);
         let place = (packet.sequence, packet.timestamp);
         let bytes = PACKET_OVERHEAD_BYTES + packet.header_bytes + packet.payload.len();
+        if video && !padding && layer.has_lost_for_good(now, packet.sequence) {
+            layer.want_keyframe();
+        }
         // Padding does not show that the layer is being sent.
         let in_order = !padding && layer.on_packet(now, packet.ssrc, place, bytes);
         // A keyframe whose beginning comes late (retransmitted) is no place to switch at: what came
@@ -269,8 +272,7 @@ impl Shard {
                 layer.captured(clock, packet.timestamp, format.clock_rate, at)
             }
         };
-        let epoch = layer.epoch;
-        let (room, muted) = (track.room, track.is_muted());
+        let (epoch, room, muted) = (layer.epoch, track.room, track.is_muted());
         if let Some(level) = packet.audio_level
             && !muted
         {

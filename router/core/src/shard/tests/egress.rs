@@ -135,6 +135,62 @@ fn the_history_of_a_layer_ends_with_its_packets() {
     assert_eq!(kept(&mut bench), 0, "silence frees it");
 }
 
+#[test]
+fn a_keyframe_is_asked_for_in_place_of_what_is_no_longer_kept() {
+    let mut bench = Bench::new();
+    let (alice, mids) = bench.talker("room");
+    let bob = bench.join("room");
+    bench.watch(bob, &[bench.clients[alice].track(1)]);
+    let mut feed = Feed::video(mids[1], None);
+    let mut begun = false;
+    let mut go_on = |bench: &mut Bench, lost: usize| {
+        let before = bench.shard.stats();
+        for frame in 0..lost + 25 {
+            bench.lose_media_to_clients = frame < lost;
+            bench.run(FRAME);
+            bench.send(alice, &feed.next(!begun, 1));
+            begun = true;
+        }
+        let after = bench.shard.stats();
+        assert_eq!(
+            after.keyframe_requests_received, before.keyframe_requests_received,
+            "the client itself asks for none"
+        );
+        after.keyframe_requests_sent - before.keyframe_requests_sent
+    };
+    go_on(&mut bench, 0);
+    assert_eq!(go_on(&mut bench, 8), 0, "all of it can be sent again");
+    assert!(go_on(&mut bench, 60) > 0, "the first of it cannot");
+}
+
+#[test]
+fn a_keyframe_is_asked_for_after_a_publisher_was_cut_off() {
+    let mut bench = Bench::new();
+    let (alice, mids) = bench.talker("room");
+    let bob = bench.join("room");
+    bench.watch(bob, &[bench.clients[alice].track(1)]);
+    let mut feed = Feed::video(mids[1], None);
+    let mut begun = false;
+    // So many frames that never come, or are not made; and some that do.
+    let mut go_on = |bench: &mut Bench, away: usize, made: bool| {
+        let before = bench.shard.stats().keyframe_requests_sent;
+        for frame in 0..away + 10 {
+            bench.run(FRAME);
+            if frame >= away {
+                bench.send(alice, &feed.next(!begun, 1));
+                begun = true;
+            } else if made {
+                feed.next(false, 1);
+            }
+        }
+        bench.shard.stats().keyframe_requests_sent - before
+    };
+    go_on(&mut bench, 0, true);
+    assert_eq!(go_on(&mut bench, 40, false), 0, "nothing is missing");
+    assert_eq!(go_on(&mut bench, 5, true), 0, "it may be sent again");
+    assert!(go_on(&mut bench, 40, true) > 0);
+}
+
 /// Picture id of a [`vp8`] payload.
 fn picture(payload: &[u8]) -> u16 {
     u16::from_be_bytes([payload[2], payload[3]]) & 0x7fff
