@@ -157,8 +157,11 @@ export class Connection extends Emitter {
     });
   }
 
-  /** Checks whether the other end is still there, and gives the connection up if it is not. */
-  async probe(timeoutMs = PONG_MS) {
+  /**
+   * Checks whether the other end is still there, and gives the connection up if it is not; `urgent`: another one is
+   * opened at once then.
+   */
+  async probe(timeoutMs = PONG_MS, urgent = false) {
     const socket = this.#socket;
     const sent = performance.now();
     try {
@@ -166,7 +169,9 @@ export class Connection extends Emitter {
       this.roundTripMs = performance.now() - sent;
     } catch (error) {
       const silent = error instanceof ProtocolError && error.code === "timeout";
-      if (silent && this.#socket === socket) this.#lost(4000, "the server stopped answering");
+      if (!silent || this.#socket !== socket) return;
+      this.#lost(4000, "the server stopped answering");
+      if (urgent) this.retryNow();
     }
   }
 

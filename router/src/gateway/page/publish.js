@@ -2,7 +2,7 @@
 // The publishing connection: our tracks and the data channels. We offer, the router answers.
 
 import { Emitter } from "./emitter.js";
-import { watchIce } from "./ice.js";
+import { watchIce, watchReports } from "./ice.js";
 import { ProtocolError } from "./protocol.js";
 
 /** @typedef {import("./protocol.js").Source} Source */
@@ -31,7 +31,10 @@ const LAYERS = [
 const CAMERA_BPS = 2_000_000;
 const SCREEN_BPS = 2_500_000;
 
-/** @extends {Emitter<{state: RTCPeerConnectionState, published: void, problem: unknown, lost: void}>} */
+/**
+ * Events: `doubt`, `silent`: no reports come of what is sent, since a moment, and long enough that the path is gone.
+ * @extends {Emitter<{state: RTCPeerConnectionState, published: void, problem: unknown, lost: void, doubt: void, silent: void}>}
+ */
 export class Publisher extends Emitter {
   /** @type {Map<Source, Slot>} */
   slots = new Map();
@@ -40,6 +43,7 @@ export class Publisher extends Emitter {
   #settings;
   #maxBps;
   #ice;
+  #reports;
   #dirty = false;
   #restart = false;
   /** @type {Promise<void> | null} */
@@ -69,6 +73,10 @@ export class Publisher extends Emitter {
     this.#ice = watchIce(this.connection, {
       restart: () => this.restartIce(),
       giveUp: () => this.emit("lost", undefined),
+    });
+    this.#reports = watchReports(this.connection, {
+      doubt: () => this.emit("doubt", undefined),
+      gone: () => this.emit("silent", undefined),
     });
   }
 
@@ -133,6 +141,7 @@ export class Publisher extends Emitter {
   close() {
     this.#closed = true;
     this.#ice.stop();
+    this.#reports.stop();
     this.connection.close();
   }
 
