@@ -126,6 +126,8 @@ class Client {
       url: location.href,
       snapshot: await window.rillway?.snapshot?.(),
       raw: await window.__probe?.read(),
+      ice: window.__probe?.ice,
+      pairs: await window.__probe?.pairs(),
       remote: window.__probe?.connections.map((pc) => pc.remoteDescription?.sdp ?? null),
       local: window.__probe?.connections.map((pc) => pc.localDescription?.sdp ?? null),
     }));
@@ -147,13 +149,14 @@ async function chromiumClient(browser, name) {
   return new Client(name, 'chromium', page, () => context.close());
 }
 
-async function firefoxClient(name) {
+async function firefoxClient(name, wrap, options) {
   const browser = await puppeteer.launch({
     browser: 'firefox',
-    executablePath: executable('FIREFOX', FIREFOX_PATHS),
+    executablePath: wrap(executable('FIREFOX', FIREFOX_PATHS)),
     headless: true,
     protocolTimeout: 60_000,
     extraPrefsFirefox: FIREFOX_PREFERENCES,
+    ...options,
   });
   const page = (await browser.pages())[0] ?? (await browser.newPage());
   await page.setViewport({ width: 1280, height: 800 });
@@ -167,13 +170,26 @@ async function firefoxClient(name) {
  */
 export class Browsers {
   #chromium = null;
+  #flags;
+  #firefox;
+  #wrap;
+
+  /**
+   * `flags`: more of Chromium's; `firefox`: more for starting that one; `wrap` makes another executable of a browser's
+   * (`networks/profile.mjs`).
+   */
+  constructor({ flags = [], firefox = {}, wrap = (file) => file } = {}) {
+    this.#flags = flags;
+    this.#firefox = firefox;
+    this.#wrap = wrap;
+  }
 
   async client(engine, name) {
-    if (engine === 'firefox') return firefoxClient(name);
+    if (engine === 'firefox') return firefoxClient(name, this.#wrap, this.#firefox);
     this.#chromium ??= await chromium.launch({
-      executablePath: executable('CHROMIUM', CHROMIUM_PATHS),
+      executablePath: this.#wrap(executable('CHROMIUM', CHROMIUM_PATHS)),
       headless: false,
-      args: CHROMIUM_FLAGS,
+      args: [...CHROMIUM_FLAGS, ...this.#flags],
     });
     return chromiumClient(this.#chromium, name);
   }

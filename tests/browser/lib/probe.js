@@ -4,9 +4,23 @@
   const Native = window.RTCPeerConnection;
   if (!Native || window.__probe) return;
   const connections = [];
+
+  // What ICE came by, for artefacts.
+  const ice = [];
+  function follow(pc, index) {
+    const note = (what) => {
+      if (ice.length < 2_000) ice.push(`${Math.round(performance.now())} ${index} ${what}`);
+    };
+    pc.addEventListener('icecandidate', ({ candidate }) => note(candidate ? `gathered ${candidate.candidate}` : 'gathered all'));
+    pc.addEventListener('icecandidateerror', ({ url, errorCode, errorText }) => note(`error ${url} ${errorCode} ${errorText}`));
+    pc.addEventListener('iceconnectionstatechange', () => note(pc.iceConnectionState));
+    pc.addEventListener('connectionstatechange', () => note(`connection ${pc.connectionState}`));
+  }
+
   const Watched = new Proxy(Native, {
     construct(target, args, newTarget) {
       const pc = Reflect.construct(target, args, newTarget === Watched ? target : newTarget);
+      follow(pc, connections.length);
       connections.push(pc);
       return pc;
     },
@@ -61,7 +75,7 @@
       } else if (s.type === 'candidate-pair' && s.id === selected) {
         out.pair = {
           ...pick(s, 'bytesSent', 'bytesReceived', 'currentRoundTripTime', 'availableOutgoingBitrate'),
-          local: pick(stats.get(s.localCandidateId) ?? {}, 'address', 'port', 'protocol', 'candidateType'),
+          local: pick(stats.get(s.localCandidateId) ?? {}, 'address', 'port', 'protocol', 'candidateType', 'relayProtocol'),
           remote: pick(stats.get(s.remoteCandidateId) ?? {}, 'address', 'port', 'protocol', 'candidateType'),
         };
       } else if (s.type === 'transport') {
@@ -74,6 +88,22 @@
   window.__probe = {
     connections,
     blobs,
+    ice,
+    /** Of every pair of candidates: what was sent and answered. */
+    async pairs() {
+      const found = [];
+      for (const [index, pc] of connections.entries()) {
+        if (pc.connectionState === 'closed') continue;
+        const stats = await pc.getStats();
+        stats.forEach((s) => {
+          if (s.type !== 'candidate-pair') return;
+          const ends = [s.localCandidateId, s.remoteCandidateId].map((id) => stats.get(id) ?? {});
+          found.push({ index, ends: ends.map((c) => `${c.candidateType} ${c.protocol} ${c.relayProtocol ?? ''} ${c.address}:${c.port}`),
+            ...pick(s, 'state', 'nominated', 'requestsSent', 'responsesReceived', 'requestsReceived', 'bytesReceived') });
+        });
+      }
+      return found;
+    },
     /** Raw statistics of every connection that is not closed. */
     async read() {
       const all = await Promise.all(connections.map(read));
