@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use rillway::cli::doctor::{Broken, Examined};
 use rillway::cli::operate::OperateError;
 use rillway::cli::plugin::{Plugin, PluginError};
 use rillway::cli::recording::{Done, RecordingError};
@@ -25,6 +26,7 @@ fn act(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.action()? {
         Action::Print(text) => print(&text),
         Action::Plugin(plugin) => plugin_command(&plugin),
+        Action::Doctor(doctor) => examined(doctor.run()),
         Action::Node(node) => print(&node.run()?),
         Action::Worker(workers) => print(&workers.run()?),
         Action::Room(room) => print(&room.run()?),
@@ -58,6 +60,11 @@ fn plugin_command(plugin: &Plugin) -> anyhow::Result<()> {
 }
 
 fn found(done: Done) -> anyhow::Result<()> {
+    print(&done.text)?;
+    done.failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
+fn examined(done: Examined) -> anyhow::Result<()> {
     print(&done.text)?;
     done.failed.map_or(Ok(()), |error| Err(error.into()))
 }
@@ -149,6 +156,8 @@ fn report(error: &anyhow::Error) -> u8 {
             let code = plugin.map(PluginError::exit_code).or(operate).or(recording);
             let sandbox = error.downcast_ref::<SandboxError>();
             let code = code.or(sandbox.map(|_| ConfigError::EXIT_CODE));
+            let broken = error.downcast_ref::<Broken>();
+            let code = code.or(broken.map(|_| Broken::EXIT_CODE));
             // Each error says what its cause said, so causes are not appended.
             (format!("error: {error}"), code.unwrap_or(EXIT_INTERNAL))
         }

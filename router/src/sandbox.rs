@@ -100,6 +100,16 @@ pub fn confine(sandbox: &Sandbox) -> Result<Confined, SandboxError> {
     }
 }
 
+/// What confining would come to here, tried on a thread that ends with it: the kernel confines threads.
+///
+/// # Errors
+/// The kernel refuses.
+pub(crate) fn probe() -> Result<Confined, SandboxError> {
+    let tried = std::thread::spawn(|| restrict(&[])).join();
+    // It has nothing to panic at.
+    Ok(tried.unwrap_or(Ok(Confined::Not))?)
+}
+
 /// Whether the process is confined to other places than this file's or folder's.
 pub(crate) fn is_out_of_reach(path: &Path) -> bool {
     let Some(within) = WITHIN.get() else {

@@ -58,6 +58,7 @@
 
 mod arrival;
 mod bookkeeping;
+pub mod clock;
 mod config;
 mod driver;
 mod message;

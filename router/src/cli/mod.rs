@@ -11,6 +11,7 @@ use crate::telemetry;
 pub mod ca;
 pub mod capture;
 pub mod configuration;
+pub mod doctor;
 pub mod drain;
 pub mod events;
 pub mod lists;
@@ -41,7 +42,7 @@ pub const EXIT_CONFIG: u8 = ConfigError::EXIT_CODE;
 const EXIT_CODES: &str = "\
 Exit codes:
   0   ended as asked, SIGTERM and Ctrl-C included
-  1   a running router refused what was asked
+  1   a running router refused what was asked; `doctor` found something broken
   2   the arguments are wrong
   65  a plugin cannot be built, or is not fit; a recording is damaged
   69  no running router could be asked
@@ -55,6 +56,7 @@ Examples:
                                            the same, for others to reach
   rillway reference config > rillway.toml  a configuration with every key, to begin with
   rillway check rillway.toml               is it valid?
+  rillway doctor --config rillway.toml     can this machine serve it?
   rillway serve --config rillway.toml      serve it";
 
 const DEV_EXAMPLES: &str = "\
@@ -95,6 +97,9 @@ enum Command {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Say what of this machine would keep a router from serving, and how to mend it
+    #[command(after_help = doctor::HELP)]
+    Doctor(doctor::Doctor),
     /// Show a running router
     #[command(after_help = operate::HELP)]
     Node(operate::Node),
@@ -241,6 +246,8 @@ pub enum Action {
     Serve(Box<Config>),
     /// Do something with a plugin and exit.
     Plugin(plugin::Plugin),
+    /// Examine this machine and exit.
+    Doctor(doctor::Doctor),
     /// Ask a running router.
     Node(operate::Node),
     /// Print the media workers of a running router.
@@ -328,6 +335,7 @@ impl Arguments {
                     &config,
                 )))
             }
+            Command::Doctor(doctor) => Ok(Action::Doctor(doctor)),
             Command::Node(node) => Ok(Action::Node(node)),
             Command::Worker(workers) => Ok(Action::Worker(workers)),
             Command::Room(room) => Ok(Action::Room(room)),

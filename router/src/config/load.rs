@@ -11,7 +11,7 @@ use serde::Deserialize;
 use toml::de::DeTable;
 
 use super::error::{ConfigError, Key, Problem};
-use super::provenance::Provenance;
+use super::provenance::{Origin, Provenance};
 use super::raw::Raw;
 use super::source::Source;
 use super::validate::validate;
@@ -286,6 +286,16 @@ impl Config {
         };
         let problem = self.provenance.point(problem, &key, "this plugin");
         self.provenance.error(vec![problem])
+    }
+
+    /// What its file is called in reports.
+    pub(crate) fn name(&self) -> &str {
+        &self.provenance.source().name
+    }
+
+    /// Where a key's value came from.
+    pub(crate) fn origin(&self, key: &str) -> Origin {
+        self.provenance.origins().of(key)
     }
 
     /// The report for a value that this machine refuses at run time for another reason than a bind.

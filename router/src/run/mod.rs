@@ -12,6 +12,7 @@ mod supervisor;
 mod watch;
 
 pub(crate) use reload::{Current, InForce, NewText, Reload, ReloadError};
+pub(crate) use settings::workers as worker_settings;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -237,13 +238,7 @@ pub fn run(config: Config, signals: Signals) -> Result<Running, RunError> {
         orders: received,
         ready,
     };
-    let control = std::thread::Builder::new()
-        .name("rillway-control".to_owned())
-        .spawn(move || control::thread_main(parts))
-        .map_err(|source| RunError::Start {
-            what: "the control thread",
-            source,
-        })?;
+    let control = start_control(parts)?;
     let mut running = Running {
         gateway: gateway_address,
         metrics: metrics_address,
@@ -263,6 +258,15 @@ pub fn run(config: Config, signals: Signals) -> Result<Running, RunError> {
             .err()
             .unwrap_or(RunError::Ended("the control thread ended early"))),
     }
+}
+
+fn start_control(parts: control::Parts) -> Result<JoinHandle<Result<(), RunError>>, RunError> {
+    let thread = std::thread::Builder::new().name("rillway-control".to_owned());
+    let started = thread.spawn(move || control::thread_main(parts));
+    started.map_err(|source| RunError::Start {
+        what: "the control thread",
+        source,
+    })
 }
 
 fn management_socket(config: &Config) -> Result<Option<UdpSocket>, RunError> {

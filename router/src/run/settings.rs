@@ -23,7 +23,7 @@ const BODY_BYTES_SLACK: usize = 16 << 10;
 ///
 /// # Errors
 /// No address to bind.
-pub(super) fn workers(config: &Config) -> Result<Vec<worker::Settings>, RunError> {
+pub(crate) fn workers(config: &Config) -> Result<Vec<worker::Settings>, RunError> {
     let addresses = if config.media.bind.is_empty() {
         worker::interfaces::enumerate().map_err(|error| {
             config.refused(

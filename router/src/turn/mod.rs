@@ -197,7 +197,8 @@ fn each_once(urls: impl Iterator<Item = String>) -> Vec<String> {
     once
 }
 
-fn listen_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+/// Binds a UDP socket of its family alone.
+pub(crate) fn listen_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     use socket2::{Domain, Protocol, Socket, Type};
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;

@@ -14,13 +14,13 @@ const COMPONENT: &str = concat!(
     "/../plugins/components/auth-open.wasm"
 );
 
-struct Serving {
-    child: Child,
+pub(super) struct Serving {
+    pub(super) child: Child,
     log: std::path::PathBuf,
 }
 
 impl Serving {
-    fn start(file: &File) -> Serving {
+    pub(super) fn start(file: &File) -> Serving {
         let log = file.0.with_extension("log");
         let child = rillway(&["serve", "--config", file.path()])
             .env("CREDENTIALS_DIRECTORY", credentials(file))
@@ -32,7 +32,7 @@ impl Serving {
     }
 
     /// Waits until the log has this.
-    fn says(&self, part: &str) {
+    pub(super) fn says(&self, part: &str) {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let text = std::fs::read_to_string(&self.log).expect("reads");

@@ -2,6 +2,7 @@
 
 mod changing;
 mod confined;
+mod doctor;
 mod management;
 mod packaged;
 mod plugin;

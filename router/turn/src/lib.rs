@@ -14,6 +14,7 @@
 //! Time is handed in, and datagrams leave through a [`Network`].
 #![forbid(unsafe_code)]
 
+pub mod binding;
 mod bucket;
 pub mod credentials;
 pub mod framing;

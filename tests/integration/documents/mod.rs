@@ -24,7 +24,11 @@ const PLAYED: [&str; 3] = [
 ];
 
 /// Sub-commands that no document has to show with a router, and why.
-const ELSEWHERE: [(&str, &str); 10] = [
+const ELSEWHERE: [(&str, &str); 11] = [
+    (
+        "doctor",
+        "router/tests/cli/doctor.rs: what it shows is of the machine",
+    ),
     (
         "participant move",
         "tests/integration/spanning.rs: it takes two workers, and a client that comes again",
