@@ -149,6 +149,7 @@ fn report(error: &anyhow::Error) -> u8 {
         (Some(config), _) | (_, Some(RunError::Config(config))) => {
             (config.render(coloured), ConfigError::EXIT_CODE)
         }
+        (_, Some(run @ RunError::Network(config))) => (config.render(coloured), run.exit_code()),
         (_, Some(run)) => (run.to_string(), run.exit_code()),
         _ => {
             let operate = error.downcast_ref().map(OperateError::exit_code);

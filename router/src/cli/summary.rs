@@ -75,6 +75,7 @@ fn media(config: &Config) -> String {
         (first, _) => format!("UDP {first} to {}", media.port(workers - 1)),
     };
     let addresses = match media.bind.as_slice() {
+        [] if !media.interfaces.is_empty() => format!("interfaces {}", media.interfaces.join(", ")),
         [] => "every interface".to_owned(),
         some => some
             .iter()
@@ -94,6 +95,10 @@ fn media(config: &Config) -> String {
     if !media.public_addresses.is_empty() {
         let public = media.public_addresses.iter().map(ToString::to_string);
         let _ = write!(text, ", told as {}", public.collect::<Vec<_>>().join(", "));
+    }
+    if !media.public_address_servers.is_empty() {
+        let servers = media.public_address_servers.join(", ");
+        let _ = write!(text, ", told as {servers} will say");
     }
     text
 }

@@ -34,6 +34,10 @@ impl Key {
     pub const MEDIA_FIRST_PORT: Key = Key("media.first_port");
     /// `media.bind`
     pub const MEDIA_BIND: Key = Key("media.bind");
+    /// `media.interfaces`
+    pub const MEDIA_INTERFACES: Key = Key("media.interfaces");
+    /// `media.public_address_servers`
+    pub const MEDIA_PUBLIC_ADDRESS_SERVERS: Key = Key("media.public_address_servers");
     /// `recording.directory`
     pub const RECORDING_DIRECTORY: Key = Key("recording.directory");
     /// `media.driver`

@@ -144,8 +144,12 @@ pub struct Media {
     /// Addresses every worker binds; empty means every interface that is up,
     /// loopback included, link-local not. Never unspecified, never twice the same.
     pub bind: Vec<IpAddr>,
+    /// Interfaces whose addresses are bound where `bind` is empty; empty means every one. Of these two, one is empty.
+    pub interfaces: Vec<String>,
     /// Addresses advertised in place of bound ones (see [`Media::advertised`]).
     pub public_addresses: Vec<PublicAddress>,
+    /// STUN servers that are asked for them at the start.
+    pub public_address_servers: Vec<String>,
     /// `SO_RCVBUF` of each socket, bytes.
     pub receive_buffer_bytes: u32,
     /// `SO_SNDBUF` of each socket, bytes.

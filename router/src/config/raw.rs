@@ -159,11 +159,20 @@ pub(super) struct Media {
     /// not. `0.0.0.0` is refused: a client must be told an address it can reach.
     #[schemars(length(max = 64))]
     pub(super) bind: Vec<IpAddr>,
+    /// Interfaces whose addresses are bound where `bind` is empty: a name each, such as `"eth0"`; `"eth*"` means all that
+    /// begin so, and `"!docker*"` leaves them out. Empty: every one.
+    #[schemars(length(max = 32), extend("items" = serde_json::json!({"type": "string", "format": "interface"})))]
+    pub(super) interfaces: Vec<String>,
     /// Addresses that clients are told instead of the bound ones, where a NAT forwards to this machine.
     /// `"203.0.113.7"` stands for every bound address of its family but loopback;
     /// `"203.0.113.7/10.0.0.5"` for 10.0.0.5 alone. Ports are never translated.
     #[schemars(length(max = 64))]
     pub(super) public_addresses: Vec<PublicAddress>,
+    /// STUN servers, `HOST:PORT`, that are asked at the start where they see each bound address: for machines behind a 1:1
+    /// NAT whose address outside is not known when this is written. What they say goes before `public_addresses`. Where
+    /// none of them answers within two seconds, `public_addresses` stands, and without one the router does not start.
+    #[schemars(length(max = 8), extend("items" = serde_json::json!({"type": "string", "format": "stun-server"})))]
+    pub(super) public_address_servers: Vec<String>,
     /// Receive buffer of each socket. The kernel caps it at `net.core.rmem_max`.
     #[schemars(range(min = 65_536, max = 268_435_456))]
     #[schemars(extend("x-unit" = "bytes", "x-memory" = "up to twice this per worker and bound address, while it is full"))]
@@ -187,7 +196,9 @@ impl Default for Media {
             tcp_connections_max: 512,
             tcp_connections_per_address_max: 256,
             bind: Vec::new(),
+            interfaces: Vec::new(),
             public_addresses: Vec::new(),
+            public_address_servers: Vec::new(),
             receive_buffer_bytes: 4 * 1024 * 1024,
             send_buffer_bytes: 4 * 1024 * 1024,
             pin_cpus: false,

@@ -306,6 +306,8 @@ const FAULTS: &[(&str, usize, usize, &str, &str)] = &[
     ("[gateway]\nlisten = \"localhost:80\"\n", 2, 10, "not an address with a port", ""),
     ("[media]\nbind = [\"::1\", \"1.2.3\"]\n", 2, 16, "`media.bind[1]` is not an IP address", ""),
     ("[media]\npublic_addresses = [\"1.2.3.4/\"]\n", 2, 21, "not a public address", ""),
+    ("[media]\npublic_address_servers = [\"stun:a\"]\n", 2, 27, "not a STUN server", ""),
+    ("[media]\ninterfaces = [\"et*h\"]\n", 2, 15, "not an interface", ""),
     ("[gateway]\nallowed_origins = [\"https://a/\"]\n", 2, 20, "not an origin", ""),
     ("[log]\nfilter = \"rillway=loud\"\n", 2, 10, "not a filter", ""),
     ("[[ice.servers]]\nurls = []\n", 2, 8, "too few elements", ""),

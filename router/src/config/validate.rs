@@ -116,7 +116,9 @@ fn media(raw: &raw::Media, workers: NonZeroU16) -> Media {
             connections_per_address_max: raw.tcp_connections_per_address_max,
         }),
         bind: raw.bind.clone(),
+        interfaces: raw.interfaces.clone(),
         public_addresses: raw.public_addresses.clone(),
+        public_address_servers: raw.public_address_servers.clone(),
         receive_buffer_bytes: raw.receive_buffer_bytes,
         send_buffer_bytes: raw.send_buffer_bytes,
         pin_cpus: raw.pin_cpus,
@@ -296,6 +298,15 @@ impl Checks<'_> {
 
     fn bind(&mut self) {
         let bind = &self.raw.media.bind;
+        if !bind.is_empty() && !self.raw.media.interfaces.is_empty() {
+            let title =
+                "`media.bind` names addresses, and `media.interfaces` interfaces".to_owned();
+            let keys = [
+                ("media.interfaces", "which of them?"),
+                ("media.bind", "or these?"),
+            ];
+            self.report(title, &keys, "leave one of them out");
+        }
         for (index, address) in bind.iter().enumerate() {
             let key = format!("media.bind[{index}]");
             let earlier = bind

@@ -76,6 +76,10 @@ pub fn examine(name: &str, config: Result<Config, ConfigError>, stun: &[String])
         }
     };
     let mut findings = vec![Finding::ok("configuration", format!("{name} is valid"))];
+    let mut config = config;
+    if let Err(error) = run::learn_public_addresses(&mut config) {
+        findings.extend(report::of_config(public::CHECK, name, &error));
+    }
     let workers = match run::worker_settings(&config) {
         Ok(settings) => settings.into_iter().map(worker).collect(),
         Err(error) => {

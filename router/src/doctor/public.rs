@@ -27,9 +27,10 @@ struct Seen {
     answer: Result<SocketAddr, String>,
 }
 
-/// Servers to ask: those named on the command line, and the STUN and TURN servers that clients are told of.
+/// Servers to ask: those named on the command line, those that are asked at the start, and the STUN and TURN servers that clients are told of.
 pub(super) fn servers(config: &Config, named: &[String]) -> Vec<String> {
     let mut servers = named.to_vec();
+    servers.extend_from_slice(&config.media.public_address_servers);
     let urls = config.ice_servers.iter().flat_map(|server| &server.urls);
     servers.extend(urls.filter_map(|url| by_udp(url)));
     let mut known = BTreeSet::new();

@@ -5,12 +5,14 @@ mod control;
 mod drain;
 pub(crate) mod errands;
 mod feed;
+mod public;
 mod reload;
 mod replace;
 mod settings;
 mod supervisor;
 mod watch;
 
+pub(crate) use public::learn as learn_public_addresses;
 pub(crate) use reload::{Current, InForce, NewText, Reload, ReloadError};
 pub(crate) use settings::workers as worker_settings;
 
@@ -51,6 +53,9 @@ pub enum RunError {
     /// The configuration asks for what this machine refuses: a port in use, an absent address.
     #[error("{0}")]
     Config(#[from] ConfigError),
+    /// What the configuration names does not answer now, and may later: to try again makes sense.
+    #[error("{0}")]
+    Network(ConfigError),
     /// The machine lacks something that no configuration key is about.
     #[error("error: cannot start: {what}: {source}")]
     Start {
@@ -71,7 +76,7 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             RunError::Config(_) => ConfigError::EXIT_CODE,
-            RunError::Start { .. } | RunError::Ended(_) => 70,
+            RunError::Network(_) | RunError::Start { .. } | RunError::Ended(_) => 70,
         }
     }
 }
@@ -197,7 +202,8 @@ impl Drop for Running {
 ///
 /// # Errors
 /// [`RunError`]; nothing is left bound then.
-pub fn run(config: Config, signals: Signals) -> Result<Running, RunError> {
+pub fn run(mut config: Config, signals: Signals) -> Result<Running, RunError> {
+    public::learn(&mut config).map_err(RunError::Network)?;
     let gateway = listen(&config, Key::GATEWAY_LISTEN, config.gateway.listen)?;
     let metrics = match config.metrics {
         Some(metrics) => Some(listen(&config, Key::METRICS_LISTEN, metrics.listen)?),

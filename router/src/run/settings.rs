@@ -8,7 +8,7 @@ use rillway_core::id::WorkerId;
 use rillway_plugin_sdk::types;
 use rillway_ring::{DriverConfig, OpenError, StreamConfig};
 
-use crate::config::{Config, DriverChoice, Key};
+use crate::config::{Config, ConfigError, DriverChoice, Key};
 use crate::gateway::{self, OriginPolicy, Route};
 use crate::session::JoinFacts;
 use crate::turn::Minter;
@@ -24,17 +24,7 @@ const BODY_BYTES_SLACK: usize = 16 << 10;
 /// # Errors
 /// No address to bind.
 pub(crate) fn workers(config: &Config) -> Result<Vec<worker::Settings>, RunError> {
-    let addresses = if config.media.bind.is_empty() {
-        worker::interfaces::enumerate().map_err(|error| {
-            config.refused(
-                Key::MEDIA_BIND,
-                &format!("cannot find an address for media: {error}"),
-                "bring a network interface up, or name the addresses",
-            )
-        })?
-    } else {
-        config.media.bind.clone()
-    };
+    let addresses = media_addresses(config)?;
     let cores = if config.media.pin_cpus {
         core_affinity::get_core_ids().unwrap_or_default()
     } else {
@@ -43,6 +33,28 @@ pub(crate) fn workers(config: &Config) -> Result<Vec<worker::Settings>, RunError
     (0..config.media.workers.get())
         .map(|index| worker(config, index, &addresses, &cores))
         .collect()
+}
+
+/// Addresses that each worker binds.
+///
+/// # Errors
+/// There is none.
+pub(super) fn media_addresses(config: &Config) -> Result<Vec<IpAddr>, ConfigError> {
+    if !config.media.bind.is_empty() {
+        return Ok(config.media.bind.clone());
+    }
+    let wanted = &config.media.interfaces;
+    let key = match wanted.is_empty() {
+        true => Key::MEDIA_BIND,
+        false => Key::MEDIA_INTERFACES,
+    };
+    worker::interfaces::enumerate(wanted).map_err(|error| {
+        config.refused(
+            key,
+            &format!("cannot find an address for media: {error}"),
+            "bring a network interface up, or name the addresses",
+        )
+    })
 }
 
 fn worker(

@@ -7,26 +7,45 @@ use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 /// Sockets one driver takes at most.
 const ADDRESSES_MAX: usize = 64;
 
-/// Addresses of every interface that is up: IPv4 and global IPv6, loopback included, link-local not
+/// Addresses of every wanted interface (`media.interfaces`; none: of all) that is up: IPv4 and global IPv6, loopback included, link-local not
 /// (a client would need a zone to reach it). Loopback comes last, so that the first candidate a
 /// client reads is one it may reach.
 ///
 /// # Errors
 /// What the system said; [`io::ErrorKind::AddrNotAvailable`] if there is no address.
-pub(crate) fn enumerate() -> io::Result<Vec<IpAddr>> {
-    let interfaces = if_addrs::get_if_addrs()?;
-    let addresses = interfaces
-        .into_iter()
-        .filter(if_addrs::Interface::is_oper_up)
-        .map(|interface| interface.ip());
+pub(crate) fn enumerate(wanted: &[String]) -> io::Result<Vec<IpAddr>> {
+    let mut up = if_addrs::get_if_addrs()?;
+    up.retain(if_addrs::Interface::is_oper_up);
+    let names: BTreeSet<_> = up.iter().map(|interface| interface.name.clone()).collect();
+    up.retain(|interface| is_wanted(&interface.name, wanted));
+    let addresses = up.iter().map(if_addrs::Interface::ip);
     let chosen = choose(addresses.filter(|&address| is_bindable(address)));
     if chosen.is_empty() {
-        return Err(io::Error::new(
-            io::ErrorKind::AddrNotAvailable,
-            "no interface with an address is up",
-        ));
+        let names = Vec::from_iter(names).join(", ");
+        let why = match (names.as_str(), wanted) {
+            ("", _) | (_, []) => "no interface with an address is up".to_owned(),
+            (names, _) => format!("none of these interfaces is up and has one; up are {names}"),
+        };
+        return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, why));
     }
     Ok(chosen)
+}
+
+/// Whether an interface is named, or none is, and it is not left out (`!`). `*` stands for any end of a name.
+fn is_wanted(name: &str, wanted: &[String]) -> bool {
+    let fits = |pattern: &str| match pattern.strip_suffix('*') {
+        Some(beginning) => name.starts_with(beginning),
+        None => name == pattern,
+    };
+    let left_out = wanted
+        .iter()
+        .filter_map(|pattern| pattern.strip_prefix('!'));
+    let mut named = wanted
+        .iter()
+        .filter(|pattern| !pattern.starts_with('!'))
+        .peekable();
+    let is_named = named.peek().is_none() || named.any(|pattern| fits(pattern));
+    is_named && !left_out.into_iter().any(fits)
 }
 
 fn choose(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
@@ -102,6 +121,28 @@ mod tests {
     }
 
     #[test]
+    fn interfaces_are_named_or_left_out() {
+        let wanted = |name, patterns: &[&str]| {
+            let patterns: Vec<_> = patterns.iter().map(|p| (*p).to_owned()).collect();
+            is_wanted(name, &patterns)
+        };
+        for (name, patterns, expected) in [
+            ("eth0", &[][..], true),
+            ("eth0", &["eth0"], true),
+            ("eth01", &["eth0"], false),
+            ("eth01", &["eth0*"], true),
+            ("lo", &["eth*"], false),
+            ("docker0", &["!docker*", "!br-*"], false),
+            ("eth0", &["!docker*", "!br-*"], true),
+            ("eth1", &["eth*", "!eth1"], false),
+            ("eth0", &["eth*", "!eth1"], true),
+            ("anything", &["*"], true),
+        ] {
+            assert_eq!(wanted(name, patterns), expected, "{name} {patterns:?}");
+        }
+    }
+
+    #[test]
     fn sockets_are_bounded() {
         let many = (0..300_u16).map(|i| IpAddr::from([10, 0, (i >> 8) as u8, i as u8]));
         assert_eq!(choose(many).len(), ADDRESSES_MAX);
@@ -115,6 +156,10 @@ mod tests {
 
     #[test]
     fn this_machine_has_an_address() {
-        assert!(!enumerate().unwrap().is_empty());
+        assert!(!enumerate(&[]).unwrap().is_empty());
+        let loopback = enumerate(&["lo".to_owned()]).unwrap();
+        assert!(loopback.iter().all(IpAddr::is_loopback), "{loopback:?}");
+        let none = enumerate(&["no-such0".to_owned()]).unwrap_err().to_string();
+        assert!(none.contains("up are") && none.contains("lo"), "{none}");
     }
 }

@@ -318,6 +318,51 @@ fn a_wrong_public_address_is_told_with_the_right_one() {
 }
 
 #[test]
+fn a_router_learns_its_public_address_or_says_why_not() {
+    let server = stun_server("127.0.0.9:40000".parse().expect("an address"));
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("binds");
+    let silent = silent.local_addr().expect("an address");
+    let servers = format!("media.public_address_servers = [\"{silent}\", \"{server}\"]");
+    let file = machine("learned", &servers, "");
+    let router = Serving::start(&file);
+    router.says("public address by STUN");
+    router.says("\"advertised\":\"127.0.0.9:");
+    drop(router);
+    let found = Examined::of(&file, &[]);
+    found.finds(
+        "public address",
+        "ok",
+        "127.0.0.9: STUN servers see the same",
+    );
+    assert_eq!((found.code, found.problems()), (0, vec![]));
+
+    let servers = format!("media.public_address_servers = [\"{silent}\"]");
+    let file = machine("unlearned", &servers, "");
+    let output = rillway(&["serve", "--config", file.path()]).output();
+    let output = output.expect("runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    // Not 78: a service manager tries again, until the network is there.
+    assert_eq!(output.status.code(), Some(70), "{said}");
+    let place = format!("{}:7:", file.path());
+    for part in [
+        place.as_str(),
+        &format!("no answer from {silent}"),
+        "media.public_addresses",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let found = Examined::of(&file, &[]);
+    assert_eq!(found.code, EXIT_BROKEN);
+    found.finds("public address", "problem", "no public address was learned");
+
+    let written = format!("{servers}\nmedia.public_addresses = [\"127.0.0.8/127.0.0.1\"]");
+    let file = machine("written", &written, "");
+    let router = Serving::start(&file);
+    router.says("`media.public_addresses` stands");
+    router.says("\"advertised\":\"127.0.0.8:");
+}
+
+#[test]
 fn what_is_wrong_with_the_file_is_told_line_by_line() {
     let file = machine("unknown", "media.worker = 2", "");
     let found = Examined::of(&file, &[]);

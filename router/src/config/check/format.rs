@@ -6,6 +6,7 @@ use rillway_policy::{Network, Origin};
 
 use super::super::PublicAddress;
 use super::super::traces::check_collector_url;
+use crate::stun;
 
 /// Checks a string with a format; the error is why, and what was expected.
 pub(super) fn check_format(format: Option<&str>, text: &str) -> Result<(), (String, &'static str)> {
@@ -22,6 +23,14 @@ pub(super) fn check_format(format: Option<&str>, text: &str) -> Result<(), (Stri
         Some("public-address") => (
             text.parse::<PublicAddress>().map(drop),
             "a public address, such as \"203.0.113.7\" or \"203.0.113.7/10.0.0.5\"",
+        ),
+        Some("interface") => (
+            owned(check_interface(text)),
+            "an interface, such as \"eth0\", \"eth*\" or \"!docker*\"",
+        ),
+        Some("stun-server") => (
+            owned(check_stun_server(text)),
+            "a STUN server, such as \"stun.example.org:3478\"",
         ),
         Some("origin") => (
             owned(check_origin(text)),
@@ -62,6 +71,30 @@ pub(super) fn check_format(format: Option<&str>, text: &str) -> Result<(), (Stri
         _ => (Ok(()), ""),
     };
     result.map_err(|why| (why, expected))
+}
+
+/// Linux names an interface with up to 15 bytes, none of them a blank or a `/`.
+fn check_interface(text: &str) -> Result<(), &'static str> {
+    let name = text.strip_prefix('!').unwrap_or(text);
+    let fixed = name.strip_suffix('*').unwrap_or(name);
+    match name.len() {
+        0 => return Err("the name is missing"),
+        1..=15 => {}
+        _ => return Err("a name has at most 15 letters"),
+    }
+    let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':' | '*' | '!');
+    match fixed.contains(odd) {
+        true => Err("no interface has such a name; `*` stands at the end"),
+        false => Ok(()),
+    }
+}
+
+fn check_stun_server(text: &str) -> Result<(), &'static str> {
+    match stun::host_port(text) {
+        Some(_) => Ok(()),
+        None if text.starts_with("stun:") => Err("write the host without `stun:`"),
+        None => Err("expected a host, or a host and a port"),
+    }
 }
 
 fn check_socket_address(text: &str) -> Result<(), &'static str> {
