@@ -1,18 +1,17 @@
 //! What a relayed packet costs: our relay beside Debian's coturn, alternating, to the same media port.
 //!
-//! `cargo bench -p rillway-benches --bench turn`. Clients, router and coturn share the machine; what is compared is the
-//! processor time of the thread `rillway-turn` and of the process `turnserver`, for each packet that the media port
-//! took, or answered. The router drops what it takes: it belongs to no transport.
+//! `RILLWAY_BIN=target/release/rillway cargo bench -p rillway-benches --bench turn`. Clients, router and coturn share the
+//! machine; what is compared is the processor time of the thread `rillway-turn` and of the process `turnserver`, for
+//! each packet that the media port took, or answered. The router drops what it takes: it belongs to no transport.
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
 
-use rillway::config::Config;
-use rillway::{Running, Signals};
 use rillway_tests::turn::{COTURN_USER, Caller, Coturn, binding};
 use rillway_turn::credentials::Secret;
 
@@ -32,8 +31,8 @@ fn main() {
     let folder = std::env::temp_dir().join(format!("rillway-bench-turn-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder");
     let router = router(&folder);
-    let media = router.media_addresses()[0][0];
-    let ours = ours(&router, media);
+    let media = router.media;
+    let ours = ours(&router);
     let Some(coturn) = Coturn::start(&folder, &["--allow-loopback-peers"]) else {
         println!("no turnserver: `apt-get install coturn`");
         return;
@@ -43,9 +42,9 @@ fn main() {
     let mut table = Vec::new();
     for _ in 0..ROUNDS {
         table.push([
-            one_way(&router, &ours, own_thread),
+            one_way(&router, &ours, || router.relay_seconds()),
             one_way(&router, &theirs, || process(pid)),
-            both_ways(&ours, own_thread),
+            both_ways(&ours, || router.relay_seconds()),
             both_ways(&theirs, || process(pid)),
         ]);
     }
@@ -75,33 +74,80 @@ fn main() {
     let _ = fs::remove_dir_all(&folder);
 }
 
-fn router(folder: &Path) -> Running {
+/// A router process.
+struct Router {
+    process: Child,
+    media: SocketAddr,
+    turn: SocketAddr,
+    metrics: SocketAddr,
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Router {
+    /// Seconds of its relay's thread.
+    fn relay_seconds(&self) -> f64 {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).expect("it runs");
+        let named = tasks.flatten().filter(|task| {
+            let name = fs::read_to_string(task.path().join("comm"));
+            name.is_ok_and(|name| name.trim() == "rillway-turn")
+        });
+        named.map(|task| schedstat(&task.path())).sum()
+    }
+}
+
+fn free(address: std::io::Result<SocketAddr>) -> SocketAddr {
+    address.expect("a free port")
+}
+
+fn router(folder: &Path) -> Router {
     let secret = folder.join("turn.secret");
     fs::write(&secret, SECRET).expect("a file");
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("its owner");
+    let stream = || free(TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()));
+    let datagram = || free(UdpSocket::bind("127.0.0.1:0").and_then(|s| s.local_addr()));
+    let (gateway, metrics, media, turn) = (stream(), stream(), datagram(), datagram());
     let text = format!(
         "authentication.policy = \"auth-open\"\nlog.level = \"error\"\n\
-         gateway.listen = \"127.0.0.1:0\"\nmetrics.listen = \"127.0.0.1:0\"\n\
-         [media]\nbind = [\"127.0.0.1\"]\nfirst_port = 0\n\
+         gateway.listen = \"{gateway}\"\nmetrics.listen = \"{metrics}\"\n\
+         [media]\nbind = [\"127.0.0.1\"]\nfirst_port = {}\nworkers = 1\n\
          [limits]\nstun_answers_per_second = 1000000\n\
-         [turn]\nudp = [\"127.0.0.1:0\"]\nsecret_file = \"{}\"\nallocations_per_user_max = 100\n",
-        secret.display()
+         [turn]\nudp = [\"{turn}\"]\nsecret_file = \"turn.secret\"\nallocations_per_user_max = 100\n",
+        media.port()
     );
-    let config = Config::parse("turn.toml", &text).unwrap_or_else(|error| panic!("{error}"));
-    rillway::run(config, Signals::Ignore).unwrap_or_else(|error| panic!("{error}"))
+    let config = folder.join("rillway.toml");
+    fs::write(&config, text).expect("a file");
+    let binary = std::env::var_os("RILLWAY_BIN").expect("RILLWAY_BIN names the router");
+    let process = Command::new(binary)
+        .args(["serve", "--config"])
+        .arg(&config)
+        .stdin(Stdio::null())
+        .spawn();
+    let router = Router {
+        process: process.expect("the router starts"),
+        media,
+        turn,
+        metrics,
+    };
+    let until = Instant::now() + Duration::from_secs(20);
+    while TcpStream::connect(gateway).is_err() {
+        assert!(Instant::now() < until, "the router does not listen");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    router
 }
 
-fn ours(router: &Running, media: SocketAddr) -> Vec<Caller> {
+fn ours(router: &Router) -> Vec<Caller> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let until = now.expect("a clock") + Duration::from_secs(3_600);
     let minted = Secret::new(SECRET.as_bytes()).mint("bench", until);
-    let url = &router.turn_urls()[0];
-    let address = url
-        .strip_prefix("turn:")
-        .and_then(|url| url.strip_suffix("?transport=udp"))
-        .and_then(|address| address.parse().ok())
-        .expect("an address");
-    callers(address, (&minted.username, &minted.password), media)
+    let user = (minted.username.as_str(), minted.password.as_str());
+    callers(router.turn, user, router.media)
 }
 
 fn callers(server: SocketAddr, user: (&str, &str), media: SocketAddr) -> Vec<Caller> {
@@ -114,7 +160,7 @@ fn callers(server: SocketAddr, user: (&str, &str), media: SocketAddr) -> Vec<Cal
 }
 
 /// Processor time for each packet that arrived.
-fn one_way(router: &Running, callers: &[Caller], spent: impl Fn() -> f64) -> f64 {
+fn one_way(router: &Router, callers: &[Caller], spent: impl Fn() -> f64) -> f64 {
     let (packets, seconds) = (taken(router), spent());
     for _ in 0..BURSTS {
         for caller in callers {
@@ -143,9 +189,8 @@ fn both_ways(callers: &[Caller], spent: impl Fn() -> f64) -> f64 {
 }
 
 /// Datagrams that the router's worker took.
-fn taken(router: &Running) -> f64 {
-    let address = router.metrics_address().expect("metrics are on");
-    let mut stream = TcpStream::connect(address).expect("it listens");
+fn taken(router: &Router) -> f64 {
+    let mut stream = TcpStream::connect(router.metrics).expect("it listens");
     let request = "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).expect("it reads");
     let mut text = String::new();
@@ -155,15 +200,6 @@ fn taken(router: &Running) -> f64 {
     values
         .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
         .sum()
-}
-
-/// Seconds of our relay's thread.
-fn own_thread() -> f64 {
-    let tasks = fs::read_dir("/proc/self/task").expect("Linux").flatten();
-    let named = tasks.filter(|task| {
-        fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "rillway-turn")
-    });
-    named.map(|task| schedstat(&task.path())).sum()
 }
 
 /// Seconds of all threads of a process.
