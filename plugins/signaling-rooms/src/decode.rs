@@ -62,6 +62,12 @@ pub enum Request {
     Record(wire::Record),
     /// Data through signaling.
     Data(Data),
+    /// Offer or answer for the other one of a direct call.
+    DirectDescription(wire::DirectDescription),
+    /// Candidate for it.
+    DirectCandidate(wire::DirectCandidate),
+    /// How the client gets what the other one sends.
+    DirectPath(wire::DirectPath),
     /// Are you there?
     Ping,
 }
@@ -113,10 +119,11 @@ pub enum DecodeError {
 
 /// The list for error messages; a test compares it with [`REQUEST_TYPES`].
 const KNOWN_TYPES: &str = "join, leave, publish, unpublish, answer, candidate, restart, close, \
-    subscribe, unsubscribe, wish, notify, mute, record, data, ping";
+    subscribe, unsubscribe, wish, notify, mute, record, data, direct-description, direct-candidate, direct-path, \
+    ping";
 
 /// Every `type` a client may send.
-pub const REQUEST_TYPES: [&str; 16] = [
+pub const REQUEST_TYPES: [&str; 19] = [
     "join",
     "leave",
     "publish",
@@ -132,6 +139,9 @@ pub const REQUEST_TYPES: [&str; 16] = [
     "mute",
     "record",
     "data",
+    "direct-description",
+    "direct-candidate",
+    "direct-path",
     "ping",
 ];
 
@@ -232,6 +242,11 @@ fn read_request(kind: &str, text: &str) -> Result<Request, DecodeError> {
         "mute" => Request::Mute(members("mute", text)?),
         "record" => Request::Record(members("record", text)?),
         "data" => Request::Data(check_data(members("data", text)?)?),
+        "direct-description" => Request::DirectDescription(members("direct-description", text)?),
+        "direct-candidate" => {
+            Request::DirectCandidate(check_direct_candidate(members("direct-candidate", text)?)?)
+        }
+        "direct-path" => Request::DirectPath(members("direct-path", text)?),
         "ping" => Request::Ping,
         _ => return Err(DecodeError::UnknownType(limits::cut(kind, 64).to_owned())),
     })
@@ -326,6 +341,18 @@ fn check_candidate(candidate: wire::Candidate) -> Result<wire::Candidate, Decode
         limits::CANDIDATE_BYTES_MAX,
     )?;
     Ok(candidate)
+}
+
+fn check_direct_candidate(
+    message: wire::DirectCandidate,
+) -> Result<wire::DirectCandidate, DecodeError> {
+    let kind = "direct-candidate";
+    let line = &message.candidate;
+    check_bytes(kind, "candidate", line, 0, limits::CANDIDATE_BYTES_MAX)?;
+    if let Some(mid) = &message.mid {
+        check_bytes(kind, "mid", mid, 1, limits::MID_BYTES_MAX)?;
+    }
+    Ok(message)
 }
 
 fn check_restart(which: wire::OneTransport) -> Result<Request, DecodeError> {

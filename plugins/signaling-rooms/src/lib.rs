@@ -31,24 +31,26 @@
 //! | `state.rs` | the state machine |
 //! | `pending.rs` | which reference of the host belongs to which `id` of the client |
 //! | `subscriptions.rs` | the `autoSubscribe` policy |
+//! | `direct.rs`, `state/calls.rs` | whether two send to each other directly |
 //! | `limits.rs` | every bound |
 #![forbid(unsafe_code)]
 
 pub mod decode;
+mod direct;
 pub mod limits;
 mod pending;
 mod state;
 mod subscriptions;
 pub mod wire;
 
+pub use direct::{Config, Kind, Path, Reason, Rooms as DirectRooms};
 pub use state::Rooms;
 
 impl rillway_plugin_sdk::Plugin for Rooms {
-    /// Nothing: what may be configured are bounds, and they are the host's.
-    type Config = ();
+    type Config = Config;
 
-    fn start((): ()) -> Result<Self, String> {
-        Ok(Rooms::new())
+    fn start(config: Config) -> Result<Self, String> {
+        Ok(Rooms::with(config))
     }
 }
 

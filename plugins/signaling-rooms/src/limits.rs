@@ -19,6 +19,11 @@ pub const RECEIVERS_MAX: usize = 256;
 pub const PENDING_MAX: usize = 64;
 /// Tracks that wait for a free subscription under `autoSubscribe`: far more than one can watch.
 pub const WAITING_MAX: usize = 1024;
+/// Descriptions and candidates that a client may send in one direct call: one description, candidates of a dozen
+/// interfaces and relays.
+pub const DIRECT_MESSAGES_MAX: u32 = 96;
+/// Changes of the path that a client may tell in one direct call.
+pub const DIRECT_PATHS_MAX: u32 = 16;
 /// Message of an error, bytes, cut at a character.
 pub const ERROR_BYTES_MAX: usize = 512;
 /// Reason of a WebSocket close frame, bytes (RFC 6455 §5.5: 125 less the code).

@@ -10,10 +10,13 @@ use rillway_plugin_sdk::types::{
 };
 
 use crate::decode::{self, Decoded, Request};
+use crate::direct::{Config, Direct};
 use crate::limits;
 use crate::pending::{Part, Pending};
 use crate::subscriptions::Subscriptions;
 use crate::wire::{self, ErrorCode, ServerMessage, WireId, close};
+
+mod calls;
 
 /// Reference of commands whose success nobody is told and whose failure has no `id`.
 const ANONYMOUS: u64 = 0;
@@ -21,10 +24,13 @@ const ANONYMOUS: u64 = 0;
 const AUTOMATIC: u64 = 1 << 63;
 /// Set beside [`QUIET`] where the client's `id` is the rest of the reference.
 const WITH_ID: u64 = 1 << 61;
+/// Set beside [`QUIET`] where nobody is told of a failure either.
+const UNTOLD: u64 = 1 << 60;
 
 /// The rooms protocol for one client connection.
 #[derive(Debug)]
 pub struct Rooms {
+    config: Config,
     state: State,
     /// Grows by one for each command that needs an answer; never meets [`AUTOMATIC`].
     next_reference: u64,
@@ -52,6 +58,7 @@ struct Joining {
     /// `id` of the client's `join`.
     id: Option<u64>,
     auto_subscribe: bool,
+    direct: bool,
     /// Of the command now waiting for its answer.
     reference: u64,
 }
@@ -62,6 +69,7 @@ struct Membership {
     limits: Limits,
     pending: Pending,
     subscriptions: Subscriptions,
+    direct: Direct,
 }
 
 impl Default for Rooms {
@@ -73,7 +81,13 @@ impl Default for Rooms {
 impl Rooms {
     /// The state machine of a new connection.
     pub fn new() -> Self {
+        Self::with(Config::default())
+    }
+
+    /// The same where something is configured.
+    pub fn with(config: Config) -> Self {
         Rooms {
+            config,
             state: State::Idle,
             next_reference: 1,
             out: Vec::new(),
@@ -182,6 +196,7 @@ impl Rooms {
         self.state = State::Authenticating(Joining {
             id,
             auto_subscribe: join.auto_subscribe.unwrap_or(true),
+            direct: join.direct.unwrap_or(false),
             reference,
         });
     }
@@ -255,8 +270,10 @@ impl Rooms {
             limits,
             pending: Pending::default(),
             subscriptions,
+            direct: Direct::new(self.config, me.id, &grant, joining.direct),
         }));
         self.subscribe_waiting();
+        self.direct(|direct| direct.found(participants.iter().map(|p| p.id)));
     }
 
     /// The host refused `Authenticate` or `Join`.
@@ -291,7 +308,10 @@ impl Rooms {
     fn room_request(&mut self, id: Option<u64>, request: Request) {
         match request {
             Request::Publish(publish) => self.publish(id, publish),
-            Request::Unpublish(m) => self.confirm(id, Action::Unpublish(track(m.track))),
+            Request::Unpublish(m) => {
+                self.confirm(id, Action::Unpublish(track(m.track)));
+                self.direct(|direct| direct.unpublished(track(m.track)));
+            }
             Request::Answer(answer) => self.answer(id, answer),
             Request::Candidate(c) => {
                 // The end of candidates tells an ICE-lite agent nothing (RFC 8838 §14).
@@ -305,9 +325,18 @@ impl Rooms {
             Request::Unsubscribe(list) => self.unsubscribe(id, &list.tracks),
             Request::Wish(wish) => self.silently(id, Action::Wish(layer_wish(wish))),
             Request::Notify(wanted) => self.anonymous(Action::Notify(notices(wanted))),
-            Request::Mute(m) => self.confirm(id, Action::Mute(track(m.track), m.muted)),
-            Request::Record(r) => self.confirm(id, Action::RequestRecording(r.start)),
+            Request::Mute(m) => {
+                self.confirm(id, Action::Mute(track(m.track), m.muted));
+                self.direct(|direct| direct.mutes(track(m.track), m.muted));
+            }
+            Request::Record(r) => {
+                self.direct(|direct| direct.asked_to_record(r.start));
+                self.confirm(id, Action::RequestRecording(r.start));
+            }
             Request::Data(data) => self.data(id, data),
+            Request::DirectDescription(m) => self.direct_description(id, m),
+            Request::DirectCandidate(m) => self.direct_candidate(id, m),
+            Request::DirectPath(m) => self.direct_path(id, m),
             // Dealt with before, whatever the state.
             Request::Join(_) | Request::Leave | Request::Ping => {}
         }
@@ -479,6 +508,7 @@ impl Rooms {
             State::InRoom(_) if reference & AUTOMATIC != 0 => {
                 self.automatic_failed(TrackId(reference & !AUTOMATIC), code, &message);
             }
+            State::InRoom(_) if reference & (QUIET | UNTOLD) == (QUIET | UNTOLD) => {}
             State::InRoom(_) if reference & QUIET != 0 => {
                 let id = reference & !(QUIET | WITH_ID);
                 let id = (reference & WITH_ID != 0).then_some(id);
@@ -547,6 +577,7 @@ impl Rooms {
                 None => return,
             },
         };
+        room.direct.published(tracks.iter().filter_map(|t| t.track));
         let tracks = mid_tracks(tracks);
         self.send(&ServerMessage::Published { id, sdp, tracks });
     }
@@ -560,10 +591,12 @@ impl Rooms {
             Input::ParticipantJoined(p) => {
                 let participant = (&p).into();
                 self.send(&ServerMessage::ParticipantJoined { participant });
+                self.direct(|direct| direct.came(p.id));
             }
             Input::ParticipantLeft(p) => {
                 let participant = p.into();
                 self.send(&ServerMessage::ParticipantLeft { participant });
+                self.direct(|direct| direct.left(p));
             }
             Input::TrackPublished(track) => {
                 room.subscriptions.published(track.id, track.kind);
@@ -577,10 +610,12 @@ impl Rooms {
                 self.send(&ServerMessage::TrackUnpublished { track });
                 self.subscribe_waiting();
             }
-            Input::TrackMuted(track, muted) => {
-                let track = track.into();
+            Input::TrackMuted(id, muted) => {
+                let track = id.into();
                 self.send(&ServerMessage::Muted { track, muted });
+                self.direct(|direct| direct.muted(id, muted));
             }
+            Input::Relayed(from, frame) => self.relayed(from, &frame),
             Input::Answer {
                 reference,
                 sdp,
@@ -633,11 +668,14 @@ impl Rooms {
             Input::DataDropped { outgoing, count } => {
                 self.send(&ServerMessage::DataDropped { outgoing, count });
             }
-            Input::Recording(state) => self.send(&ServerMessage::Recording {
-                active: state.active,
-                by: state.by.map(Into::into),
-                tracks: state.tracks.iter().map(|t| WireId::from(*t)).collect(),
-            }),
+            Input::Recording(state) => {
+                self.send(&ServerMessage::Recording {
+                    active: state.active,
+                    by: state.by.map(Into::into),
+                    tracks: state.tracks.iter().map(|t| WireId::from(*t)).collect(),
+                });
+                self.direct(|direct| direct.recorded(state.active));
+            }
             // The rest is dealt with in `handle`.
             _ => {}
         }

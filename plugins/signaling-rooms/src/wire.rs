@@ -8,6 +8,8 @@ use rillway_plugin_sdk::types::{self, MediaKind, ParticipantId, TrackId};
 use serde::de::{Deserializer, Unexpected, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::direct::{Kind, Path, Reason};
+
 /// WebSocket subprotocol a client must ask for.
 pub const SUBPROTOCOL: &str = "rillway.rooms.v1";
 /// Version in `joined`.
@@ -222,6 +224,8 @@ pub struct Join {
     pub token: Option<String>,
     /// Subscribe to everything; `true` when left out.
     pub auto_subscribe: Option<bool>,
+    /// Can, and is willing to, send directly to the only other participant; `false` when left out.
+    pub direct: Option<bool>,
 }
 
 /// Entry of `tracks` in `publish`.
@@ -337,6 +341,37 @@ pub struct Data {
     pub to: Option<Vec<WireId>>,
 }
 
+/// `direct-description`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct DirectDescription {
+    /// Which call.
+    pub call: u64,
+    /// Offer or answer.
+    pub kind: Kind,
+    /// Of the direct connection.
+    pub sdp: String,
+}
+
+/// `direct-candidate`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct DirectCandidate {
+    /// Which call.
+    pub call: u64,
+    /// `candidate:` line; empty = no more.
+    pub candidate: String,
+    /// Media section.
+    pub mid: Option<String>,
+}
+
+/// `direct-path`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct DirectPath {
+    /// Which call.
+    pub call: u64,
+    /// How the client gets what the other one sends.
+    pub path: Path,
+}
+
 // ---- server → client ----
 
 /// Everything the server says.
@@ -420,6 +455,29 @@ pub enum ServerMessage<'a> {
         active: bool,
         by: Option<WireId>,
         tracks: Vec<WireId>,
+    },
+    Direct {
+        call: u64,
+        participant: WireId,
+        offer: bool,
+    },
+    DirectDescription {
+        call: u64,
+        kind: Kind,
+        sdp: &'a str,
+    },
+    DirectCandidate {
+        call: u64,
+        candidate: &'a str,
+        mid: Option<&'a str>,
+    },
+    DirectPath {
+        call: u64,
+        path: Path,
+    },
+    DirectEnd {
+        call: u64,
+        reason: Reason,
     },
     Draining {
         deadline_ms: u64,

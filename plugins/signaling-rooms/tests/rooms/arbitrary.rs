@@ -113,6 +113,9 @@ fn good_message() -> impl Strategy<Value = String> {
         r#"{"type":"record","id":12,"start":false}"#,
         r#"{"type":"notify","layers":true}"#,
         r#"{"type":"data","label":"l","base64":"AA=="}"#,
+        r#"{"type":"direct-description","id":13,"call":1,"kind":"offer","sdp":"v=0"}"#,
+        r#"{"type":"direct-candidate","call":1,"candidate":""}"#,
+        r#"{"type":"direct-path","call":1,"path":"failed"}"#,
         r#"{"type":"ping","id":11}"#,
     ];
     prop::sample::select(messages.to_vec()).prop_map(str::to_owned)
@@ -197,6 +200,8 @@ fn from_host() -> impl Strategy<Value = Input> {
         1 => Just(Input::Recording(RecordingState { active: true, by: Some(ParticipantId(2)), tracks: vec![TrackId(1)] })),
         1 => Just(Input::DataDropped { outgoing: true, count: u64::MAX }),
         1 => Just(Input::Draining { within_ms: u64::MAX, url: None }),
+        1 => (0u64..4, ".{0,20}").prop_map(|(from, text)| Input::Relayed(ParticipantId(from), Frame::Text(text))),
+        1 => Just(Input::Relayed(ParticipantId(2), Frame::Text(r#"{"note":"start","call":1}"#.to_owned()))),
         1 => Just(Input::Tick),
     ]
 }

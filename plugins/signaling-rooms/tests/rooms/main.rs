@@ -2,6 +2,7 @@
 //! and arbitrary inputs.
 
 mod arbitrary;
+mod direct;
 mod document;
 mod harness;
 mod join;

@@ -298,6 +298,26 @@ fn members_of_the_other_requests() {
             &["`start`", "a boolean"],
         ),
         case(
+            &json!({"type": "direct-description", "id": 1, "call": 1, "kind": "rollback", "sdp": ""}),
+            Some(1),
+            &["`kind`", "`offer`", "`answer`"],
+        ),
+        case(
+            &json!({"type": "direct-candidate", "call": 1, "candidate": "c".repeat(1025)}),
+            None,
+            &["`candidate`", "1025", "1024"],
+        ),
+        case(
+            &json!({"type": "direct-candidate", "call": 1, "candidate": "", "mid": "m".repeat(17)}),
+            None,
+            &["`mid`", "17", "16"],
+        ),
+        case(
+            &json!({"type": "direct-path", "call": 1, "path": "around"}),
+            None,
+            &["`path`", "`direct`", "`router`", "`failed`"],
+        ),
+        case(
             &json!({"type": "unpublish", "id": 1}),
             Some(1),
             &["missing field `track`"],
