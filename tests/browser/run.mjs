@@ -26,7 +26,7 @@ const { values: options } = parseArgs({
 
 async function loadCases() {
   const sets = {
-    full: ['environment', 'meeting', 'data', 'room', 'recording', 'reconnect', 'paths', 'lobby', 'page', 'console', 'process'],
+    full: ['environment', 'meeting', 'data', 'room', 'recording', 'reconnect', 'paths', 'direct', 'lobby', 'page', 'console', 'process'],
     driver: ['meeting', 'data'],
     whip: ['whip'],
     metrics: ['metrics'],

@@ -6,7 +6,7 @@ import { cleanName, duration, formatBitrate, formatBytes, initials, splitLinks }
 test('the address says everything', () => {
   const settings = parseSettings('?room=a+b&name=Ada&autojoin=1&camera=0&microphone=0&simulcast=0&codec=vp9&width=640&height=360');
   assert.deepEqual(settings, {
-    room: 'a b', name: 'Ada', token: null, autojoin: true, camera: false, microphone: false, simulcast: false, codec: 'VP9',
+    room: 'a b', name: 'Ada', token: null, autojoin: true, camera: false, microphone: false, simulcast: false, direct: true, codec: 'VP9',
     width: 640, height: 360, fps: 30,
   });
 });
@@ -14,7 +14,7 @@ test('the address says everything', () => {
 test('without parameters the defaults hold, and nonsense counts as none', () => {
   const defaults = parseSettings('', { name: 'Ada' });
   assert.deepEqual(defaults, {
-    room: '', name: 'Ada', token: null, autojoin: false, camera: true, microphone: true, simulcast: true, codec: null,
+    room: '', name: 'Ada', token: null, autojoin: false, camera: true, microphone: true, simulcast: true, direct: true, codec: null,
     width: 1280, height: 720, fps: 30,
   });
   const odd = parseSettings('?width=abc&height=-3&fps=1e9&codec=H266&camera=no&simulcast=');

@@ -15,6 +15,8 @@
 //     files          [{from, name, size, direction, complete, ok, sha256, status}]; `complete` is true for a received
 //                    file that is whole and has the announced hash, and for a sent one that was sent to its end
 //     board          {strokes, points, from: {participant: strokes}}
+//     path           "direct" or "router": which way the other one's media comes
+//     paused         whether the router gets no media of ours
 //     speakers       [participant], loudest first
 //   rillway.sendChat(text), await rillway.sendFile(name, Uint8Array), rillway.drawStroke([{x, y}, …], colour?),
 //   await rillway.toggleCamera(), .toggleMicrophone(), .toggleScreen(), rillway.restartIce(), rillway.openStats(),
@@ -95,6 +97,8 @@ async function snapshot(session, meeting) {
       points: board?.pointCount ?? 0,
       from: counts,
     },
+    path: session.direct.path,
+    paused: session.direct.paused,
     speakers: speakers.map(({ participant }) => participant),
   };
 }

@@ -21,7 +21,7 @@ import { listenToKeys } from "./shortcuts.js";
 import { Sound } from "./sound.js";
 import { StatsView } from "./statsview.js";
 import { remember } from "./store.js";
-import { duration } from "./text.js";
+import { PATHS, duration } from "./text.js";
 import { announce, dismiss, toast } from "./toast.js";
 import { keepAwake } from "./wake.js";
 import { Whiteboard } from "./whiteboard.js";
@@ -131,6 +131,7 @@ export class Meeting {
     session.on("speakers", () => this.#spoke());
     session.on("recording", (active) => toast(active ? "This meeting is being recorded." : "The recording has ended."));
     session.on("joined", ({ again }) => this.#joined(again));
+    session.on("path", (path) => announce(`This call goes ${path === "direct" ? "directly from one to the other" : "through the server"} now`));
     session.on("arrived", (person) => announce(`${nameFrom(person)} joined`));
     session.on("gone", (person) => announce(`${nameFrom(person)} left`));
     session.on("notice", ({ text, level }) => toast(text, level));
@@ -194,6 +195,7 @@ export class Meeting {
     this.#showPeople(people);
     this.#panel.setTitle("people", `People (${people.length})`);
     this.#showRecording();
+    this.#showPath();
     this.#chatView.allow(session.mayChat);
     this.#bar.badge("chat", this.#unread > 0 ? String(Math.min(99, this.#unread)) : "");
     this.#bar.update();
@@ -347,6 +349,16 @@ export class Meeting {
     const text = active ? recordedText(this.#session) : "";
     byId("recording-text", HTMLElement).textContent = text;
     sign.title = text;
+  }
+
+  /** Which way media goes; in a room where that never is another than the server nothing is said. */
+  #showPath() {
+    const { direct, participants } = this.#session;
+    const sign = byId("path", HTMLElement);
+    sign.hidden = !direct.offered || participants.size === 0;
+    sign.dataset.path = direct.path;
+    sign.textContent = direct.path === "direct" ? "Direct" : "Through the server";
+    sign.title = PATHS[direct.path];
   }
 
   #showClock() {

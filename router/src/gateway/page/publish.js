@@ -28,8 +28,11 @@ const LAYERS = [
   { rid: "f", scaleResolutionDownBy: 1, maxBitrate: 1_700_000 },
 ];
 /** Of a camera that sends a single layer, and of a screen. */
-const CAMERA_BPS = 2_000_000;
-const SCREEN_BPS = 2_500_000;
+export const CAMERA_BPS = 2_000_000;
+export const SCREEN_BPS = 2_500_000;
+
+/** Firefox sends something once a second even without a track. */
+const REPEATS = /Firefox/.test(globalThis.navigator?.userAgent ?? "");
 
 /**
  * Events: `doubt`, `silent`: no reports come of what is sent, since a moment, and long enough that the path is gone.
@@ -46,6 +49,10 @@ export class Publisher extends Emitter {
   #reports;
   #dirty = false;
   #restart = false;
+  /** Nothing is sent, though everything is published: the other one gets it directly. */
+  #paused = false;
+  /** @type {Promise<void>} */
+  #feeding = Promise.resolve();
   /** @type {Promise<void> | null} */
   #running = null;
   #closed = false;
@@ -92,7 +99,7 @@ export class Publisher extends Emitter {
       return;
     }
     slot.track = track;
-    await slot.transceiver.sender.replaceTrack(track);
+    await this.#feed(slot);
     if (!slot.live && track) {
       slot.live = true;
       slot.toldMuted = false;
@@ -117,6 +124,15 @@ export class Publisher extends Emitter {
     slot.trackId = null;
     slot.toldMuted = false;
     this.negotiate();
+  }
+
+  /**
+   * Sends nothing more, or again what was set. Nobody is told: tracks are not muted by that.
+   * @param {boolean} paused
+   */
+  async pause(paused) {
+    this.#paused = paused;
+    await Promise.all([...this.slots.values()].map((slot) => this.#feed(slot)));
   }
 
   /** Offers what there is now. Several calls in a row make one offer. */
@@ -157,8 +173,29 @@ export class Publisher extends Emitter {
         this.emit("problem", new Error(`This browser cannot send ${codec}; it sends its own choice instead.`));
       }
     }
-    this.slots.set(source, { transceiver, track, live: true, trackId: null, toldMuted: false });
+    const slot = { transceiver, track, live: true, trackId: null, toldMuted: false };
+    this.slots.set(source, slot);
+    if (this.#paused) this.#feed(slot).catch((error) => this.emit("problem", error));
     void this.negotiate();
+  }
+
+  /**
+   * Gives a section its track, or none, one after another: what was said last holds.
+   * @param {Slot} slot
+   */
+  #feed(slot) {
+    const fed = this.#feeding.then(() => this.#put(slot));
+    this.#feeding = fed.catch(() => {});
+    return fed;
+  }
+
+  /** @param {Slot} slot */
+  async #put({ transceiver, track }) {
+    const { sender } = transceiver;
+    const replaced = sender.replaceTrack(this.#paused ? null : track);
+    const silent = sender.getParameters().encodings?.some(({ active }) => active === false) ?? false;
+    if (REPEATS && silent !== this.#paused) await activate(sender, !this.#paused);
+    await replaced;
   }
 
   /**
@@ -233,6 +270,17 @@ export class Publisher extends Emitter {
     slot.toldMuted = muted;
     this.#signal.request("mute", { track: slot.trackId, muted }).catch((error) => this.emit("problem", error));
   }
+}
+
+/**
+ * @param {RTCRtpSender} sender
+ * @param {boolean} active whether it sends anything
+ */
+async function activate(sender, active) {
+  const parameters = sender.getParameters();
+  for (const encoding of parameters.encodings ?? []) encoding.active = active;
+  // One that is being negotiated takes none; it sends nothing without a track, or silence.
+  await sender.setParameters(parameters).catch((error) => console.info("parameters are not taken", error));
 }
 
 /**

@@ -23,7 +23,7 @@ function tracksOf(session, participant) {
  * @returns {MediaStreamTrack | null}
  */
 function mediaOf(session, track) {
-  return track && !track.muted ? (session.subscriber?.mediaOf(track.id) ?? null) : null;
+  return track && !track.muted ? session.mediaOf(track) : null;
 }
 
 /**
@@ -134,7 +134,7 @@ export function recordedText(session) {
 export function soundsOf(session) {
   const sounds = new Map();
   for (const track of session.tracks.values()) {
-    const media = track.kind === "audio" ? session.subscriber?.mediaOf(track.id) : null;
+    const media = track.kind === "audio" ? session.mediaOf(track) : null;
     if (media) sounds.set(track.id, media);
   }
   return sounds;

@@ -3,6 +3,7 @@
 // others', and comes back by itself after the network was lost.
 
 import { DataChannels } from "./datachannel.js";
+import { Direct } from "./direct.js";
 import { Emitter } from "./emitter.js";
 import { plain, refusal, plainClose, removed } from "./errors.js";
 import { Connection, ProtocolError } from "./protocol.js";
@@ -31,8 +32,8 @@ const REFUSALS = ["unauthenticated", "forbidden", "bad_message", "invalid", "unk
 /**
  * Events: `state`; `change`: participants or tracks changed; `media`: what to play for a track changed;
  * `speakers`; `recording`: began or ended; `joined`: (again) in the room; `arrived`, `gone`: somebody else; `data`: a message that came through
- * signaling; `notice`: to show to the user.
- * @extends {Emitter<{state: State, change: void, media: string, speakers: void, recording: boolean, layer: string, joined: {again: boolean}, arrived: Participant, gone: Participant, data: {from: string, label: string, text: string}, notice: Notice}>}
+ * signaling; `path`: media goes another way now; `notice`: to show to the user.
+ * @extends {Emitter<{state: State, change: void, path: import("./direct.js").Path, media: string, speakers: void, recording: boolean, layer: string, joined: {again: boolean}, arrived: Participant, gone: Participant, data: {from: string, label: string, text: string}, notice: Notice}>}
  */
 export class Session extends Emitter {
   /** @type {State} */
@@ -58,7 +59,11 @@ export class Session extends Emitter {
   /** @type {Subscriber | null} */
   subscriber = null;
   channels = new DataChannels();
+  /** @type {Direct} */
+  direct;
   signal;
+  /** @type {RTCIceServer[]} */
+  #iceServers = [];
   #local;
   #settings;
   /** Own ids before reconnecting: they linger in the room for a moment. @type {Set<string>} */
@@ -80,6 +85,7 @@ export class Session extends Emitter {
     this.signal.on("down", (event) => this.#down(event));
     this.signal.on("message", (message) => this.#receive(message));
     local.on("change", (source) => this.#apply(source));
+    this.direct = this.#directCalls();
     addEventListener("online", () => this.#networkChanged());
     addEventListener("offline", () => void this.signal.probe(3_000));
     addEventListener("pagehide", () => this.signal.notify("leave"));
@@ -117,6 +123,14 @@ export class Session extends Emitter {
     return this.grant?.recordControl ?? false;
   }
 
+  /**
+   * What to play for a track of somebody else.
+   * @param {Track} track
+   */
+  mediaOf(track) {
+    return this.direct.sectionOf(track)?.receiver.track ?? this.subscriber?.mediaOf(track.id) ?? null;
+  }
+
   /** @param {boolean} start */
   async record(start) {
     try {
@@ -145,9 +159,9 @@ export class Session extends Emitter {
   }
 
   async #join() {
-    const { room, name, token } = this.#settings;
+    const { room, name, token, direct } = this.#settings;
     try {
-      const members = { room, name, ...(token ? { token } : {}) };
+      const members = { room, name, direct, ...(token ? { token } : {}) };
       const joined = /** @type {Joined & Message} */ (await this.signal.request("join", members));
       this.#enter(joined);
     } catch (error) {
@@ -188,6 +202,8 @@ export class Session extends Emitter {
 
   /** @param {RTCIceServer[]} iceServers */
   #connectMedia(iceServers) {
+    this.#iceServers = iceServers;
+    this.direct.drop();
     this.publisher?.close();
     this.subscriber?.close();
     const signal = this.signal;
@@ -223,11 +239,39 @@ export class Session extends Emitter {
     void publisher.negotiate();
   }
 
+  #directCalls() {
+    const direct = new Direct({
+      signal: this.signal,
+      iceServers: () => this.#iceServers,
+      maxBps: () => this.grant?.maxPublishBps ?? null,
+      sending: (source) => (this.mayPublish(source) ? this.#local.sending(source) : null),
+      tracks: () => [...this.tracks.values()],
+      arrivedByRouter: async (tracks) => this.subscriber?.arrivals(tracks) ?? tracks.map(() => 0),
+      pause: (paused) => void this.publisher?.pause(paused).catch((error) => this.#problem(error)),
+      channels: this.channels,
+      me: () => this.me?.id ?? "",
+    });
+    /** @type {import("./direct.js").Path} */
+    let path = "router";
+    direct.on("change", () => {
+      this.emit("change", undefined);
+      if (direct.path === path) return;
+      path = direct.path;
+      this.emit("path", path);
+    });
+    direct.on("levels", (levels) => {
+      this.speakers = levels;
+      this.emit("speakers", undefined);
+    });
+    return direct;
+  }
+
   /** @param {Source} source */
   #apply(source) {
     this.emit("change", undefined);
     const track = this.#local.sending(source);
     if (!this.publisher || !this.mayPublish(source)) return;
+    this.direct.setTrack(source, track);
     const withdraw = track === null && (source === "screen" || source === "screen_audio");
     const done = withdraw ? this.publisher.remove(source) : this.publisher.setTrack(source, track);
     done.catch((error) => this.#problem(error));
@@ -281,6 +325,7 @@ export class Session extends Emitter {
 
   /** @param {Message} message */
   #receiveAboutUs(message) {
+    if (this.direct.receive(message)) return;
     switch (message.type) {
       case "transport":
         if (message.state === "failed") {
@@ -330,6 +375,7 @@ export class Session extends Emitter {
   /** @param {string} id */
   #gone(id) {
     this.#formerIds.delete(id);
+    this.direct.gone(id);
     const participant = this.participants.get(id);
     this.participants.delete(id);
     for (const track of [...this.tracks.values()]) {
@@ -392,6 +438,7 @@ export class Session extends Emitter {
   #end() {
     this.signal.stop();
     this.channels.detach();
+    this.direct.drop();
     this.publisher?.close();
     this.subscriber?.close();
     this.#local.stop();

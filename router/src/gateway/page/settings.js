@@ -2,7 +2,7 @@
 // What the address of the page says, and the address that invites somebody else.
 //
 // Parameters: `room`, `name`, `token`; for automation also `autojoin=1`, `camera=0`, `microphone=0`,
-// `simulcast=0|1`, `codec=VP8|VP9|H264|AV1`, `width`, `height`, `fps`.
+// `simulcast=0|1`, `codec=VP8|VP9|H264|AV1`, `width`, `height`, `fps`; `direct=0` for no direct calls.
 
 /**
  * @typedef {object} Settings
@@ -13,6 +13,7 @@
  * @property {boolean} camera
  * @property {boolean} microphone
  * @property {boolean} simulcast
+ * @property {boolean} direct whether a call of two may go past the router, where the server wants that
  * @property {string | null} codec video codec to send, as in SDP; `null` leaves it to the browser
  * @property {number} width of the camera picture, pixels
  * @property {number} height of the camera picture, pixels
@@ -41,6 +42,7 @@ export function parseSettings(search, remembered = {}) {
     camera: flag(query.get("camera"), true),
     microphone: flag(query.get("microphone"), true),
     simulcast: flag(query.get("simulcast"), true),
+    direct: flag(query.get("direct"), true),
     codec: CODECS.includes(codec) ? codec : null,
     width: number(query.get("width"), 1280, 160, 3840),
     height: number(query.get("height"), 720, 90, 2160),

@@ -1,6 +1,9 @@
 // @ts-check
 // Plays what others say: one audio element for each received sound track.
 
+/** A sound that comes another way now is heard after this at the latest. */
+const SWAP_MS = 1_500;
+
 /** Autoplay rules may keep the page silent until the user does something; then `blocked` is called. */
 export class Sound {
   /** @type {Map<string, HTMLAudioElement>} */
@@ -22,12 +25,32 @@ export class Sound {
       this.#players.delete(name);
     }
     for (const [name, track] of tracks) {
-      const player = this.#players.get(name) ?? this.#add(name);
-      const stream = player.srcObject instanceof MediaStream ? player.srcObject : null;
+      const before = this.#players.get(name) ?? null;
+      const stream = before?.srcObject instanceof MediaStream ? before.srcObject : null;
       if (stream?.getTracks()[0] === track) continue;
+      const player = this.#add(name);
+      // What comes another way now is heard when it plays, and the old one until then: no gap, and never both.
+      if (before) this.#follow(before, player);
       player.srcObject = new MediaStream([track]);
       void this.#play(player);
     }
+  }
+
+  /**
+   * @param {HTMLAudioElement} before
+   * @param {HTMLAudioElement} player
+   */
+  #follow(before, player) {
+    player.muted = true;
+    const swap = () => {
+      clearTimeout(timer);
+      player.removeEventListener("playing", swap);
+      before.srcObject = null;
+      before.remove();
+      player.muted = false;
+    };
+    const timer = setTimeout(swap, SWAP_MS);
+    player.addEventListener("playing", swap);
   }
 
   /** After a click of the user. */

@@ -1,6 +1,8 @@
 // @ts-check
 // Figures about both connections: one reading (`collect`), and their course over the last minutes (`History`).
 
+import { inboundOf, reportOf } from "./arrivals.js";
+
 /**
  * @typedef {object} SentLayer
  * @property {string} rid empty without simulcast
@@ -59,15 +61,15 @@
  * @returns {Promise<Reading>}
  */
 export async function collect(session) {
-  const [publish, subscribe] = await Promise.all([collectSent(session.publisher), collectReceived(session)]);
+  const [publish, subscribe] = await Promise.all([collectSent(session), collectReceived(session)]);
   return { atMs: performance.now(), publish, subscribe };
 }
 
 /**
- * @param {import("./publish.js").Publisher | null} publisher
+ * @param {import("./session.js").Session} session
  * @returns {Promise<PublishStats>}
  */
-async function collectSent(publisher) {
+async function collectSent({ publisher, direct }) {
   /** @type {PublishStats} */
   const result = { connectionState: "closed", roundTripMs: null, bytesSent: 0, packetsSent: 0, tracks: [] };
   if (!publisher) return result;
@@ -82,7 +84,8 @@ async function collectSent(publisher) {
   }
   const live = [...publisher.slots].filter(([, slot]) => slot.live);
   result.tracks = await Promise.all(live.map(async ([source, slot]) => {
-    const own = reportOf(await slot.transceiver.sender.getStats());
+    const sender = direct.senderOf(source) ?? slot.transceiver.sender;
+    const own = reportOf(await sender.getStats());
     return sentTrack(source, slot, own);
   }));
   return result;
@@ -138,14 +141,16 @@ async function collectReceived(session) {
   if (!subscriber || !connection || result.connectionState === "closed") return result;
   const report = reportOf(await connection.getStats());
   result.roundTripMs = pathRoundTrip(report);
-  const inbound = [...report.values()].filter((stats) => stats.type === "inbound-rtp");
-  for (const [track, { mid, media }] of subscriber.sections) {
+  const { direct } = session;
+  const past = direct.path === "direct" && direct.connection ? reportOf(await direct.connection.getStats()) : null;
+  if (past) result.roundTripMs = pathRoundTrip(past);
+  for (const [track, routed] of subscriber.sections) {
     const info = session.tracks.get(track);
-    // A section that went idle and came back may leave an older stream behind: the busier one is meant.
-    const stats = inbound
-      .filter((one) => one.mid === mid || (one.mid === undefined && one.trackIdentifier === media.id))
-      .sort((a, b) => (b.lastPacketReceivedTimestamp ?? 0) - (a.lastPacketReceivedTimestamp ?? 0))[0];
-    result.tracks.push(receivedTrack(track, mid, media, info, stats ?? {}, report, session.layers.get(track)));
+    const section = past ? direct.sectionOf(info) : null;
+    const { mid, media } = section ? { mid: section.mid ?? "", media: section.receiver.track } : routed;
+    const from = section && past ? past : report;
+    const layer = section ? undefined : session.layers.get(track);
+    result.tracks.push(receivedTrack(track, mid, media, info, inboundOf(from, { mid, media }) ?? {}, from, layer));
   }
   return result;
 }
@@ -183,16 +188,6 @@ function receivedTrack(track, mid, media, info, stats, report, layer) {
     totalFreezesDuration: stats.totalFreezesDuration ?? 0,
     layer: layer ?? null,
   };
-}
-
-/**
- * @param {RTCStatsReport} report
- * @returns {Map<string, any>}
- */
-function reportOf(report) {
-  const map = new Map();
-  report.forEach((stats, id) => map.set(id, stats));
-  return map;
 }
 
 /** @param {Map<string, any>} report */

@@ -3,7 +3,7 @@
 
 import { byId, dress, el, giveBack } from "./dom.js";
 import { plot } from "./plots.js";
-import { formatBitrate } from "./text.js";
+import { PATHS, formatBitrate } from "./text.js";
 
 /** @typedef {import("./history.js").Course} Course */
 /** @typedef {import("./history.js").Figure} Figure */
@@ -80,6 +80,7 @@ export class StatsView {
     const facts = [
       ["Sending", `${publish.connectionState}${tripText(publish.roundTripMs)}`],
       ["Receiving", `${subscribe.connectionState}${tripText(subscribe.roundTripMs)}`],
+      ["Path", PATHS[this.#session.direct.path]],
       ["Signaling", `${this.#session.state.phase}${tripText(this.#session.signal.roundTripMs)}`],
     ];
     this.#summary.replaceChildren(...facts.flatMap(([title, text]) => [el("dt", {}, title), el("dd", {}, text)]));

@@ -1,6 +1,7 @@
 // @ts-check
 // The subscribing connection: everything we receive. The router offers, we answer.
 
+import { arrivals } from "./arrivals.js";
 import { Emitter } from "./emitter.js";
 import { watchIce } from "./ice.js";
 
@@ -60,6 +61,16 @@ export class Subscriber extends Emitter {
    */
   mediaOf(track) {
     return this.sections.get(track)?.media ?? null;
+  }
+
+  /**
+   * What has arrived of each of the tracks.
+   * @param {string[]} tracks
+   */
+  async arrivals(tracks) {
+    if (!this.connection || this.connection.connectionState === "closed") return tracks.map(() => 0);
+    const sections = tracks.map((track) => this.sections.get(track) ?? { mid: "", media: null });
+    return arrivals(this.connection, sections);
   }
 
   close() {

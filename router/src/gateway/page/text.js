@@ -82,3 +82,6 @@ export function duration(ms) {
   const two = (/** @type {number} */ value) => String(value).padStart(2, "0");
   return `${hours > 0 ? `${hours}:${two(minutes)}` : minutes}:${two(seconds % 60)}`;
 }
+
+/** Which way media goes. @type {Record<"direct" | "router", string>} */
+export const PATHS = { direct: "Direct, from one to the other", router: "Through the server" };

@@ -4,6 +4,9 @@
 import { dress, el, icon, play } from "./dom.js";
 import { hueOf, initials } from "./text.js";
 
+/** A picture that comes another way now takes the place of the old one when its first frame is there, or after this. */
+const SWAP_MS = 1_500;
+
 /**
  * @typedef {object} TileData
  * @property {string} key stays with the tile
@@ -29,6 +32,8 @@ export class Tile {
   #sign;
   #pin;
   #pinned = false;
+  /** Takes the place of `#video` soon. @type {{video: HTMLVideoElement, timer: ReturnType<typeof setTimeout>} | null} */
+  #next = null;
 
   /**
    * @param {TileData} data
@@ -36,11 +41,7 @@ export class Tile {
    */
   constructor(data, pin) {
     this.data = data;
-    this.#video = el("video", { autoplay: true, playsinline: true, tabindex: -1, "aria-hidden": "true" });
-    this.#video.muted = true;
-    for (const event of ["loadeddata", "emptied", "resize", "playing"]) {
-      this.#video.addEventListener(event, () => this.#showPicture());
-    }
+    this.#video = this.#screen();
     this.#avatar = el("div", { class: "avatar", "aria-hidden": "true" });
     this.#name = el("span", { class: "name" });
     this.#sign = el("span", { class: "sign" });
@@ -67,7 +68,7 @@ export class Tile {
     const { element } = this;
     const screen = data.kind === "screen";
     const title = screen ? (data.self ? "Your screen" : `${data.name}’s screen`) : data.name + (data.self ? " (you)" : "");
-    play(this.#video, data.media);
+    this.#play(data.media);
     if (this.#name.textContent !== title) {
       this.#name.textContent = title;
       this.#avatar.textContent = screen ? "" : initials(data.name);
@@ -115,8 +116,59 @@ export class Tile {
   }
 
   remove() {
+    this.#forgetNext();
     play(this.#video, null);
     this.element.remove();
+  }
+
+  #screen() {
+    const video = el("video", { autoplay: true, playsinline: true, tabindex: -1, "aria-hidden": "true" });
+    video.muted = true;
+    for (const event of ["loadeddata", "emptied", "resize", "playing"]) {
+      video.addEventListener(event, () => this.#showPicture());
+    }
+    return video;
+  }
+
+  /**
+   * The picture in place of the one before, which stays until then.
+   * @param {MediaStreamTrack | null} media
+   */
+  #play(media) {
+    const wanted = this.#next?.video ?? this.#video;
+    if (trackOf(wanted) === media) return;
+    this.#forgetNext();
+    const follows = media !== null && trackOf(this.#video) !== null && this.#video.videoWidth > 0;
+    if (trackOf(this.#video) === media || !follows || !("requestVideoFrameCallback" in this.#video)) {
+      play(this.#video, media);
+      return;
+    }
+    const video = this.#screen();
+    const swap = () => {
+      if (this.#next?.video !== video) return;
+      const old = this.#video;
+      this.#video = video;
+      this.#next = null;
+      clearTimeout(timer);
+      video.classList.remove("next");
+      play(old, null);
+      old.remove();
+      this.#showPicture();
+    };
+    const timer = setTimeout(swap, SWAP_MS);
+    this.#next = { video, timer };
+    video.classList.add("next");
+    this.#video.before(video);
+    video.requestVideoFrameCallback(swap);
+    play(video, media);
+  }
+
+  #forgetNext() {
+    if (!this.#next) return;
+    clearTimeout(this.#next.timer);
+    play(this.#next.video, null);
+    this.#next.video.remove();
+    this.#next = null;
   }
 
   #showPicture() {
@@ -131,4 +183,9 @@ export class Tile {
     const label = facts.filter(Boolean).join(", ");
     if (this.element.getAttribute("aria-label") !== label) this.element.setAttribute("aria-label", label);
   }
+}
+
+/** @param {HTMLVideoElement} video */
+function trackOf({ srcObject }) {
+  return srcObject instanceof MediaStream ? (srcObject.getTracks()[0] ?? null) : null;
 }

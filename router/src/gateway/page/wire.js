@@ -5,6 +5,8 @@
 //   1  JSON, UTF-8: {"t": kind, …}                                     (channel `reliable`)
 //   2  piece of a file: u32 transfer, u32 index, bytes                 (channel `reliable`)
 //   3  points of a stroke, 4 digest of strokes, 5 wanted strokes: see boardmodel.js (channel `unreliable`)
+//   6  of a direct call (docs/direct.md): u8 what (0: what follows comes directly, 1: came directly, perhaps), u32 call,
+//      u32 number, bytes of the message                               (channel `reliable`)
 //
 // A first byte that is not known is ignored, so that kinds can be added.
 
@@ -13,6 +15,10 @@ export const FILE_PIECE = 2;
 export const STROKE_POINTS = 3;
 export const STROKE_DIGEST = 4;
 export const STROKE_WANTED = 5;
+export const DIRECT = 6;
+
+/** Bytes before the message that came directly, perhaps. */
+export const DIRECT_HEADER_BYTES = 10;
 
 /** Bytes before the bytes of the file in a piece. */
 export const PIECE_HEADER_BYTES = 9;
@@ -75,6 +81,31 @@ export function decodePiece(bytes) {
   if (bytes[0] !== FILE_PIECE || bytes.length < PIECE_HEADER_BYTES) return null;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return { transfer: view.getUint32(1), index: view.getUint32(5), piece: bytes.subarray(PIECE_HEADER_BYTES) };
+}
+
+/**
+ * @param {{again: boolean, call: number, number: number, payload: Uint8Array}} message
+ * @returns {Uint8Array<ArrayBuffer>}
+ */
+export function encodeDirect({ again, call, number, payload }) {
+  const bytes = new Uint8Array(DIRECT_HEADER_BYTES + payload.length);
+  const view = new DataView(bytes.buffer);
+  view.setUint8(0, DIRECT);
+  view.setUint8(1, again ? 1 : 0);
+  view.setUint32(2, call);
+  view.setUint32(6, number);
+  bytes.set(payload, DIRECT_HEADER_BYTES);
+  return bytes;
+}
+
+/**
+ * @param {Uint8Array} bytes
+ * @returns {{again: boolean, call: number, number: number, payload: Uint8Array} | null}
+ */
+export function decodeDirect(bytes) {
+  if (bytes[0] !== DIRECT || bytes.length < DIRECT_HEADER_BYTES) return null;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return { again: view.getUint8(1) === 1, call: view.getUint32(2), number: view.getUint32(6), payload: bytes.subarray(DIRECT_HEADER_BYTES) };
 }
 
 /**
