@@ -110,7 +110,8 @@ async function inside(profiles) {
   const cases = profiles.map((profile) => ({
     name: `networks: ${profile.name}`,
     timeout: 240_000,
-    run: (own) => tries(own, profile),
+    // Written each time, so that a run which is broken off has not been for nothing.
+    run: (own) => tries(own, profile).finally(() => options['write-docs'] && writeDocs(results)),
   }));
   const counts = await runCases(cases, { artifacts, context });
   await peerBrowsers.close();
@@ -118,7 +119,6 @@ async function inside(profiles) {
   const raw = `${JSON.stringify(results, null, 1)}\n`;
   writeFileSync(path.join(artifacts, 'results.json'), raw);
   if (options.results) writeFileSync(path.resolve(options.results), raw);
-  if (options['write-docs']) writeDocs(results);
   console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
   if (counts.failed > 0) return 1;
   if (counts.passed > 0) return 0;
