@@ -202,7 +202,7 @@ async function impossible(context) {
 }
 
 export default [
-  { name: 'direct: two go past the router, and a third is no gap', timeout: 120_000, run: third },
-  { name: 'direct: camera, screen, recording and a lost connection, between both browsers', timeout: 150_000, run: changes },
+  { name: 'direct: two go past the router, and a third is no gap', timeout: 200_000, run: third },
+  { name: 'direct: camera, screen, recording and a lost connection, between both browsers', timeout: 240_000, run: changes },
   { name: 'direct: what cannot connect stays on the router', timeout: 90_000, run: impossible },
 ];
