@@ -5,7 +5,9 @@ use std::sync::OnceLock;
 
 use rillway_plugin_sdk::Signaling;
 use rillway_plugin_sdk::signaling::{Command, Input};
-use rillway_policy::{Budgets, Host, HostConfig, Plugin, PluginSpec, SignalingInstance, Source};
+use rillway_policy::{
+    Budgets, Capability, Host, HostConfig, Plugin, PluginSpec, SignalingInstance, Source,
+};
 use tokio::runtime::{Builder, Runtime};
 
 /// An instance of a component.
@@ -29,6 +31,8 @@ fn plugin(name: &'static str) -> &'static Plugin {
             ..HostConfig::default()
         });
         let spec = PluginSpec {
+            // What the router lets any shipped component read.
+            imports: vec![Capability::Config],
             // Tests are quicker than clients.
             budgets: Budgets {
                 calls_per_second: Some(u32::MAX),
