@@ -207,15 +207,20 @@ impl Shard {
         Some(format)
     }
 
-    /// What a payload type of a track's publisher stands for.
+    /// What a payload type of a track's publisher stands for. `None` too for a codec of the other medium: the
+    /// section of a subscriber would be left without any format, and its whole offer malformed.
     pub(super) fn sent_params(&self, key: TrackKey, payload_type: Pt) -> Option<PayloadParams> {
         let track = self.tracks.get(key)?;
         if let Some(mirror) = &track.mirror {
             return mirror.params.filter(|params| params.pt() == payload_type);
         }
+        let video = track.kind == MediaKind::Video;
         let rtc = self.transports.get(track.transport)?.rtc();
         let mut params = rtc.codec_config().params().iter();
-        params.find(|params| params.pt() == payload_type).copied()
+        let found = params.find(|params| params.pt() == payload_type);
+        found
+            .filter(|params| params.spec().codec.is_video() == video)
+            .copied()
     }
 
     /// Measures a publisher's packet and says what it is; `None`: it goes nowhere.

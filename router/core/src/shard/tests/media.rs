@@ -510,3 +510,28 @@ fn a_publisher_that_changes_its_codec_is_negotiated_anew() {
     );
     assert!(bench.count(bob, 2) > 10, "{}", bench.count(bob, 2));
 }
+
+#[test]
+fn sound_in_a_codec_for_pictures_goes_nowhere() {
+    let mut bench = Bench::new();
+    let (alice, mids) = bench.talker("room");
+    let bob = bench.join("room");
+    let tracks = [bench.clients[alice].track(0), bench.clients[alice].track(1)];
+    bench.watch(bob, &tracks);
+    let (before, ..) = bench.clients[bob].last_offer();
+    let config = bench.clients[alice].publish().rtc.codec_config();
+    let vp8 = config.find(|p| p.spec().codec == str0m::format::Codec::Vp8);
+    let vp8 = vp8.unwrap().pt();
+    let mut feed = Feed::audio(mids[0]);
+    for tag in [1, 2, 1] {
+        bench.run(FRAME);
+        let mut packet = feed.next(false, tag);
+        packet.payload_type = (tag == 2).then_some(vp8);
+        bench.send(alice, &packet);
+    }
+    bench.run(FRAME);
+    // Found by fuzzing: every subscriber got an offer whose section for it had no format left.
+    let (after, ..) = bench.clients[bob].last_offer();
+    assert_eq!(before, after, "nothing is negotiated anew");
+    assert_eq!((bench.count(bob, 1), bench.count(bob, 2)), (2, 0));
+}
