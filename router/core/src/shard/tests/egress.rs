@@ -144,7 +144,7 @@ fn a_keyframe_is_asked_for_in_place_of_what_is_no_longer_kept() {
     let mut feed = Feed::video(mids[1], None);
     let mut begun = false;
     let mut go_on = |bench: &mut Bench, lost: usize| {
-        let before = bench.shard.stats();
+        let before = *bench.shard.stats();
         for frame in 0..lost + 25 {
             bench.lose_media_to_clients = frame < lost;
             bench.run(FRAME);
