@@ -18,7 +18,10 @@ import { core, side } from './topology.mjs';
 import { SERVER, World } from './world.mjs';
 
 const here = fileURLToPath(import.meta.url);
-/** The bounds are those of an idle machine, and this one may be busy: the better of two tries has to hold them. */
+/**
+ * The bounds are those of an idle machine, and this one may be busy: the better of two tries has to hold them. With
+ * `--few` (in tests/run) a time is no failure: only a wrong path is, and media that does not come.
+ */
 const TRIES = 2;
 
 const { values: options } = parseArgs({
@@ -74,6 +77,10 @@ async function tries(context, profile) {
       console.log(`        try ${number}: ${result.paths?.map((way) => way.path).join(', ') ?? 'nothing'}`
         + `, connected ${seconds(connect)}, resumed ${seconds(resume)}`);
       if (!result.late) return;
+      if (options.few) {
+        console.log(`        note: ${result.late}`);
+        return;
+      }
       failure = new Error(result.late);
     } catch (error) {
       if (error instanceof Skip) {
