@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // The browser suite: `node tests/browser/run.mjs --router target/release/rillway [--driver ring]
-// [--only PART] [--list]`. See README.md beside this file.
+// [--only PART] [--once] [--list]`. See README.md beside this file.
 
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
@@ -21,6 +21,7 @@ const { values: options } = parseArgs({
     set: { type: 'string', default: 'full' },
     list: { type: 'boolean', default: false },
     isolated: { type: 'boolean', default: false },
+    once: { type: 'boolean', default: false },
   },
 });
 
@@ -53,6 +54,7 @@ async function inside(cases) {
     router: path.resolve(options.router),
     driver: options.driver,
     isolated: options.isolated,
+    once: options.once,
     address: options.isolated ? MEDIA_ADDRESS : null,
     // What is kept of a run that went well.
     pictures: artifacts,

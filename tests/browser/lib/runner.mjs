@@ -90,30 +90,46 @@ export class Stage {
   }
 }
 
-/** Runs the cases one after the other and returns the counts. */
-export async function runCases(cases, { artifacts, context }) {
-  const counts = { passed: 0, failed: 0, skipped: 0 };
-  for (const { name, timeout = 120_000, run } of cases) {
-    const stage = new Stage();
-    const started = Date.now();
-    const folder = path.join(artifacts, name.replaceAll(/[^a-z0-9]+/gi, '-').toLowerCase());
-    try {
-      await limited(run({ ...context, stage, folder }), timeout, name);
-      counts.passed += 1;
-      console.log(`  ok    ${name} (${((Date.now() - started) / 1000).toFixed(1)} s)`);
-    } catch (error) {
-      if (error instanceof Skip) {
-        counts.skipped += 1;
-        console.log(`  skip  ${name}: ${error.message}`);
-      } else {
-        counts.failed += 1;
-        console.log(`  FAIL  ${name} (${((Date.now() - started) / 1000).toFixed(1)} s)`);
-        console.log(String(error.stack ?? error).replaceAll(/^/gm, '        '));
-        await stage.testify(folder);
-        console.log(`        artefacts: ${folder}`);
-      }
+/** Runs one case once: `passed`, `failed` or `skipped`. */
+async function attempt({ name, timeout = 120_000, run }, { context, folder, number }) {
+  const stage = new Stage();
+  const started = Date.now();
+  const taken = () => `(${((Date.now() - started) / 1000).toFixed(1)} s)`;
+  try {
+    await limited(run({ ...context, stage, folder }), timeout, name);
+    console.log(`  ok    ${name} ${taken()}${number > 1 ? ', at the second attempt' : ''}`);
+    return 'passed';
+  } catch (error) {
+    if (error instanceof Skip) {
+      console.log(`  skip  ${name}: ${error.message}`);
+      return 'skipped';
     }
+    console.log(`  FAIL  ${name} ${taken()}`);
+    console.log(String(error.stack ?? error).replaceAll(/^/gm, '        '));
+    await stage.testify(folder);
+    console.log(`        artefacts: ${folder}`);
+    return 'failed';
+  } finally {
     await stage.clear();
   }
+}
+
+/**
+ * Runs the cases one after the other and returns the counts. Browsers share a machine of two cores: what fails gets a
+ * second attempt, and what passes then is named at the end, since that is news too.
+ */
+export async function runCases(cases, { artifacts, context }) {
+  const counts = { passed: 0, failed: 0, skipped: 0 };
+  const flaky = [];
+  for (const one of cases) {
+    const folder = path.join(artifacts, one.name.replaceAll(/[^a-z0-9]+/gi, '-').toLowerCase());
+    let result = await attempt(one, { context, folder, number: 1 });
+    if (result === 'failed' && !context.once) {
+      result = await attempt(one, { context, folder: `${folder}-2`, number: 2 });
+      if (result !== 'failed') flaky.push(one.name);
+    }
+    counts[result] += 1;
+  }
+  if (flaky.length > 0) console.log(`note: flaky, passed at the second attempt: ${flaky.join(', ')}`);
   return counts;
 }

@@ -112,6 +112,8 @@ async function inside(profiles) {
     world, files, hosts, peerBrowsers, restorePeer, results,
     router: path.resolve(options.router),
     driver: options.driver,
+    // Each profile has tries of its own.
+    once: true,
     page: options.page && path.resolve(options.page),
   };
   const cases = profiles.map((profile) => ({
