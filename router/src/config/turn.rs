@@ -72,7 +72,7 @@ pub(super) struct RawTurn {
     #[schemars(range(min = 1, max = 60_000))]
     #[schemars(extend("x-unit" = "allocations", "x-memory" = "about 5 KiB each and a socket, and up to 256 KiB while a client over TCP does not read"))]
     pub(super) allocations_max: u32,
-    /// Of those, of one identity. A browser takes one for each of the URLs that it reaches.
+    /// Of those, of one identity. A browser takes one for each of the URLs that it reaches, twice for its two connections, and as many again in an ICE restart.
     #[schemars(range(min = 1, max = 60_000), extend("x-unit" = "allocations"))]
     pub(super) allocations_per_user_max: u32,
     /// Of those, of one client address: behind it may be a whole office.
@@ -101,7 +101,7 @@ impl Default for RawTurn {
             public_peers: false,
             credential_seconds: 14_400,
             allocations_max: 1_000,
-            allocations_per_user_max: 16,
+            allocations_per_user_max: 40,
             allocations_per_address_max: 256,
             stranger_answers_per_second: 500,
         }

@@ -7,6 +7,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use rillway_turn::{Client, Family, ListenerId, Network, NoRelay, Wanted};
+use socket2::SockRef;
 use tokio::task::AbortHandle;
 
 use super::streams::Pipe;
@@ -146,7 +147,7 @@ impl Network for Sockets {
         let sent = if let Some(pipe) = self.streams.get(&client) {
             pipe.put(message)
         } else if let Some(socket) = self.listeners.get(&client.listener) {
-            socket.try_send_to(message, client.address).is_ok()
+            send(socket, message, client.address)
         } else {
             false
         };
@@ -155,7 +156,13 @@ impl Network for Sockets {
 
     fn to_peer(&mut self, relay: SocketAddr, peer: SocketAddr, payload: &[u8]) {
         let relay = self.relays.get(&relay);
-        let sent = relay.is_some_and(|r| r.socket.try_send_to(payload, peer).is_ok());
+        let sent = relay.is_some_and(|r| send(&r.socket, payload, peer));
         self.stats.dropped_to_peers += u64::from(!sent);
     }
+}
+
+/// Sends at once; false: it cannot be. (The runtime's own way takes a socket that is new for one that is full.)
+fn send(socket: &tokio::net::UdpSocket, bytes: &[u8], to: SocketAddr) -> bool {
+    let sent = SockRef::from(socket).send_to(bytes, &to.into());
+    sent.is_ok()
 }
