@@ -5,6 +5,7 @@
 
 mod beside;
 mod drain;
+mod floods;
 mod hostile;
 mod layers;
 mod operators;
@@ -394,6 +395,12 @@ fn two_hundred_subscribers_lose_nothing_while_another_room_is_recorded() {
 #[ignore = "needs a quiet machine: tests/run load"]
 fn two_hundred_subscribers_lose_nothing_beside_programs_that_misbehave() {
     operators::run();
+}
+
+#[test]
+#[ignore = "needs a quiet machine: tests/run load"]
+fn two_hundred_subscribers_lose_nothing_beside_floods_of_strangers() {
+    floods::run();
 }
 
 #[test]

@@ -76,6 +76,9 @@ impl Router {
         if more.contains("media.workers") {
             base = base.replace("media.workers = 1\n", "");
         }
+        if more.contains("media.first_port") {
+            base = base.replace("media.first_port = 0\n", "");
+        }
         let text = base + more;
         std::fs::write(&file, text).expect("written");
         let (process, gateway) = match std::env::var_os("RILLWAY_BIN") {

@@ -55,6 +55,13 @@ pub fn binding() -> Vec<u8> {
     request(BINDING, |_, _| {}).1.finish()
 }
 
+/// A request for an allocation by somebody who does not know yet that credentials are needed.
+pub fn bare_allocate() -> Vec<u8> {
+    request(ALLOCATE, |_, message| want(None, message))
+        .1
+        .finish()
+}
+
 /// Asks until there is an answer to this very request; what is relayed meanwhile is lost.
 fn ask(socket: &UdpSocket, id: TransactionId, bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut buffer = [0; 2048];
