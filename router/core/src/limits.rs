@@ -98,6 +98,25 @@ pub const ADDRESS_LIFETIME: Duration = Duration::from_secs(15);
 /// often: feedback at least once a second while it receives media.
 pub const PATH_SILENCE: Duration = Duration::from_millis(1_500);
 
+/// Silence of a client on its path after which it may be at another port: media and feedback come more often.
+pub const MOVED_SILENCE: Duration = Duration::from_millis(150);
+
+/// Between two questions to one client whether it has moved.
+pub const MOVED_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long such a question may be answered.
+pub const MOVED_TIME: Duration = Duration::from_secs(2);
+
+/// Clients that one packet has asked whether it is theirs.
+pub const MOVED_ASKED: usize = 4;
+
+/// Such questions of a shard open at once.
+pub const MOVED_QUESTIONS: usize = 256;
+
+/// Packets of unknown senders a second for which a shard looks whose they may be, which goes through all addresses:
+/// with 5,000 of them less than one per cent of a core.
+pub const MOVED_SCANS: u32 = 100;
+
 /// Failed STUN verifications per second that one transport pays for; legitimate clients cause none
 /// but around an ICE restart.
 pub const STUN_FAILURES_PER_TRANSPORT: u32 = 20;

@@ -93,6 +93,8 @@ pub struct ShardStats {
     pub connects_by_path: [u64; PathKind::ALL.len()],
     /// Times a connected transport's path became one of another kind, by that.
     pub path_changes: [u64; PathKind::ALL.len()],
+    /// Times a connected transport's client was found at another port.
+    pub paths_rebound: u64,
     /// Sum over connected ones of the time from the offer or answer to connected, microseconds.
     pub connect_micros_sum: u64,
 }

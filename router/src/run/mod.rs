@@ -315,7 +315,6 @@ fn local_address(listener: &TcpListener) -> Result<SocketAddr, RunError> {
     })
 }
 
-/// Starts every worker; if one fails, the others are ended.
 fn start_traces(
     config: &Config,
     registry: &Registry,
@@ -326,6 +325,7 @@ fn start_traces(
     })
 }
 
+/// Starts every worker; if one fails, the others are ended.
 fn start_workers(
     config: &Config,
     registry: &Registry,

@@ -7,9 +7,9 @@ use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 /// Sockets one driver takes at most.
 const ADDRESSES_MAX: usize = 64;
 
-/// Addresses of every wanted interface (`media.interfaces`; none: of all) that is up: IPv4 and global IPv6, loopback included, link-local not
-/// (a client would need a zone to reach it). Loopback comes last, so that the first candidate a
-/// client reads is one it may reach.
+/// Addresses of every wanted interface (`media.interfaces`; none: of all) that is up: IPv4 and global
+/// IPv6, loopback included, link-local not (a client would need a zone to reach it). Loopback comes
+/// last, so that the first candidate a client reads is one it may reach.
 ///
 /// # Errors
 /// What the system said; [`io::ErrorKind::AddrNotAvailable`] if there is no address.

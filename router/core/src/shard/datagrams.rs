@@ -72,6 +72,16 @@ impl Demux {
         self.by_address.len()
     }
 
+    /// Who is, or was lately, where.
+    pub(super) fn places(
+        &self,
+        socket: SocketId,
+    ) -> impl Iterator<Item = (SocketAddr, TransportKey)> {
+        let mut places = self.by_address.iter();
+        std::iter::from_fn(move || places.by_ref().find(|((at, _), _)| *at == socket))
+            .map(|((_, remote), key)| (*remote, *key))
+    }
+
     fn transport(&self, socket: SocketId, remote: SocketAddr) -> Option<TransportKey> {
         self.by_address.get(&(socket, remote)).copied()
     }
@@ -131,15 +141,26 @@ impl Shard {
         contents: &[u8],
         class: Class,
     ) -> Result<(), DropCause> {
-        let key = self
-            .demux
-            .transport(socket, source)
-            .ok_or(DropCause::UnvalidatedSource)?;
+        let Some(key) = self.demux.transport(socket, source) else {
+            self.who_moved(now, socket, source, contents);
+            return Err(DropCause::UnvalidatedSource);
+        };
         let transport = self
             .transports
             .get_mut(key)
             .ok_or(DropCause::UnvalidatedSource)?;
-        transport.touch(socket, source, now);
+        let left = transport.touch(socket, source, now);
+        if left
+            && transport
+                .silent_path(now)
+                .is_some_and(|_| transport.may_be_asked(now))
+        {
+            self.ask_whether_moved(now, key, socket, source);
+        }
+        let transport = self
+            .transports
+            .get_mut(key)
+            .ok_or(DropCause::UnvalidatedSource)?;
         if class == Class::Media && !transport.secured {
             return Err(DropCause::Refused);
         }
@@ -214,8 +235,10 @@ impl Shard {
         }
         let parsed = quietly("STUN", || StunMessage::parse(contents));
         let message = parsed.and_then(Result::ok).ok_or(DropCause::Malformed)?;
+        if message.is_successful_binding_response() {
+            return self.on_stun_answer(now, socket, source, &message);
+        }
         if !message.is_binding_request() {
-            // An ICE-lite agent asks nothing, so no answer is its own.
             return Err(DropCause::StunUnauthenticated);
         }
         let (ufrag, _) = message.split_username().ok_or(DropCause::Malformed)?;
@@ -319,7 +342,7 @@ impl Shard {
     }
 
     /// Makes an address the transport's.
-    fn claim(
+    pub(super) fn claim(
         &mut self,
         now: Instant,
         key: TransportKey,

@@ -124,7 +124,7 @@ impl Shard {
         let Some(before) = transport.said else {
             return;
         };
-        let kind = transport.path_kind(&self.factory).map(|(kind, _)| kind);
+        let kind = transport.path_kind(&self.factory);
         if transport.state == TransportState::Connected && kind != Some(before) {
             self.say_path(key, Some(before));
         }
@@ -136,9 +136,10 @@ impl Shard {
         let Some(transport) = self.transports.get_mut(key) else {
             return;
         };
-        let Some((kind, why)) = transport.path_kind(&self.factory) else {
+        let Some(kind) = transport.path_kind(&self.factory) else {
             return;
         };
+        let why = transport.path_reason(&self.factory, kind);
         transport.said = Some(kind);
         let direction = transport.direction;
         let Some(participant) = self.participants.get(transport.participant) else {

@@ -443,6 +443,9 @@ impl Shard {
             return;
         };
         let (mid, transport_key, room) = (track.mid, track.transport, track.room);
+        if track.kind != MediaKind::Video {
+            return;
+        }
         let Some(state) = track.layers.get_mut(usize::from(layer)) else {
             return;
         };

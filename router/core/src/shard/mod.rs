@@ -17,6 +17,7 @@ mod forward;
 mod inspect;
 mod layers;
 mod lifecycle;
+mod moved;
 mod parts;
 mod publish;
 mod receive;
@@ -54,6 +55,7 @@ use crate::transport::dtls::KeyHolder;
 use crate::transport::{Outgoing, Step, Transport, TransportFactory, dtls};
 use bucket::Bucket;
 use datagrams::Demux;
+use moved::Questions;
 use slab::{
     ParticipantKey, RoomKey, Slab, SubscriptionKey, TrackKey, TransportKey, from_public, to_public,
 };
@@ -139,6 +141,7 @@ pub struct Shard {
     subscriptions: Slab<SubscriptionKey, Subscription>,
     transports: Slab<TransportKey, Box<Transport>>,
     demux: Demux,
+    questions: Questions,
     stun_failures: Bucket,
     timers: Timers,
     due: Vec<Timer>,
@@ -234,6 +237,7 @@ impl Shard {
             subscriptions: Slab::new(),
             transports: Slab::new(),
             demux: Demux::new(hasher.clone(), now),
+            questions: Questions::new(now),
             stun_failures: Bucket::new(STUN_FAILURES_PER_SHARD, now),
             timers: Timers::default(),
             due: Vec::new(),

@@ -137,11 +137,8 @@ impl Shard {
     ) -> Result<String, RequestError> {
         let gone = || RequestError::Internal("transport is gone".into());
         let transport = self.transports.get_mut(key).ok_or_else(gone)?;
-        let before = transport
-            .lines
-            .remote_ufrag
-            .replace(description.ufrag.clone());
-        let restarts = before.is_some_and(|before| before != description.ufrag);
+        let before = transport.remote.replace(description.credentials());
+        let restarts = before.is_some_and(|before| before.ufrag != description.ufrag);
         let accepted = transport.guard(|rtc| rtc.sdp_api().accept_offer(offer));
         // The engine restarts with credentials of its own making, even if it fails later on.
         let restarted = if restarts {

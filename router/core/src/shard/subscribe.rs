@@ -366,14 +366,14 @@ impl Shard {
         check_answer(
             &description,
             outstanding,
-            transport.lines.remote_ufrag.as_deref(),
+            transport.remote.as_ref().map(|creds| creds.ufrag.as_str()),
         )?;
         let imported = sdp::import_answer(text, &description);
         let answer = quietly("SDP", || SdpAnswer::from_sdp_string(&imported))
             .ok_or_else(|| RequestError::Invalid("SDP".into()))?
             .map_err(|error| RequestError::Invalid(format!("SDP: {error}")))?;
         let outstanding = transport.lines.outstanding.take().ok_or_else(none)?;
-        transport.lines.remote_ufrag = Some(description.ufrag.clone());
+        transport.remote = Some(description.credentials());
         if !transport.is_connected() {
             transport.negotiated = now;
         }

@@ -222,8 +222,6 @@ pub(crate) struct Outstanding {
 pub(crate) struct Lines {
     pub(crate) lines: Vec<Line>,
     pub(crate) outstanding: Option<Outstanding>,
-    /// The client's ufrag as last answered or offered.
-    pub(crate) remote_ufrag: Option<String>,
     /// The client offers: sections are its, and wait for tracks.
     pub(crate) by_client: bool,
 }

@@ -6,6 +6,7 @@ pub(crate) mod credentials;
 pub(crate) mod dtls;
 pub(crate) mod lines;
 pub(crate) mod network;
+pub(crate) mod paths;
 pub(crate) mod sdp;
 pub(crate) mod streams;
 
@@ -21,22 +22,22 @@ use str0m::{Candidate, Event, IceCreds, Input, Output, Rtc, RtcConfig, RtcError}
 
 use crate::api::{Direction, TransportState};
 use crate::egress::sender::Sender;
-use crate::egress::train::Route;
 use crate::guard::quietly;
 use crate::id::SocketId;
 use crate::inspect::Traffic;
 use crate::limits::{
-    ADDRESS_LIFETIME, ADDRESSES_PER_SESSION, ADDRESSES_PER_TRANSPORT, DATAGRAMS_PER_TURN,
-    ENGINE_ERRORS, Limits, PATH_SILENCE, RESTART_OVERLAP, SCTP_BUFFER_BYTES,
+    DATAGRAMS_PER_TURN, ENGINE_ERRORS, Limits, RESTART_OVERLAP, SCTP_BUFFER_BYTES,
     STUN_FAILURES_PER_TRANSPORT,
 };
-use crate::path::{PathKind, PathKinds, Reason, Relays};
+use crate::path::{PathKind, PathKinds, Relays};
 use crate::shard::Hasher;
 use crate::shard::bucket::Bucket;
 use crate::shard::slab::ParticipantKey;
 use channels::Channels;
 use lines::Lines;
 use network::Network;
+use paths::{Address, Choice};
+pub(crate) use paths::{Check, Validated};
 use streams::Streams;
 
 /// What all transports of a shard are made with.
@@ -51,37 +52,6 @@ pub(crate) struct TransportFactory {
     pub(crate) first_listener: usize,
     pub(crate) limits: Limits,
     pub(crate) relays: Option<Arc<dyn Relays>>,
-}
-
-/// An address of the client that ICE has validated.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Address {
-    pub(crate) socket: SocketId,
-    pub(crate) remote: SocketAddr,
-    /// The last datagram from it.
-    pub(crate) seen: Instant,
-    /// The last verified check from it that chose it (USE-CANDIDATE).
-    pub(crate) chosen: Option<Instant>,
-}
-
-/// The address the client chose for media.
-#[derive(Debug, Clone, Copy)]
-struct Choice {
-    socket: SocketId,
-    remote: SocketAddr,
-    /// PRIORITY of the check that chose it.
-    priority: u32,
-    /// ICE restarts before that check.
-    session: u32,
-}
-
-/// A verified check.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Check {
-    /// It has USE-CANDIDATE (RFC 8445 §7.1.2).
-    pub(crate) chooses: bool,
-    /// PRIORITY (RFC 8445 §7.1.1).
-    pub(crate) priority: u32,
 }
 
 /// A datagram waiting for the end of the turn.
@@ -130,6 +100,10 @@ pub(crate) struct Transport {
     rtc: Rtc,
     credentials: IceCreds,
     previous: Option<(IceCreds, Instant)>,
+    /// The client's as last answered or offered.
+    pub(crate) remote: Option<IceCreds>,
+    /// When it was asked last whether it has moved.
+    pub(crate) asked: Option<Instant>,
     pub(crate) addresses: Vec<Address>,
     /// New addresses validated since the last ICE restart.
     addresses_validated: u32,
@@ -197,6 +171,8 @@ impl Transport {
             rtc,
             credentials,
             previous: None,
+            remote: None,
+            asked: None,
             addresses: Vec::new(),
             addresses_validated: 0,
             restarts: 0,
@@ -296,165 +272,6 @@ impl Transport {
         self.restarts += 1;
         self.heard = PathKinds::default();
         Ok(())
-    }
-
-    /// Notes a verified check from an address.
-    pub(crate) fn validate(
-        &mut self,
-        factory: &TransportFactory,
-        (socket, remote): (SocketId, SocketAddr),
-        check: Check,
-        now: Instant,
-    ) -> Validated {
-        let validated = self.note_address(socket, remote, check.chooses, now);
-        if !matches!(validated, Validated::Refused) {
-            self.heard.insert(factory.path_kind(socket, remote));
-        }
-        if check.chooses && !matches!(validated, Validated::Refused) {
-            self.choose(socket, remote, check);
-        }
-        validated
-    }
-
-    fn note_address(
-        &mut self,
-        socket: SocketId,
-        remote: SocketAddr,
-        chooses: bool,
-        now: Instant,
-    ) -> Validated {
-        let known = self
-            .addresses
-            .iter_mut()
-            .find(|address| address.socket == socket && address.remote == remote);
-        if let Some(address) = known {
-            address.seen = now;
-            if chooses {
-                address.chosen = Some(now);
-            }
-            return Validated::Known;
-        }
-        if self.addresses_validated >= ADDRESSES_PER_SESSION {
-            return Validated::Refused;
-        }
-        let mut forgotten = None;
-        if self.addresses.len() >= ADDRESSES_PER_TRANSPORT {
-            let oldest = self
-                .addresses
-                .iter()
-                .enumerate()
-                .min_by_key(|(_, address)| address.seen)
-                .map(|(index, address)| (index, *address));
-            match oldest {
-                Some((index, address))
-                    if now.saturating_duration_since(address.seen) > ADDRESS_LIFETIME =>
-                {
-                    self.addresses.swap_remove(index);
-                    forgotten = Some(address);
-                }
-                _ => return Validated::Refused,
-            }
-        }
-        self.addresses_validated += 1;
-        self.addresses.push(Address {
-            socket,
-            remote,
-            seen: now,
-            chosen: chooses.then_some(now),
-        });
-        Validated::New { forgotten }
-    }
-
-    /// Notes a datagram from a validated address.
-    pub(crate) fn touch(&mut self, socket: SocketId, remote: SocketAddr, now: Instant) {
-        let mut addresses = self.addresses.iter_mut();
-        if let Some(address) = addresses.find(|a| a.remote == remote && a.socket == socket) {
-            address.seen = now;
-        }
-    }
-
-    /// Where to send what the engine addresses to `remote`. The engine stays with a path for as long
-    /// as it may still be alive (15 s); a client whose NAT gave it another port is heard from there at
-    /// once, so a path that fell silent is left for the one the client chose last.
-    fn path(&self, socket: SocketId, remote: SocketAddr) -> (SocketId, SocketAddr) {
-        if self.addresses.len() < 2 {
-            return (socket, remote);
-        }
-        self.liveliest(socket, remote).unwrap_or((socket, remote))
-    }
-
-    fn liveliest(&self, socket: SocketId, remote: SocketAddr) -> Option<(SocketId, SocketAddr)> {
-        let mut addresses = self.addresses.iter();
-        let present = addresses.find(|a| a.remote == remote && a.socket == socket)?;
-        if self.age(present.seen) < PATH_SILENCE {
-            return None;
-        }
-        let lively = self.addresses.iter().filter(|a| {
-            let chosen = a.chosen.is_some_and(|at| self.age(at) < ADDRESS_LIFETIME);
-            chosen && self.age(a.seen) < PATH_SILENCE
-        });
-        let best = lively.max_by_key(|a| a.seen)?;
-        Some((best.socket, best.remote))
-    }
-
-    fn age(&self, at: Instant) -> Duration {
-        self.now.saturating_duration_since(at)
-    }
-
-    /// Where our media goes; `None`: nowhere, for want of an address or of consent (RFC 7675 §5.1).
-    pub(crate) fn route(&mut self, factory: &TransportFactory, now: Instant) -> Option<Route> {
-        self.now = now;
-        if !self.is_connected() || self.disconnected_since.is_some() {
-            return None;
-        }
-        let (socket, destination) = self.path_in_use()?;
-        Some(Route {
-            socket,
-            destination,
-            stream: factory.protocol(socket) == Protocol::Tcp,
-        })
-    }
-
-    /// The path that the client chose, or the one that lives on in its place.
-    pub(crate) fn path_in_use(&self) -> Option<(SocketId, SocketAddr)> {
-        let choice = self.choice?;
-        Some(self.path(choice.socket, choice.remote))
-    }
-
-    /// The kind of that path, and why it is none that costs less.
-    pub(crate) fn path_kind(
-        &self,
-        factory: &TransportFactory,
-    ) -> Option<(PathKind, Option<Reason>)> {
-        let (socket, remote) = self.path_in_use()?;
-        let kind = factory.path_kind(socket, remote);
-        Some((kind, Reason::find(kind, factory.offered(), self.heard)))
-    }
-
-    /// A verified check chose an address. It is kept to while it lives: a check that somebody listened to
-    /// and repeats from elsewhere is as good as new, so only a better one (a client that nominates every
-    /// pair it checks means the best, RFC 8445 §8.1.1) or one after an ICE restart takes its place.
-    fn choose(&mut self, socket: SocketId, remote: SocketAddr, check: Check) {
-        let place = |a: &&Address| a.socket == socket && a.remote == remote;
-        let Some(seen) = self.addresses.iter().find(place).map(|a| a.seen) else {
-            return;
-        };
-        let stays = self.choice.is_some_and(|choice| {
-            let mut addresses = self.addresses.iter();
-            let present =
-                addresses.find(|a| a.socket == choice.socket && a.remote == choice.remote);
-            let alive =
-                present.is_some_and(|a| seen.saturating_duration_since(a.seen) < PATH_SILENCE);
-            alive && choice.session == self.restarts && choice.priority >= check.priority
-        });
-        if !stays {
-            self.choice = Some(Choice {
-                socket,
-                remote,
-                priority: check.priority,
-                session: self.restarts,
-            });
-        }
     }
 
     /// Hands a datagram to the engine. The outputs must be polled next.
@@ -610,20 +427,6 @@ fn contain<R>(inject: bool, work: impl FnOnce() -> R) -> Result<R, TransportFaul
     })
 }
 
-/// What [`Transport::validate`] found.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Validated {
-    /// Already known.
-    Known,
-    /// New; an old one may have had to go.
-    New {
-        /// No longer the transport's.
-        forgotten: Option<Address>,
-    },
-    /// Over a bound.
-    Refused,
-}
-
 impl TransportFactory {
     /// The socket whose advertised address this is: UDP and TCP may share one.
     fn socket_of(&self, protocol: Protocol, local: SocketAddr) -> SocketId {
@@ -640,34 +443,6 @@ impl TransportFactory {
             true => Protocol::Udp,
             false => Protocol::Tcp,
         }
-    }
-
-    /// By which kind of way something from there came.
-    fn path_kind(&self, socket: SocketId, remote: SocketAddr) -> PathKind {
-        match self.protocol(socket) {
-            Protocol::Tcp => PathKind::Tcp,
-            _ => self
-                .relays
-                .as_ref()
-                .and_then(|relays| relays.kind(remote))
-                .unwrap_or(PathKind::Udp),
-        }
-    }
-
-    /// The ways that clients are told of.
-    fn offered(&self) -> PathKinds {
-        let mut kinds = PathKinds::default();
-        for kind in PathKind::ALL {
-            let offered = match kind {
-                PathKind::Udp => self.first_listener > 0,
-                PathKind::Tcp => self.first_listener < self.advertised.len(),
-                _ => self.relays.as_ref().is_some_and(|r| r.offers(kind)),
-            };
-            if offered {
-                kinds.insert(kind);
-            }
-        }
-        kinds
     }
 }
 

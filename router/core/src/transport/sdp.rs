@@ -119,6 +119,16 @@ pub(crate) struct Description {
     pub(crate) sections: Vec<Section>,
 }
 
+impl Description {
+    /// What the checks of its author are made with.
+    pub(crate) fn credentials(&self) -> IceCreds {
+        IceCreds {
+            ufrag: self.ufrag.clone(),
+            pass: self.password.clone(),
+        }
+    }
+}
+
 /// Bounds of a description.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SdpBounds {

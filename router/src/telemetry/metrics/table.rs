@@ -466,6 +466,8 @@ metrics! {
     TRANSPORT_CONNECTS Counter "rillway_transport_connects_total" "transports" [WORKER, PATH];
     /// Times a connected transport changed to another way, by that.
     TRANSPORT_PATH_CHANGES Counter "rillway_transport_path_changes_total" "changes" [WORKER, PATH];
+    /// Times a connected transport's client was found at another port, which a NAT had given it.
+    TRANSPORT_PATH_REBINDS Counter "rillway_transport_path_rebinds_total" "changes" [WORKER];
     /// Time of transports from offer or answer to connected.
     CONNECT_TIME Summary "rillway_transport_connect_seconds" "seconds" [WORKER];
     /// Transports that failed: `unreachable` (no check of the client's that was right came in time: ICE), `handshake` (it did not end in time: DTLS), `consent` (it was connected, and nothing came for 30 s), `fault` (what the client said cannot be).

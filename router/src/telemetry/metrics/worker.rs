@@ -129,6 +129,7 @@ const SHARD: &[Read<ShardStats>] = &[
     (&table::TRANSPORT_PATH_CHANGES, &["udp"], |s| {
         s.path_changes[0]
     }),
+    (&table::TRANSPORT_PATH_REBINDS, &[], |s| s.paths_rebound),
     (&table::TRANSPORT_CONNECTS, &["turn-udp"], |s| {
         s.connects_by_path[1]
     }),

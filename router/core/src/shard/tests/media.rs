@@ -535,3 +535,28 @@ fn sound_in_a_codec_for_pictures_goes_nowhere() {
     assert_eq!(before, after, "nothing is negotiated anew");
     assert_eq!((bench.count(bob, 1), bench.count(bob, 2)), (2, 0));
 }
+
+#[test]
+fn sound_has_no_keyframes() {
+    let mut bench = Bench::new();
+    let (alice, mids) = bench.talker("room");
+    let bob = bench.join("room");
+    let track = bench.clients[alice].track(0);
+    bench.watch(bob, &[track]);
+    let mut feed = Feed::audio(mids[0]);
+    for _ in 0..10 {
+        bench.run(Duration::from_millis(20));
+        bench.send(alice, &feed.next(false, 1));
+    }
+    let before = bench.shard.stats().keyframe_requests_received;
+    let mid = bench.clients[bob].mid_of(track);
+    let end = bench.clients[bob].subscribe();
+    let mut api = end.rtc.direct_api();
+    let stream = api.stream_rx_by_mid(mid, None).unwrap();
+    stream.request_keyframe(str0m::media::KeyframeRequestKind::Pli);
+    let now = bench.now;
+    end.tick_at(now);
+    bench.run(Duration::from_secs(2));
+    assert_eq!(bench.shard.stats().keyframe_requests_received, before + 1);
+    assert_eq!(bench.shard.stats().keyframe_requests_sent, 0);
+}

@@ -5,6 +5,7 @@ mod egress;
 mod inspect;
 mod layers;
 mod media;
+mod moved;
 mod negotiation;
 mod parts;
 mod paths;
