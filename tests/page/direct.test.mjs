@@ -11,6 +11,7 @@ class FakeConnection extends EventTarget {
   arrived = 0;
   transceivers = [];
   candidates = [];
+  looks = 0;
 
   constructor() {
     super();
@@ -39,6 +40,7 @@ class FakeConnection extends EventTarget {
   }
 
   async getStats() {
+    this.looks += 1;
     const stats = this.transceivers.map(({ mid }, index) => ({
       id: mid, type: 'inbound-rtp', mid, kind: index === 0 ? 'audio' : 'video', packetsReceived: this.arrived, framesDecoded: this.arrived,
     }));
@@ -131,6 +133,37 @@ test('what is shown moves once everything arrives directly, and is told later', 
   assert.deepEqual(sent.at(-1), { type: 'direct-path', call: 4, path: 'direct' });
   direct.drop();
   assert.deepEqual(pauses, [true, false]);
+});
+
+test('the other one is told only when what comes the new way is shown', async () => {
+  const { direct, told } = setUp();
+  let shown = false;
+  direct.shown = () => shown;
+  direct.receive({ type: 'direct', call: 4, participant: '2', offer: true });
+  const connection = FakeConnection.all.at(-1);
+  await until('sections', () => connection.transceivers.length === 4);
+  connection.become('connected');
+  connection.arrived = 1;
+  await until('direct', () => direct.path === 'direct');
+  await sleep(600);
+  assert.equal(told('direct'), 0, 'pictures of before are still shown');
+  shown = true;
+  await until('told', () => told('direct') === 1);
+  direct.drop();
+});
+
+test('the connection is looked at seldom while the call stays there', async () => {
+  const { direct, connection, told } = await moved();
+  const timer = setInterval(() => { connection.arrived += 1; }, 20);
+  await sleep(300);
+  const before = connection.looks;
+  await sleep(2_100);
+  clearInterval(timer);
+  assert.ok(connection.looks - before <= 3, `${connection.looks - before} looks in two seconds`);
+  assert.equal(told('failed'), 0);
+  await sleep(4_000);
+  assert.equal(told('failed'), 1, 'nothing came any more');
+  direct.drop();
 });
 
 test('the direct connection is left only when both take the router', async () => {

@@ -21,10 +21,17 @@ export function inboundOf(report, { mid, media }) {
  * What has arrived in each section: frames decoded of a picture, packets of a sound.
  * @param {RTCPeerConnection} connection
  * @param {Section[]} sections
- * @returns {Promise<number[]>}
  */
 export async function arrivals(connection, sections) {
-  const report = reportOf(await connection.getStats());
+  return arrivedIn(reportOf(await connection.getStats()), sections);
+}
+
+/**
+ * @param {Map<string, any>} report
+ * @param {Section[]} sections
+ * @returns {number[]}
+ */
+export function arrivedIn(report, sections) {
   return sections.map((section) => {
     const stats = inboundOf(report, section);
     return (stats?.kind === "video" ? stats.framesDecoded : stats?.packetsReceived) ?? 0;

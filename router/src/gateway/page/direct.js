@@ -5,7 +5,6 @@
 
 import { DirectData } from "./directdata.js";
 import { Emitter } from "./emitter.js";
-import { reportOf } from "./arrivals.js";
 import { Peer, SECTIONS } from "./peer.js";
 
 /** @typedef {import("./protocol.js").Source} Source */
@@ -24,7 +23,9 @@ import { Peer, SECTIONS } from "./peer.js";
  * @property {number | null} endedMs when the router called us back, of `performance.now()`
  * @property {Map<string, number> | null} before what had arrived through the router then, by its track; `null`: not known yet
  * @property {boolean} failed that it was given up
+ * @property {number | null} turnedMs when it was moved, as long as nobody has been told
  * @property {boolean} toldRouter that we take the router's
+ * @property {number} lookedMs when we looked at what arrives last
  * @property {boolean} theirsRouter that the other one said so since it ended
  * @property {number} movedMs when anything arrived last
  * @property {number} arrived how much had by then
@@ -32,14 +33,18 @@ import { Peer, SECTIONS } from "./peer.js";
 
 /** The connection is given up if nothing was carried by it for this long, milliseconds. */
 const CONNECT_MS = 10_000;
-/** How often we look at what arrives. */
+/** How often we look at what arrives, while the call moves. */
 const LOOK_MS = 100;
-/** From moving until the other side is told to leave the old way: elements start to play meanwhile. */
-const SETTLE_MS = 400;
+/** The same while it stays: statistics of a connection cost time of the page. */
+const OVERSEE_MS = 1_000;
+/** From moving until the other side is told to leave the old way, at least, */
+const SETTLE_MS = 300;
+/** and at most, where what came the new way is not yet shown. */
+const SHOW_MS = 3_000;
 /** The other side, or the router's media, is not waited for longer than this. */
 const RETURN_MS = 8_000;
-/** A direct connection that was silent for so long is given up. */
-const STALL_MS = 2_500;
+/** A direct connection that was seen to be silent for so long is given up. */
+const STALL_MS = 2_000;
 /** Sound that is shown as speaking, of 1. */
 const SPEAKING = 0.02;
 
@@ -53,6 +58,8 @@ export class Direct extends Emitter {
   #on;
   /** Whether the router has called for a direct call in this stay. */
   offered = false;
+  /** Whether all that comes is shown and heard, and nothing else any more. Whoever shows it says so. */
+  shown = () => true;
 
   /**
    * @param {object} on what it needs of the session
@@ -166,8 +173,8 @@ export class Direct extends Emitter {
     const data = new DirectData(number, participant);
     /** @type {Call} */
     const call = {
-      number, participant, peer, data, queue: Promise.resolve(), taken: "router", endedMs: null, before: null,
-      failed: false, toldRouter: false, theirsRouter: false, movedMs: performance.now(), arrived: 0,
+      number, participant, peer, data, queue: Promise.resolve(), taken: "router", turnedMs: null, endedMs: null,
+      before: null, failed: false, toldRouter: false, theirsRouter: false, lookedMs: 0, movedMs: performance.now(), arrived: 0,
     };
     this.#call = call;
     data.attach(peer.connection);
@@ -273,8 +280,13 @@ export class Direct extends Emitter {
     while (this.#call === call) {
       await sleep(LOOK_MS);
       if (this.#call !== call) return;
+      const now = performance.now();
+      const stays = call.taken === "direct" && call.turnedMs === null && call.endedMs === null;
+      if (stays && now - call.lookedMs < OVERSEE_MS) continue;
+      call.lookedMs = now;
       try {
-        await this.#look(call, performance.now() - begun);
+        if (call.turnedMs !== null) this.#settle(call, now - call.turnedMs);
+        if (this.#call === call) await this.#look(call, now - begun);
       } catch (error) {
         this.#trouble(error);
       }
@@ -306,13 +318,20 @@ export class Direct extends Emitter {
   #move(call, path) {
     if (this.#call !== call || (path === "direct" && call.endedMs !== null)) return;
     call.taken = path;
-    call.movedMs = performance.now();
+    call.movedMs = call.turnedMs = performance.now();
     this.emit("change", undefined);
-    setTimeout(() => {
-      if (this.#call !== call || call.taken !== path) return;
-      if (path === "router") this.#tellRouter(call);
-      else if (call.endedMs === null) this.#on.signal.notify("direct-path", { call: call.number, path });
-    }, SETTLE_MS);
+  }
+
+  /**
+   * The other side may leave the old way once nothing of it is shown any more.
+   * @param {Call} call
+   * @param {number} sinceMs since it was moved
+   */
+  #settle(call, sinceMs) {
+    if (sinceMs < SETTLE_MS || (sinceMs < SHOW_MS && !this.shown())) return;
+    call.turnedMs = null;
+    if (call.taken === "router") this.#tellRouter(call);
+    else if (call.endedMs === null) this.#on.signal.notify("direct-path", { call: call.number, path: "direct" });
   }
 
   /** @param {Call} call */
@@ -335,7 +354,7 @@ export class Direct extends Emitter {
   /** @param {Call} call */
   async #comesDirectly(call) {
     if (call.peer.connection.connectionState !== "connected") return false;
-    const counts = await call.peer.arrivals(this.#expected(call).map(({ source }) => source));
+    const { counts } = await call.peer.look(this.#expected(call).map(({ source }) => source));
     return counts.every((count) => count > 0);
   }
 
@@ -351,19 +370,16 @@ export class Direct extends Emitter {
   /** Sees that it still carries something, and who speaks. @param {Call} call */
   async #oversee(call) {
     const sources = this.#expected(call).map(({ source }) => source);
-    const arrived = (await call.peer.arrivals(sources)).reduce((sum, count) => sum + count, 0);
+    const { counts, heard, said } = await call.peer.look(sources);
+    const arrived = counts.reduce((sum, count) => sum + count, 0);
     const now = performance.now();
     if (sources.length === 0 || arrived !== call.arrived) call.movedMs = now;
+    else call.lookedMs = 0;
     call.arrived = arrived;
     if (now - call.movedMs > STALL_MS) this.#fail(call);
     if (!this.paused) return;
-    const report = reportOf(await call.peer.connection.getStats());
-    const level = (/** @type {string} */ type) => Math.max(0, ...[...report.values()]
-      .filter((stats) => stats.type === type && stats.kind === "audio").map((stats) => stats.audioLevel ?? 0));
-    const levels = [
-      { participant: call.participant, level: level("inbound-rtp") }, { participant: this.#on.me(), level: level("media-source") },
-    ];
-    this.emit("levels", levels.filter((one) => one.level > SPEAKING).sort((a, b) => b.level - a.level));
+    const levels = [{ participant: call.participant, level: heard }, { participant: this.#on.me(), level: said }];
+    this.emit("levels", levels.filter(({ level }) => level > SPEAKING).sort((a, b) => b.level - a.level));
   }
 
   /** @param {unknown} error */

@@ -91,6 +91,11 @@ export class Grid {
     this.layout();
   }
 
+  /** Whether every picture is the one that is wanted, and none is still the one before. */
+  get settled() {
+    return [...this.tiles.values()].every((tile) => tile.settled);
+  }
+
   get pinned() {
     return this.#pinned;
   }

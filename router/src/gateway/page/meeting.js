@@ -131,6 +131,7 @@ export class Meeting {
     session.on("speakers", () => this.#spoke());
     session.on("recording", (active) => toast(active ? "This meeting is being recorded." : "The recording has ended."));
     session.on("joined", ({ again }) => this.#joined(again));
+    session.direct.shown = () => this.#grid.settled && this.#sound.settled;
     session.on("path", (path) => announce(`This call goes ${path === "direct" ? "directly from one to the other" : "through the server"} now`));
     session.on("arrived", (person) => announce(`${nameFrom(person)} joined`));
     session.on("gone", (person) => announce(`${nameFrom(person)} left`));

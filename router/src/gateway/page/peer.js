@@ -2,8 +2,9 @@
 // The connection of a direct call: straight to the other participant. It has one section for each source from the
 // beginning, so that nothing is negotiated again when somebody shares a screen or changes the camera.
 
-import { arrivals } from "./arrivals.js";
+import { arrivedIn, reportOf } from "./arrivals.js";
 import { Emitter } from "./emitter.js";
+import { Loudness } from "./loudness.js";
 import { CAMERA_BPS, SCREEN_BPS } from "./publish.js";
 
 /** @typedef {import("./protocol.js").Source} Source */
@@ -24,6 +25,7 @@ export class Peer extends Emitter {
   #maxBps;
   /** Candidates that came before the description they belong to. @type {RTCIceCandidateInit[]} */
   #early = [];
+  #loudness = new Loudness();
 
   /**
    * @param {object} options
@@ -106,15 +108,16 @@ export class Peer extends Emitter {
   }
 
   /**
-   * What has arrived of each of the sources.
+   * What has arrived of each of the sources, and how loud it was since it was looked at last, here and there.
    * @param {Source[]} sources
    */
-  arrivals(sources) {
-    const sections = sources.map((source) => {
+  async look(sources) {
+    const report = reportOf(await this.connection.getStats());
+    const counts = arrivedIn(report, sources.map((source) => {
       const section = this.sections.get(source);
       return { mid: section?.mid ?? "", media: section?.receiver.track ?? null };
-    });
-    return arrivals(this.connection, sections);
+    }));
+    return { counts, ...this.#loudness.take(report) };
   }
 
   close() {

@@ -10,6 +10,8 @@ export class Sound {
   #players = new Map();
   #sink = "";
   #blocked;
+  /** Take the place of others soon. @type {Set<HTMLAudioElement>} */
+  #next = new Set();
 
   /** @param {{blocked: () => void}} on */
   constructor({ blocked }) {
@@ -36,14 +38,21 @@ export class Sound {
     }
   }
 
+  /** Whether every sound is the one that is wanted, and none is still the one before. */
+  get settled() {
+    return this.#next.size === 0;
+  }
+
   /**
    * @param {HTMLAudioElement} before
    * @param {HTMLAudioElement} player
    */
   #follow(before, player) {
     player.muted = true;
+    this.#next.add(player);
     const swap = () => {
       clearTimeout(timer);
+      this.#next.delete(player);
       player.removeEventListener("playing", swap);
       before.srcObject = null;
       before.remove();

@@ -4,8 +4,12 @@
 import { dress, el, icon, play } from "./dom.js";
 import { hueOf, initials } from "./text.js";
 
-/** A picture that comes another way now takes the place of the old one when its first frame is there, or after this. */
-const SWAP_MS = 1_500;
+/** A picture that comes another way now takes the place of the old one when it runs, or after this, milliseconds. */
+const SWAP_MS = 2_500;
+/** It runs with so many frames in a row, */
+const RUN_FRAMES = 4;
+/** none of which was longer in coming than this, milliseconds. What comes less often never runs by this. */
+const RUN_MS = 150;
 
 /**
  * @typedef {object} TileData
@@ -144,23 +148,30 @@ export class Tile {
       return;
     }
     const video = this.#screen();
-    const swap = () => {
-      if (this.#next?.video !== video) return;
-      const old = this.#video;
-      this.#video = video;
-      this.#next = null;
-      clearTimeout(timer);
-      video.classList.remove("next");
-      play(old, null);
-      old.remove();
-      this.#showPicture();
-    };
-    const timer = setTimeout(swap, SWAP_MS);
+    const timer = setTimeout(() => this.#swap(video), SWAP_MS);
     this.#next = { video, timer };
     video.classList.add("next");
     this.#video.before(video);
-    video.requestVideoFrameCallback(swap);
+    onceRunning(video, () => this.#swap(video));
     play(video, media);
+  }
+
+  /** Whether the picture is the one that is wanted, and not the one before. */
+  get settled() {
+    return this.#next === null;
+  }
+
+  /** @param {HTMLVideoElement} video takes the place of the one before, if it is still to */
+  #swap(video) {
+    if (this.#next?.video !== video) return;
+    const old = this.#video;
+    clearTimeout(this.#next.timer);
+    this.#video = video;
+    this.#next = null;
+    video.classList.remove("next");
+    play(old, null);
+    old.remove();
+    this.#showPicture();
   }
 
   #forgetNext() {
@@ -188,4 +199,21 @@ export class Tile {
 /** @param {HTMLVideoElement} video */
 function trackOf({ srcObject }) {
   return srcObject instanceof MediaStream ? (srcObject.getTracks()[0] ?? null) : null;
+}
+
+/**
+ * The first frames of an element may come in a burst, or be the only ones for a while.
+ * @param {HTMLVideoElement} video
+ * @param {() => void} runs
+ */
+function onceRunning(video, runs) {
+  let row = 0;
+  let last = 0;
+  const frame = (/** @type {number} */ now) => {
+    row = now - last <= RUN_MS ? row + 1 : 1;
+    last = now;
+    if (row < RUN_FRAMES) video.requestVideoFrameCallback(frame);
+    else runs();
+  };
+  video.requestVideoFrameCallback(frame);
 }
