@@ -50,8 +50,19 @@ export function way(pair) {
   };
 }
 
-/** The ways of all connections of a page. */
+/** That of a direct call goes both ways; of the two to the router each goes one way. */
+const isDirect = ({ inbound, outbound }) => inbound.length > 0 && outbound.length > 0;
+
+/** The ways of all connections of a page to the router. */
 export async function ways(client) {
   const raw = await client.raw();
-  return raw.connections.map(({ pair }) => way(pair));
+  return raw.connections.filter((connection) => !isDirect(connection)).map(({ pair }) => way(pair));
+}
+
+/** How the direct call of a page goes: "straight", or "relayed" by either side; null: there is none. */
+export async function directWay(client) {
+  const raw = await client.raw();
+  const pair = raw.connections.find(isDirect)?.pair;
+  if (!pair) return null;
+  return [pair.local, pair.remote].some(({ candidateType }) => candidateType === 'relay') ? 'relayed' : 'straight';
 }

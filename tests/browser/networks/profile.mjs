@@ -9,10 +9,11 @@ import { fileURLToPath } from 'node:url';
 
 import { Browsers } from '../lib/browsers.mjs';
 import { enter } from '../lib/meeting.mjs';
+import { total } from '../lib/router.mjs';
 import { check, skip, sleep, until } from '../lib/runner.mjs';
-import { begun, METER, resumed, ways } from './measure.mjs';
+import { begun, directWay, METER, resumed, ways } from './measure.mjs';
 import { resolve, serve } from './server.mjs';
-import { access, housemate, LEFT, MEET, server, side } from './topology.mjs';
+import { access, housemate, LEFT, MEET, mirror, server, side } from './topology.mjs';
 import { missing } from './world.mjs';
 
 const BRIDGE = fileURLToPath(new URL('./bridge.mjs', import.meta.url));
@@ -25,6 +26,12 @@ const CONNECT_WAIT_MS = 25_000;
 const RESUME_WAIT_MS = 25_000;
 /** Time for a connection to become what it stays: browsers look around for better paths in the beginning. */
 const SETTLE_MS = 3_000;
+/** The router's counters are a second old at most. */
+const COUNTED_MS = 1_500;
+/** How long it is looked at what the router carries of a direct call. */
+const PAST_MS = 3_000;
+/** Media of that time is more, and what keeps unused relays alive is less. */
+const RELAYED_BYTES = 20_000;
 
 const SMALL = { width: '320', height: '180', simulcast: '0' };
 const URL_ = `https://${MEET}/`;
@@ -86,6 +93,7 @@ const relayOnly = (pattern) => `(() => {
 async function build({ world, made, hosts }, profile) {
   const serverSide = await server(world, profile.server ?? 'plain');
   made.push(...serverSide.made);
+  if (profile.learns) made.push(...await mirror(world));
   const { housemate: home = false, ...client } = profile.client ?? {};
   if (home) made.push(...await housemate(world, 'client'));
   else made.push(...await side(world, { side: 'client', name: 'client', ...client }));
@@ -189,6 +197,29 @@ async function told(client, peer, clicked) {
   return { told: at, text };
 }
 
+/** The call leaves the router: how it goes then, when that was, and that the router's workers carry nothing of it. */
+async function past(router, client, peer, clicked, wanted) {
+  for (const one of [client, peer]) {
+    await until(`${one.name} sends and plays past the router`, async () => {
+      const { path: taken, paused } = await one.snapshot();
+      return taken === 'direct' && paused;
+    }, { timeout: CONNECT_WAIT_MS, interval: 100, describe: () => one.raw() });
+  }
+  const after = Date.now() - clicked;
+  const ends = [await directWay(client), await directWay(peer)];
+  check(ends.every((end) => end === wanted), `the call is ${wanted}`, ends);
+  await sleep(COUNTED_MS);
+  const [before, since] = [await router.metrics(), Date.now()];
+  await sleep(PAST_MS);
+  const now = await router.metrics();
+  const rose = (name) => total(now, name) - total(before, name);
+  const carried = { worker: rose('rillway_rtp_received_bytes_total'), relay: rose('rillway_turn_bytes_total') };
+  check(carried.worker === 0, 'no media goes through a worker', carried);
+  check((carried.relay > RELAYED_BYTES) === (wanted === 'relayed'), 'the relay carries what is relayed', carried);
+  for (const one of [client, peer]) check(begun(await samples(one), since), `picture and sound come to ${one.name}`);
+  return { way: wanted, after, ...carried };
+}
+
 /** Whatever of this profile the kernel, or this machine, lacks. */
 function required(profile) {
   for (const facility of ['nftables', ...(profile.needs ?? [])]) {
@@ -211,7 +242,9 @@ export async function runProfile(context, profile, engine = 'chromium') {
     if (profile.peer) await context.restorePeer();
   });
   const serverSide = await build({ world, made, hosts }, profile);
-  const router = await serve(context, serverSide, files, { turn: profile.turn ?? true });
+  const router = await serve(context, serverSide, files, {
+    turn: profile.turn ?? true, learns: profile.learns ?? false, direct: 'direct' in profile,
+  });
   if (engine === 'firefox') await bridge(world, stage, 'client', FIREFOX_PORT);
   const browsers = browsersIn(world, 'client');
   stage.defer(() => browsers.close());
@@ -230,6 +263,7 @@ export async function runProfile(context, profile, engine = 'chromium') {
     Object.assign(result, await told(client, peer, clicked));
   } else {
     result.connect = await connect(client, peer, clicked);
+    if (profile.direct) result.direct = await past(router, client, peer, clicked, profile.direct);
     await sleep(profile.change ? SETTLE_MS : 500);
     result.paths = await ways(client);
     expectWays(result.paths, profile.expect, 'connected');

@@ -8,6 +8,8 @@
 //   peer      the same for the other participant; without it, that one is in the open
 //   access    what is let through from (`up`) and to (`down`) the client
 //   turn      false: the router has no relay
+//   learns    the server is not told its public addresses, and asks a STUN server
+//   direct    a call of two may go past the router, and its media has to, in the end: "straight", or "relayed" by one side
 //   only      the browser is told to use nothing but relays whose URL matches
 //   prepare   more to do before anybody joins
 //   expect    path and address family of all connections; null: nothing can get through
@@ -151,6 +153,13 @@ const nats = [
     expect: { path: 'turn-tls', family: 'v4' },
   },
   {
+    name: 'server behind 1:1 NAT, address by STUN',
+    does: 'the same, and nobody has told the server its public addresses (`media.public_address_servers`)',
+    server: 'nat',
+    learns: true,
+    expect: UDP,
+  },
+  {
     name: 'hairpin',
     does: 'server and client in one home: the client reaches the public address by the NAT that both are behind',
     server: 'nat',
@@ -261,8 +270,8 @@ const changes = [
       what: 'other address',
       apply: ({ world }) => world.run('client', [
         'ip addr flush dev net0',
-        'ip addr add 192.0.2.77/24 dev net0',
-        'ip route add default via 192.0.2.1 dev net0',
+        'ip addr add 192.31.196.77/24 dev net0',
+        'ip route add default via 192.31.196.1 dev net0',
       ]),
       expect: UDP,
     },
@@ -278,4 +287,25 @@ const relayed = relays.map(([transport, only, path]) => ({
   expect: { path, family: 'v4' },
 }));
 
-export const PROFILES = [...open, ...firewalls, ...nats, ...rough, ...changes, ...relayed];
+/** Calls of two past the router (docs/direct.md); what it carries before is as in any other call. */
+const calls = [
+  { name: 'direct call', does: 'lets everything through at both participants', expect: UDP, direct: 'straight' },
+  {
+    name: 'direct call, port-restricted NAT on both sides',
+    does: 'one port outside for one inside, open to whom it was used for',
+    client: behind('port-restricted'),
+    peer: behind('port-restricted'),
+    expect: UDP,
+    direct: 'straight',
+  },
+  {
+    name: 'direct call, symmetric NAT on both sides',
+    does: 'another port outside for each destination; the router has `turn.public_peers`',
+    client: behind('symmetric'),
+    peer: behind('symmetric'),
+    expect: UDP,
+    direct: 'relayed',
+  },
+];
+
+export const PROFILES = [...open, ...firewalls, ...nats, ...rough, ...changes, ...relayed, ...calls];

@@ -75,7 +75,8 @@ async function tries(context, profile) {
       context.results.push(result);
       const { connect, resume } = figures(result);
       console.log(`        try ${number}: ${result.paths?.map((way) => way.path).join(', ') ?? 'nothing'}`
-        + `, connected ${seconds(connect)}, resumed ${seconds(resume)}`);
+        + `, connected ${seconds(connect)}, resumed ${seconds(resume)}`
+        + (result.direct ? `, ${result.direct.way} after ${seconds(result.direct.after)}` : ''));
       if (!result.late) return;
       if (options.few) {
         console.log(`        note: ${result.late}`);

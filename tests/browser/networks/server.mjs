@@ -11,7 +11,7 @@ import tls from 'node:tls';
 import { fileURLToPath } from 'node:url';
 
 import { Router } from '../lib/router.mjs';
-import { MEDIA_PORT, MEET, PUBLIC, TURN } from './topology.mjs';
+import { MEDIA_PORT, MEET, PUBLIC, STUN, TURN } from './topology.mjs';
 
 const RESOLVER = fileURLToPath(new URL('./names.mjs', import.meta.url));
 
@@ -99,23 +99,26 @@ const at = (address, port) => (address.includes(':') ? `[${address}]:${port}` : 
 
 /**
  * Starts router and proxy at the addresses of a server's side; both end with the stage. The relay listens where its
- * docs say: UDP on 3478 and 443, TCP on 80, TLS on 443.
+ * docs say: UDP on 3478 and 443, TCP on 80, TLS on 443. `learns`: it asks a STUN server for its public addresses;
+ * `direct`: it lets calls of two go past it.
  */
-export async function serve(context, side, files, { turn = true } = {}) {
+export async function serve(context, side, files, { turn = true, learns = false, direct = false } = {}) {
   const of = (...ports) => list(side.turn.flatMap((address) => ports.map((port) => at(address, port))));
   const media = `first_port = ${MEDIA_PORT}
 bind = ${list(side.media)}
-public_addresses = ${list(side.told)}
+${learns ? `public_address_servers = ["${STUN.address}:${STUN.port}"]` : `public_addresses = ${list(side.told)}`}
 `;
-  const extra = turn ? `[turn]
+  const rooms = direct ? '[plugins.signaling-rooms.config]\ndirect = "two"\n' : '';
+  const relay = turn ? `[turn]
 udp = ${of(3478, 443)}
 tcp = ${of(80)}
 tls = ${of(443)}
 host = "${TURN}"
 certificate = "${files.certificate}"
 key = "${files.key}"
+public_peers = ${direct}
 ` : '';
-  const router = await Router.start({ ...context, isolated: true }, { media, extra });
+  const router = await Router.start({ ...context, isolated: true }, { media, extra: rooms + relay });
   const { port } = new URL(router.url);
   await proxy(context.stage, { addresses: side.meet, ...files, port });
   return router;

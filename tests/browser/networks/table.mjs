@@ -18,6 +18,8 @@ const PATHS = {
   udp: 'UDP', tcp: 'TCP', 'turn-udp': 'relay over UDP', 'turn-tcp': 'relay over TCP', 'turn-tls': 'relay over TLS',
 };
 
+const DIRECT = { straight: 'straight to the other participant', relayed: 'to the other participant by the relay' };
+
 /** Puts new results in the place of old ones of the same profile and browser. */
 function merged(results) {
   const key = ({ profile, engine }) => `${profile} ${engine}`;
@@ -47,7 +49,8 @@ function cells(result) {
   const { connect, resume } = figures(result);
   const mark = (ms, bound) => (ms > bound ? `**${seconds(ms)}**` : seconds(ms));
   const after = result.pathsAfter && wayOf(result.pathsAfter) !== wayOf(result.paths) ? `, then ${wayOf(result.pathsAfter)}` : '';
-  return [`${wayOf(result.paths)}${after}`, mark(connect, 3_000), resume === null ? '' : mark(resume, 2_000)];
+  const past = result.direct ? `, then ${DIRECT[result.direct.way]} after ${seconds(result.direct.after)}` : '';
+  return [`${wayOf(result.paths)}${after}${past}`, mark(connect, 3_000), resume === null ? '' : mark(resume, 2_000)];
 }
 
 /** The same in one cell. */

@@ -4,7 +4,11 @@
 //   server (10, 11) ── edge? ── core ── box? ── box? ── client
 //                                └───── box? ── peer
 //
-// Addresses are those of documentation (RFC 5737, RFC 3849); nothing leaves the namespaces.
+// Addresses of the server are those of documentation (RFC 5737, RFC 3849). A relay reaches no such ones, so clients and
+// their boxes have some of special purposes that count as public (RFC 7534, RFC 7535). Nothing leaves the namespaces.
+
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
 
 import { SERVER } from './world.mjs';
 
@@ -15,14 +19,19 @@ export const TURN = 'turn.rillway.test';
 /** What clients know of the server: the page and media on one address, the relay on another. */
 export const PUBLIC = { meet: '203.0.113.10', turn: '203.0.113.11', meet6: '2001:db8:113::10', turn6: '2001:db8:113::11' };
 
+/** A STUN server of somebody else's, for a server that has to learn its addresses. */
+export const STUN = { subnet: '198.18.5', address: '198.18.5.20', port: 3_478 };
+
+const ANSWERS = fileURLToPath(new URL('./stun.mjs', import.meta.url));
+
 /** First media port; each worker has one. */
 export const MEDIA_PORT = 40_000;
 
 /** The way out of each side: the core's interface, and its subnet. */
 const SIDES = {
-  client: { port: 'cli0', v4: '192.0.2', v6: '2001:db8:2', carrier: '100.64.0', home: '192.168.1' },
+  client: { port: 'cli0', v4: '192.31.196', v6: '2001:db8:2', carrier: '100.64.0', home: '192.168.1' },
   client2: { port: 'cli1', v4: '198.18.2', v6: '2001:db8:3', carrier: '100.65.0', home: '192.168.3' },
-  peer: { port: 'peer0', v4: '198.51.100', v6: '2001:db8:51', carrier: '100.66.0', home: '192.168.2' },
+  peer: { port: 'peer0', v4: '192.175.48', v6: '2001:db8:51', carrier: '100.66.0', home: '192.168.2' },
 };
 
 /** How a box translates: the rules of its chain `out` and of its chain `in`. */
@@ -173,6 +182,15 @@ export async function server(world, kind) {
   };
 }
 
+/** A STUN server in the open, that says to all at which address it sees them. Returns the spaces made. */
+export async function mirror(world) {
+  const name = 'stun';
+  await world.space(name);
+  connect(world, ['core', 'stun0'], [name, 'net0'], { subnet: STUN.subnet });
+  await world.start(name, process.execPath, ANSWERS, STUN.address, String(STUN.port));
+  return [name];
+}
+
 /** A client on the server's own home network. */
 export async function housemate(world, name) {
   await world.space(name);
@@ -206,4 +224,4 @@ export function access(world, { up = '', down = '', port = SIDES.client.port, ta
 }
 
 /** What remains of the profile in spaces that stay. */
-export const LEFT = [['core', 'cli0'], ['core', 'cli1'], ['core', 'srv0'], [SERVER, 'up0']];
+export const LEFT = [['core', 'cli0'], ['core', 'cli1'], ['core', 'srv0'], ['core', 'stun0'], [SERVER, 'up0']];
