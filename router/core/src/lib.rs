@@ -12,6 +12,8 @@
 pub mod api;
 pub mod crossing;
 mod egress;
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 pub mod id;
 pub mod inspect;

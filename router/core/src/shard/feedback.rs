@@ -3,9 +3,11 @@
 use std::time::Instant;
 
 use super::Shard;
-use super::slab::TransportKey;
+use super::slab::{ParticipantKey, TransportKey, from_public};
+use crate::api::Direction;
 use crate::egress::Departure;
 use crate::egress::rtcp::{self, Feedback};
+use crate::id::ParticipantId;
 use crate::limits::MISSING_PER_DATAGRAM;
 use crate::stats::DropCause;
 use crate::subscription::Outlet;
@@ -40,6 +42,20 @@ impl Shard {
         }
         self.scratch = scratch;
         outcome
+    }
+
+    /// Has a subscriber report this, as if it had come encrypted.
+    #[doc(hidden)]
+    pub fn inject_feedback(&mut self, now: Instant, subscriber: ParticipantId, packet: &[u8]) {
+        let participant = from_public::<ParticipantKey>(self.config.worker, subscriber.0);
+        let participant = participant.and_then(|key| self.participants.get(key));
+        let transport = participant.and_then(|p| p.transport(Direction::Subscribe));
+        if let Some(key) = transport {
+            let mut missing = 0;
+            rtcp::read(packet, &mut |feedback| {
+                self.on_report(now, key, feedback, &mut missing);
+            });
+        }
     }
 
     fn on_report(

@@ -30,7 +30,7 @@ impl Status {
 /// Reads feedback control information and tells of each packet, in order: its number, and when it arrived
 /// by the receiver's clock, microseconds, `None` if it did not. At most `most` packets are told of. `None`:
 /// it is torn; what was told before holds.
-pub(super) fn read(
+pub(crate) fn read(
     control: &[u8],
     most: u16,
     tell: &mut dyn FnMut(u16, Option<i64>),

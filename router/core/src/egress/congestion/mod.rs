@@ -10,7 +10,7 @@
 //! a few hundred milliseconds. The estimate begins with what arrived then.
 
 mod delay;
-mod feedback;
+pub(crate) mod feedback;
 mod log;
 mod loss;
 mod meter;
