@@ -11,6 +11,7 @@ mod languages;
 mod limits;
 mod management;
 mod observability;
+mod one_port;
 mod operating;
 #[path = "../../router/recorder/tests/media/payloads.rs"]
 mod payloads;

@@ -94,6 +94,16 @@ pub const RESTART_OVERLAP: Duration = Duration::from_secs(30);
 /// participant that forges it. Equal to the ICE agent's own patience.
 pub const ADDRESS_LIFETIME: Duration = Duration::from_secs(15);
 
+/// Addresses of other workers' clients that a worker remembers where they share a UDP port: some 6 MB.
+pub const OWNED_ADDRESSES: usize = 65_536;
+
+/// For how long such an address is another worker's after it was last claimed: what consent lasts (RFC 7675 §5.1). A
+/// client checks its path, and so has it claimed again, several times in that.
+pub const OWNED_LIFETIME: Duration = Duration::from_secs(30);
+
+/// Between two looks for those that are over.
+pub const OWNED_SWEEP: Duration = Duration::from_secs(10);
+
 /// Silence after which a path is left for a livelier one. A client sends something on its path more
 /// often: feedback at least once a second while it receives media.
 pub const PATH_SILENCE: Duration = Duration::from_millis(1_500);

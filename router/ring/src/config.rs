@@ -5,6 +5,7 @@ use std::{fmt, str};
 
 use crate::bookkeeping::outbox::MESSAGE_BYTES_MAX;
 use crate::open::OpenError;
+use crate::steering::Steering;
 
 /// Which driver an operator asked for (`driver` in TOML).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -81,6 +82,28 @@ pub struct StreamConfig {
     pub connections: usize,
     /// Connections from one address at once; at least 1. Many clients may share a NAT, and each has two.
     pub connections_per_address: usize,
+    /// Port to listen on at each address, 0 for any free one; `None`: that of the UDP socket beside it.
+    pub port: Option<u16>,
+}
+
+impl StreamConfig {
+    /// Where to listen beside a UDP socket.
+    pub(crate) fn beside(&self, udp: SocketAddr) -> SocketAddr {
+        SocketAddr::new(udp.ip(), self.port.unwrap_or(udp.port()))
+    }
+}
+
+/// Whether a driver's UDP ports are its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum PortSharing {
+    /// They are: nobody else has them.
+    #[default]
+    Own,
+    /// They are nobody else's when they are bound, and then open to drivers with [`PortSharing::Joined`].
+    Opened,
+    /// They are shared with those of an opened driver of the same user: the kernel gives each datagram to one of them,
+    /// always the same for the same pair of addresses as long as none comes or goes.
+    Joined,
 }
 
 /// Sockets and memory of one driver (one worker).
@@ -110,6 +133,10 @@ pub struct DriverConfig {
     /// Whether each address is listened on for TCP too, on the same port; default no. Where port 0 was
     /// asked for, and TCP has the port that UDP got already in use, any other.
     pub streams: Option<StreamConfig>,
+    /// Whether the UDP ports are shared with other drivers; default no. TCP ports never are.
+    pub sharing: PortSharing,
+    /// Its place among the drivers behind shared ports, where the kernel steers; default no.
+    pub steering: Option<Steering>,
 }
 
 impl DriverConfig {
@@ -124,7 +151,18 @@ impl DriverConfig {
             send_slots: 512,
             send_arena_bytes: 4 << 20,
             streams: None,
+            sharing: PortSharing::Own,
+            steering: None,
         }
+    }
+
+    /// Where TCP is listened on, beside each address, as far as ports are known before they are bound; nowhere without
+    /// [`DriverConfig::streams`].
+    pub fn listened(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.streams.iter().flat_map(|streams| {
+            let beside = |udp: &SocketAddr| streams.beside(*udp);
+            self.addresses.iter().map(beside)
+        })
     }
 
     /// Whether a buffer holds whatever GRO may join.

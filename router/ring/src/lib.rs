@@ -48,6 +48,9 @@
 //! With [`DriverConfig::streams`] each address is listened on for TCP too. A listener is one more
 //! [`SocketId`], and a connection an address behind it; the turn is the same.
 //!
+//! With [`DriverConfig::sharing`] several drivers stand behind one port. The kernel deals datagrams out by their
+//! addresses; to bring them to whom they are meant for is the caller's, or its [`Steering`]'s, where that is permitted.
+//!
 //! An `Err` from `receive`, `flush` or `poll_ready` ends the driver: log it, open a new one.
 //!
 //! # Unsafe code
@@ -70,12 +73,15 @@ mod ring;
 pub mod runtime;
 pub mod sim;
 mod socket;
+mod steering;
 mod streams;
 #[cfg(test)]
 mod tests;
 
 pub use bookkeeping::outbox::MESSAGE_BYTES_MAX;
-pub use config::{DriverChoice, DriverConfig, DriverKind, StreamConfig, UnknownDriver};
+pub use config::{
+    DriverChoice, DriverConfig, DriverKind, PortSharing, StreamConfig, UnknownDriver,
+};
 pub use driver::{
     DriverStats, Receiver, SendError, SendRun, SocketId, StreamEnd, StreamStats, UdpDriver,
 };
@@ -83,3 +89,4 @@ pub use mmsg::MmsgDriver;
 pub use open::{Chosen, Driver, OpenError, choose, open, open_kind};
 pub use probe::{RingFault, memlock_bytes};
 pub use ring::RingDriver;
+pub use steering::{Steering, SteeringError};

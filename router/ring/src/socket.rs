@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::bookkeeping::control::{SOL_UDP, UDP_GRO, UDP_SEGMENT};
-use crate::config::DriverConfig;
+use crate::config::{DriverConfig, PortSharing};
+use crate::driver::SocketId;
 use crate::open::OpenError;
 
 /// How long a port in use is waited for, see [`bind_patiently`].
@@ -38,13 +39,14 @@ pub(crate) fn bind_all(
     config: &DriverConfig,
     nonblocking: bool,
 ) -> Result<Vec<UdpSocket>, OpenError> {
-    let sockets = config.addresses.iter();
+    let sockets = config.addresses.iter().enumerate();
     sockets
-        .map(|&address| bind(address, config, nonblocking))
+        .map(|(index, &address)| bind(SocketId(index as u16), address, config, nonblocking))
         .collect()
 }
 
 fn bind(
+    id: SocketId,
     address: SocketAddr,
     config: &DriverConfig,
     nonblocking: bool,
@@ -56,19 +58,38 @@ fn bind(
             source,
         }
     };
-    let domain = Domain::for_address(address);
-    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).map_err(at("socket"))?;
+    let socket = new(address).map_err(at("socket"))?;
     socket
         .set_nonblocking(nonblocking)
         .map_err(at("O_NONBLOCK"))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true).map_err(at("IPV6_V6ONLY"))?;
-    }
     dont_fragment(&socket, address).map_err(at("IP_MTU_DISCOVER"))?;
     size_buffers(&socket, address, config).map_err(at("SO_RCVBUF"))?;
-    // No SO_REUSEADDR and no SO_REUSEPORT: a second worker on the same port would silently share its
-    // datagrams, where an error at start is wanted.
-    bind_patiently(&socket, address).map_err(|source| OpenError::Bind { address, source })?;
+    // No SO_REUSEADDR, and no SO_REUSEPORT where it was not asked for: a second worker on the same port would silently
+    // share its datagrams, where an error at start is wanted.
+    let refused = |source| OpenError::Bind { address, source };
+    match config.sharing {
+        PortSharing::Own => bind_patiently(&socket, address).map_err(refused)?,
+        PortSharing::Opened => {
+            // Who opens a port to others has to find it free as well, but no group has a socket that was bound without
+            // the option. So another one holds the port until ours is bound beside it.
+            let holder = new(address).map_err(at("socket"))?;
+            bind_patiently(&holder, address).map_err(refused)?;
+            let held = holder.local_addr().map_err(at("getsockname"))?;
+            for socket in [&holder, &socket] {
+                socket.set_reuse_port(true).map_err(at("SO_REUSEPORT"))?;
+            }
+            socket.bind(&held).map_err(refused)?;
+        }
+        PortSharing::Joined => {
+            socket.set_reuse_port(true).map_err(at("SO_REUSEPORT"))?;
+            bind_patiently(&socket, address).map_err(refused)?;
+        }
+    }
+    if let Some(steering) = &config.steering
+        && let Err(error) = steering.join(id, &socket)
+    {
+        tracing::warn!(%address, %error, "the kernel does not steer: workers hand datagrams over to each other");
+    }
     let bound = socket.local_addr().map_err(at("getsockname"))?;
     // GRO and GSO are absent before Linux 5.0 and in some sandboxes (gVisor): slower, not wrong. And a
     // buffer that cannot hold the longest train must not be offered one.
@@ -83,6 +104,15 @@ fn bind(
         address: bound.as_socket().unwrap_or(address),
         segmentation,
     })
+}
+
+fn new(address: SocketAddr) -> io::Result<Socket> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
 }
 
 /// Binds, and waits a little for a port in use: the kernel closes the sockets of a killed process's rings

@@ -72,6 +72,7 @@ fn media(config: &Config) -> String {
     let ports = match (media.first_port, workers) {
         (0, _) => "any free UDP ports".to_owned(),
         (first, 1) => format!("UDP {first}"),
+        (first, _) if media.shares_port() => format!("one UDP port, {first},"),
         (first, _) => format!("UDP {first} to {}", media.port(workers - 1)),
     };
     let addresses = match media.bind.as_slice() {
@@ -89,7 +90,13 @@ fn media(config: &Config) -> String {
         DriverChoice::Mmsg => "mmsg",
     };
     let plural = if workers == 1 { "" } else { "s" };
-    let tcp = if media.tcp.is_some() { ", TCP too" } else { "" };
+    let tcp = match (&media.tcp, media.first_port) {
+        (None, _) => String::new(),
+        (Some(_), first) if media.shares_port() && first != 0 => {
+            format!(", TCP {first} to {}", first.saturating_add(workers - 1))
+        }
+        (Some(_), _) => ", TCP too".to_owned(),
+    };
     let mut text =
         format!("{ports} on {addresses}{tcp}, {workers} worker{plural}, driver {driver}");
     if !media.public_addresses.is_empty() {

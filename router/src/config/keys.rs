@@ -107,6 +107,8 @@ const KEYS: &[(&str, Effect)] = {
         ("media.workers", Restart),
         ("media.participants_per_part", NewComers),
         ("media.first_port", Restart),
+        ("media.udp_ports", Restart),
+        ("media.udp_steering", Restart),
         ("media.driver", Restart),
         ("media.tcp", Restart),
         ("media.tcp_connections_max", Restart),

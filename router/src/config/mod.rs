@@ -134,9 +134,13 @@ pub struct Media {
     pub workers: NonZeroU16,
     /// Participants of a room that one worker has before others go to another one; 0: any number.
     pub participants_per_part: u32,
-    /// UDP port of worker 0; worker n uses `first_port + n`, which never exceeds 65,535. 0: every
-    /// worker takes any free port.
+    /// UDP port of worker 0; worker n uses `first_port + n`, which never exceeds 65,535, or the same. 0: every
+    /// worker takes any free port, or all the one that the first gets.
     pub first_port: u16,
+    /// Whether each worker has a UDP port of its own.
+    pub udp_ports: UdpPorts,
+    /// Whether the kernel is asked to give datagrams to their workers, where all are behind one port.
+    pub udp_steering: bool,
     /// How datagrams are read and written.
     pub driver: DriverChoice,
     /// Whether workers listen on TCP beside UDP, and how many connections they have at most.
@@ -159,9 +163,28 @@ pub struct Media {
 }
 
 impl Media {
+    /// Whether several workers are behind one UDP port.
+    #[must_use]
+    pub fn shares_port(&self) -> bool {
+        self.udp_ports == UdpPorts::One && self.workers.get() > 1
+    }
+
     /// UDP port of a worker; 0 (any free one) if `first_port` is 0.
     #[must_use]
     pub fn port(&self, worker: u16) -> u16 {
+        match self.shares_port() {
+            false => self.nth_port(worker),
+            true => self.first_port,
+        }
+    }
+
+    /// TCP port of a worker where it is not that of its UDP: a connection is one worker's from the start.
+    #[must_use]
+    pub fn tcp_port(&self, worker: u16) -> Option<u16> {
+        self.shares_port().then(|| self.nth_port(worker))
+    }
+
+    fn nth_port(&self, worker: u16) -> u16 {
         match self.first_port {
             0 => 0,
             first => first.saturating_add(worker),
@@ -216,6 +239,19 @@ pub enum DriverChoice {
     Ring,
     /// `recvmmsg` and `sendmmsg`, for hosts that forbid io_uring.
     Mmsg,
+}
+
+/// `media.udp_ports`.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, ValueEnum,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum UdpPorts {
+    /// Each worker has its own, so no datagram comes to another than its worker.
+    #[default]
+    PerWorker,
+    /// All workers are behind one; what comes to another than its worker is handed over.
+    One,
 }
 
 /// The Prometheus listener.

@@ -20,7 +20,7 @@ use super::management::RawManagement;
 use super::sandbox::RawSandbox;
 use super::traces::RawTraces;
 use super::turn::RawTurn;
-use super::{DriverChoice, LogFormat, PublicAddress};
+use super::{DriverChoice, LogFormat, PublicAddress, UdpPorts};
 
 mod plugins;
 
@@ -125,8 +125,8 @@ pub(super) struct Authentication {
     pub(super) policy: Option<String>,
 }
 
-/// Workers and their UDP sockets. A worker is a thread with its own port: its candidates name that port,
-/// so that no packet lands on the wrong core.
+/// Workers and their UDP sockets. A worker is a thread with its own port, unless `udp_ports` says otherwise: its
+/// candidates name that port, so that no packet lands on the wrong core.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Media {
@@ -142,6 +142,13 @@ pub(super) struct Media {
     /// there are workers. 0: any free ports, for tests.
     #[schemars(extend("x-unit" = "port"))]
     pub(super) first_port: u16,
+    /// `"per-worker"`: as `first_port` says. `"one"`: all workers are behind the UDP port `first_port`, for firewalls that
+    /// are to open one port alone. What the kernel gives to another worker than its own, that hands over. TCP ports stay
+    /// one for each worker.
+    pub(super) udp_ports: UdpPorts,
+    /// Whether the kernel is told which clients are which worker's, where `udp_ports` is `"one"`, so that little is left
+    /// to be handed over. That wants CAP_BPF; without it, everything goes on, at a higher cost for each packet.
+    pub(super) udp_steering: bool,
     /// How datagrams are read and written.
     pub(super) driver: DriverChoice,
     /// Whether media ports are listened on for TCP too (RFC 6544), for clients whose network carries no UDP.
@@ -191,6 +198,8 @@ impl Default for Media {
             workers: 0,
             participants_per_part: 200,
             first_port: 40_000,
+            udp_ports: UdpPorts::PerWorker,
+            udp_steering: true,
             driver: DriverChoice::Auto,
             tcp: true,
             tcp_connections_max: 512,

@@ -302,6 +302,8 @@ const FAULTS: &[(&str, usize, usize, &str, &str)] = &[
     ("[media]\nfirst_port = 65_536\n", 2, 14, "expected a port, 0 to 65535", ""),
     ("[media]\nworkers = 99999999999999999999999999999999999999999999\n", 2, 11, "out of range", ""),
     ("[media]\ndriver = \"rong\"\n", 2, 10, "no value \"rong\"", "did you mean \"ring\"?"),
+    ("[media]\nudp_ports = \"two\"\n", 2, 13, "no value \"two\"", "\"per-worker\""),
+    ("[media]\nudp_ports = 1\n", 2, 13, "expected \"per-worker\" or \"one\", found an integer", ""),
     ("[media]\ndriver = 1\n", 2, 10, "expected \"auto\", \"ring\" or \"mmsg\", found an integer", ""),
     ("[gateway]\nlisten = \"localhost:80\"\n", 2, 10, "not an address with a port", ""),
     ("[media]\nbind = [\"::1\", \"1.2.3\"]\n", 2, 16, "`media.bind[1]` is not an IP address", ""),
@@ -358,6 +360,7 @@ fn a_fault_is_reported_where_it_is() {
 const CONFLICTS: &[(&str, usize, usize, &str, &str)] = &[
     ("[metrics]\nlisten = \"0.0.0.0:8080\"\n", 4, 10, "both want TCP port 8080", "another port"),
     ("[media]\nworkers = 4\nfirst_port = 65533\n", 5, 14, "65533 to 65536", "start at 65532"),
+    ("[media]\nudp_ports = \"one\"\nworkers = 4\nfirst_port = 65533\n", 6, 14, "the TCP ports 65533 to 65536", "start at 65532"),
     ("[gateway]\nmessage_bytes_max = 65536\n", 4, 21, "session description", "twice"),
     ("[gateway]\nidle_timeout_ms = 5000\n", 4, 19, "gone before it is asked", "three times"),
     ("[limits]\ndata_queue_bytes = 2048\n", 4, 20, "not fit into an empty queue", "several times"),
@@ -613,6 +616,22 @@ fn public_addresses_stand_for_the_bound_ones() {
             advertised
         );
     }
+}
+
+#[test]
+fn workers_behind_one_port_have_tcp_ports_of_their_own() {
+    let media = |more: &str| {
+        let text = format!("{OPEN}[media]\nworkers = 4\n{more}");
+        Config::parse("a.toml", &text).expect("valid").media
+    };
+    let each = media("first_port = 40000\n");
+    assert_eq!((each.port(3), each.tcp_port(3)), (40_003, None));
+    let one = media("first_port = 40000\nudp_ports = \"one\"\n");
+    assert_eq!((one.port(3), one.tcp_port(3)), (40_000, Some(40_003)));
+    let any = media("first_port = 0\nudp_ports = \"one\"\n");
+    assert_eq!((any.port(3), any.tcp_port(3)), (0, Some(0)));
+    let last = media("first_port = 65535\nudp_ports = \"one\"\ntcp = false\n");
+    assert_eq!(last.port(3), 65_535);
 }
 
 /// Files a distracted person or a bad disk could leave: no panic, and always a report with a place.

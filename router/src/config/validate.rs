@@ -16,7 +16,7 @@ use super::raw::{self, Raw};
 use super::traces::{self, Traces};
 use super::{
     Config, Gateway, IceServer, Limits, Log, Media, MediaTcp, Metrics, Recorder, Reload, Secret,
-    Shutdown,
+    Shutdown, UdpPorts,
 };
 
 mod plugins;
@@ -110,6 +110,8 @@ fn media(raw: &raw::Media, workers: NonZeroU16) -> Media {
         workers,
         participants_per_part: raw.participants_per_part,
         first_port: raw.first_port,
+        udp_ports: raw.udp_ports,
+        udp_steering: raw.udp_steering,
         driver: raw.driver,
         tcp: raw.tcp.then_some(MediaTcp {
             connections_max: raw.tcp_connections_max,
@@ -215,9 +217,12 @@ impl Checks<'_> {
         let workers = NonZeroU16::new(wanted).unwrap_or(NonZeroU16::MIN);
         let first = u32::from(self.raw.media.first_port);
         let last = first + u32::from(workers.get()) - 1;
-        if first != 0 && last > u32::from(u16::MAX) {
+        let shared = self.raw.media.udp_ports == UdpPorts::One;
+        let each = !shared || self.raw.media.tcp;
+        if first != 0 && each && last > u32::from(u16::MAX) {
+            let protocol = if shared { "TCP" } else { "UDP" };
             let title = format!(
-                "{workers} workers need the UDP ports {first} to {last}, and 65535 is the last there is"
+                "{workers} workers need the {protocol} ports {first} to {last}, and 65535 is the last there is"
             );
             let first_port = ("media.first_port", "the first worker's port");
             let keys = [first_port, ("media.workers", "one port each")];

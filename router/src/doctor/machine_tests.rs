@@ -14,6 +14,7 @@ fn workers() -> Vec<Worker> {
             driver: DriverConfig::new(bound.clone()),
             choice: rillway_ring::DriverChoice::Auto,
             told: bound.clone(),
+            tcp: Vec::new(),
             bound,
         }
     };

@@ -13,6 +13,7 @@ mod public;
 mod reach;
 mod report;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -34,6 +35,8 @@ struct Worker {
     bound: Vec<SocketAddr>,
     /// As clients are told, by the same index.
     told: Vec<SocketAddr>,
+    /// TCP: bound, and as clients are told.
+    tcp: Vec<(SocketAddr, SocketAddr)>,
 }
 
 /// What all checks know.
@@ -53,13 +56,23 @@ struct Patient {
 }
 
 impl Patient {
-    /// Media addresses with a port: bound, and as clients are told.
+    /// Media addresses of UDP with a port, each once though workers share it: bound, and as clients are told.
     fn told(&self) -> Vec<(SocketAddr, SocketAddr)> {
         let all = self.workers.iter();
         let all = all.flat_map(|worker| worker.bound.iter().zip(&worker.told));
-        let all = all.map(|(bound, told)| (*bound, *told));
-        all.filter(|(bound, _)| bound.port() != 0).collect()
+        each_once(all.map(|(bound, told)| (*bound, *told)))
     }
+
+    /// The same of TCP.
+    fn told_tcp(&self) -> Vec<(SocketAddr, SocketAddr)> {
+        each_once(self.workers.iter().flat_map(|w| w.tcp.iter().copied()))
+    }
+}
+
+fn each_once(all: impl Iterator<Item = (SocketAddr, SocketAddr)>) -> Vec<(SocketAddr, SocketAddr)> {
+    let mut known = BTreeSet::new();
+    let all = all.filter(|(bound, _)| bound.port() != 0);
+    all.filter(|(bound, _)| known.insert(*bound)).collect()
 }
 
 /// Examines this machine for a configuration, called `name`. `stun`: servers to ask, besides those it names.
@@ -105,8 +118,10 @@ pub fn examine(name: &str, config: Result<Config, ConfigError>, stun: &[String])
 
 fn worker(settings: crate::worker::Settings) -> Worker {
     let bound = settings.driver.addresses.clone();
+    let tcp = settings.driver.listened();
     Worker {
         told: bound.iter().map(|b| (settings.advertise)(*b)).collect(),
+        tcp: tcp.map(|b| (b, (settings.advertise)(b))).collect(),
         bound,
         driver: settings.driver,
         choice: settings.choice,

@@ -103,9 +103,13 @@ fn wanted(config: &Config, workers: &[Worker]) -> Vec<Wanted> {
         let key = Key::MANAGEMENT_LISTEN;
         want("management", key, Protocol::Udp, management.listen);
     }
-    for address in workers.iter().flat_map(|worker| &worker.bound) {
-        want(MEDIA, Key::MEDIA_FIRST_PORT, Protocol::Udp, *address);
-        if config.media.tcp.is_some() {
+    let mut known = BTreeSet::new();
+    for worker in workers {
+        // All behind one port: it is wanted once.
+        for address in worker.bound.iter().filter(|a| known.insert(**a)) {
+            want(MEDIA, Key::MEDIA_FIRST_PORT, Protocol::Udp, *address);
+        }
+        for (address, _) in &worker.tcp {
             want(MEDIA, Key::MEDIA_FIRST_PORT, tcp, *address);
         }
     }

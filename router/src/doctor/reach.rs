@@ -35,8 +35,7 @@ enum Asked {
 /// Asks, and judges.
 pub(super) fn check(patient: &Patient) -> Vec<Finding> {
     const CHECK: &str = "reachability";
-    let told = patient.told();
-    let tcp = patient.config.media.tcp.is_some();
+    let (told, tcp) = (patient.told(), patient.told_tcp());
     let silent = patient.config.limits.stun_answers_per_second == 0;
     let (asked, tried) = if patient.media_runs {
         let udp = match silent {
@@ -46,12 +45,12 @@ pub(super) fn check(patient: &Patient) -> Vec<Finding> {
         (
             Asked::Router,
             udp.map(|mut tried| {
-                tried.extend(if tcp { routers_tcp(&told) } else { Vec::new() });
+                tried.extend(routers_tcp(&tcp));
                 tried
             }),
         )
     } else if patient.media_free {
-        (Asked::Ourselves, ourselves(&told, tcp))
+        (Asked::Ourselves, ourselves(&told, &tcp))
     } else {
         let what = "the media ports are not a running router's, nor free";
         return vec![Finding::not_checked(CHECK, what)];
@@ -100,21 +99,22 @@ fn routers_tcp(told: &[(SocketAddr, SocketAddr)]) -> Vec<Tried> {
 }
 
 /// Opens the ports and sends something to them by the address that clients are told.
-fn ourselves(told: &[(SocketAddr, SocketAddr)], tcp: bool) -> io::Result<Vec<Tried>> {
+fn ourselves(
+    told: &[(SocketAddr, SocketAddr)],
+    tcp: &[(SocketAddr, SocketAddr)],
+) -> io::Result<Vec<Tried>> {
     let mut tried = Vec::new();
     let mut listening: Vec<(UdpSocket, SocketAddr)> = Vec::new();
     let mut listeners: Vec<TcpListener> = Vec::new();
-    let mut connected = Vec::new();
     for (bound, told) in told {
         listening.push((turn::listen_udp(*bound)?, *told));
-        if tcp {
-            listeners.push(run::listen_on(*bound)?);
-            connected.push((*bound, *told));
-        }
+    }
+    for (bound, _) in tcp {
+        listeners.push(run::listen_on(*bound)?);
     }
     tried.extend(heard(&listening)?);
     // Nobody accepts; the kernel does.
-    tried.extend(routers_tcp(&connected));
+    tried.extend(routers_tcp(tcp));
     drop(listeners);
     Ok(tried)
 }
@@ -304,7 +304,8 @@ mod tests {
             socket.local_addr().expect("an address")
         };
         let (open, other) = (free(), free());
-        let tried = ourselves(&[(open, open), (other, at("127.0.0.1:1"))], true);
+        let both = [(open, open), (other, at("127.0.0.1:1"))];
+        let tried = ourselves(&both, &both);
         let tried = tried.expect("ports are free");
         let answered: Vec<_> = tried
             .iter()

@@ -336,21 +336,32 @@ fn start_workers(
     let mut failed = None;
     let mut taps = taps.into_iter();
     let mut all = settings::workers(config)?;
-    let ids: Vec<_> = all.iter().map(|settings| settings.id).collect();
-    let links = worker::links::mesh(&ids);
-    for (settings, links) in all.iter_mut().zip(links) {
-        settings.links = links;
+    let shared = config.media.shares_port();
+    link(&mut all, shared);
+    if shared && config.media.udp_steering {
+        settings::steer(&mut all);
     }
+    let mut workers: Vec<Worker> = Vec::with_capacity(all.len());
     for mut settings in all {
         settings.tap = taps.next();
         settings.relays = relays.cloned();
+        if let Some(first) = workers.first() {
+            settings.join_ports(&first.addresses);
+        }
         let recorder = registry.worker(u16::from(settings.id.0), &worker::BOUNDS);
         match worker::start(settings, recorder) {
+            // One after the other: the first opens the port to the rest.
+            Ok(worker) if shared => match worker.ready() {
+                Ok(worker) => workers.push(worker),
+                Err(error) => {
+                    failed = Some(settings::start_error(config, error));
+                    break;
+                }
+            },
             Ok(worker) => starting.push(worker),
             Err(error) => failed = Some(start_error(error)),
         }
     }
-    let mut workers = Vec::with_capacity(starting.len());
     for worker in starting {
         match worker.ready() {
             Ok(worker) => workers.push(worker),
@@ -365,6 +376,19 @@ fn start_workers(
         Some(error) => {
             workers.into_iter().for_each(Worker::end);
             Err(error)
+        }
+    }
+}
+
+/// Gives workers their ways to each other; `shared`: they are behind one UDP port.
+fn link(all: &mut [worker::Settings], shared: bool) {
+    let ids: Vec<_> = all.iter().map(|settings| settings.id).collect();
+    for (settings, links) in all.iter_mut().zip(worker::links::mesh(&ids)) {
+        settings.links = links;
+    }
+    if shared {
+        for (settings, handover) in all.iter_mut().zip(worker::handover::mesh(&ids)) {
+            settings.handover = handover;
         }
     }
 }

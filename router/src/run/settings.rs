@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rillway_core::id::WorkerId;
 use rillway_plugin_sdk::types;
-use rillway_ring::{DriverConfig, OpenError, StreamConfig};
+use rillway_ring::{DriverConfig, OpenError, PortSharing, Steering, StreamConfig};
 
 use crate::config::{Config, ConfigError, DriverChoice, Key};
 use crate::gateway::{self, OriginPolicy, Route};
@@ -79,7 +79,14 @@ fn worker(
     driver.streams = media.tcp.map(|tcp| StreamConfig {
         connections: tcp.connections_max as usize,
         connections_per_address: tcp.connections_per_address_max as usize,
+        port: media.tcp_port(index),
     });
+    if media.shares_port() {
+        driver.sharing = match index {
+            0 => PortSharing::Opened,
+            _ => PortSharing::Joined,
+        };
+    }
     let advertise = media.clone();
     Ok(worker::Settings {
         id: WorkerId(id),
@@ -92,6 +99,7 @@ fn worker(
         limits: config.limits,
         tap: None,
         links: worker::Links::none(),
+        handover: worker::Handover::none(),
         relays: None,
         // More workers than cores share them in turn.
         core: cores.get(usize::from(index) % cores.len().max(1)).copied(),
@@ -99,6 +107,26 @@ fn worker(
             SocketAddr::new(advertise.advertised(bound.ip()), bound.port())
         }),
     })
+}
+
+/// Has the kernel give datagrams to their workers behind one port, if it may be asked.
+pub(super) fn steer(workers: &mut [worker::Settings]) {
+    let Some(first) = workers.first() else {
+        return;
+    };
+    // A worker's number is a byte.
+    match Steering::new(&first.driver.addresses, workers.len() as u16) {
+        Ok(places) => {
+            for (worker, place) in workers.iter_mut().zip(places) {
+                worker.driver.steering = Some(place);
+            }
+            tracing::info!("one UDP port for all workers: the kernel gives datagrams to theirs");
+        }
+        Err(error) => tracing::info!(
+            %error,
+            "one UDP port for all workers: they hand datagrams over to each other"
+        ),
+    }
 }
 
 /// A worker that did not start, as an error about the key that mends it.

@@ -8,6 +8,7 @@ use rillway_ring::DriverStats;
 use crate::telemetry::metrics::{self as telemetry, LoopStats, WorkerRecorder};
 
 use super::backlog::BacklogStats;
+use super::handover::HandoverStats;
 use super::links::LinkStats;
 use super::rooms::RoomsStats;
 use super::transmit::TransmitStats;
@@ -160,6 +161,8 @@ pub(crate) struct WorkerStats {
     pub(crate) rooms: RoomsStats,
     /// The ways to and from other workers.
     pub(crate) links: LinkStats,
+    /// Datagrams handed over.
+    pub(crate) handover: HandoverStats,
     /// Share of the last period spent in turns, 0 to 1.
     pub(crate) busy_ratio: f64,
     /// Requests waiting now.
@@ -183,6 +186,8 @@ impl WorkerStats {
                 self.links.dropped_words,
             ],
             crossed_waiting: self.links.waiting,
+            handed_over: [self.handover.taken, self.handover.given],
+            handover_dropped: self.handover.dropped,
             send_dropped_full: self.transmit.dropped_full,
             send_dropped_unsendable: self.transmit.dropped_invalid,
         };
@@ -293,6 +298,7 @@ mod tests {
             backlog: BacklogStats::default(),
             rooms: RoomsStats::default(),
             links: LinkStats::default(),
+            handover: HandoverStats::default(),
             busy_ratio: 0.5,
             requests_waiting: 0,
         };

@@ -8,6 +8,7 @@ mod ask;
 mod backlog;
 pub(crate) mod capture;
 mod counters;
+pub(crate) mod handover;
 pub(crate) mod interfaces;
 pub(crate) mod latency;
 pub(crate) mod links;
@@ -30,13 +31,16 @@ use rillway_core::path::Relays;
 use rillway_core::{Shard, ShardConfig};
 use rillway_recorder::engine::Tap;
 use rillway_ring::runtime::Runtime;
-use rillway_ring::{Chosen, Driver, DriverChoice, DriverConfig, DriverKind, OpenError, UdpDriver};
+use rillway_ring::{
+    Chosen, Driver, DriverChoice, DriverConfig, DriverKind, OpenError, PortSharing, UdpDriver,
+};
 use tokio::sync::mpsc;
 
 use crate::telemetry::metrics::WorkerRecorder;
 
 pub(crate) use ask::{Command, Question};
 pub(crate) use counters::{BOUNDS, WorkerStats};
+pub(crate) use handover::Handover;
 pub(crate) use latency::Window;
 pub(crate) use links::Links;
 pub(crate) use turn::ToWorker;
@@ -65,12 +69,25 @@ pub(crate) struct Settings {
     pub(crate) tap: Option<Tap>,
     /// Its ways to the other workers.
     pub(crate) links: Links,
+    /// Its ways to those behind the same UDP port.
+    pub(crate) handover: Handover,
     /// The router's own TURN relay, if it has one.
     pub(crate) relays: Option<Arc<dyn Relays>>,
     /// Core it is pinned to.
     pub(crate) core: Option<core_affinity::CoreId>,
     /// Turns a bound address into the one clients are told.
     pub(crate) advertise: Box<dyn Fn(SocketAddr) -> SocketAddr + Send>,
+}
+
+impl Settings {
+    /// Takes the ports that the first worker got, if it is to stand behind the same.
+    pub(crate) fn join_ports(&mut self, first: &[SocketAddr]) {
+        if self.driver.sharing == PortSharing::Joined {
+            for (address, got) in self.driver.addresses.iter_mut().zip(first) {
+                address.set_port(got.port());
+            }
+        }
+    }
 }
 
 /// A worker that serves.
@@ -324,8 +341,13 @@ async fn open_and_run(start: ThreadStart, chosen: Chosen) -> io::Result<()> {
             .unwrap_or_default(),
         seed: start.seed,
     };
-    let mut shard = Shard::new(config, Instant::now());
+    let now = Instant::now();
+    let mut shard = Shard::new(config, now);
     shard.announce_rooms();
+    let others = start.settings.handover.others();
+    if !others.is_empty() {
+        shard.share_ports(now, others);
+    }
     let ready = Ready {
         addresses,
         advertised,
@@ -344,6 +366,8 @@ async fn open_and_run(start: ThreadStart, chosen: Chosen) -> io::Result<()> {
         recorder: start.recorder,
         tap: start.settings.tap,
         links: start.settings.links,
+        handover: start.settings.handover,
+        steering: start.settings.driver.steering,
     })
     .await
 }

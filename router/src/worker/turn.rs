@@ -1,6 +1,6 @@
 //! The worker's loop: wait, then one turn.
 //!
-//! A turn: receive within a budget → what came from other workers → requests → timers → flush → what goes to other
+//! A turn: receive within a budget → what came from other workers (datagrams that are ours, then crossings) → requests → timers → flush → what goes to other
 //! workers → recorded and captured packets → events → an operator's question → counters. The receive
 //! budget follows the time turns take, so that under load neither timers nor requests wait for
 //! longer than a few milliseconds, and between turns the runtime is given the thread once.
@@ -17,7 +17,7 @@ use rillway_core::api::{Action, Request, RoomOrder};
 use rillway_core::id::{ClientId, Reference, WorkerId};
 use rillway_core::limits::Limits;
 use rillway_recorder::engine::Tap;
-use rillway_ring::{Receiver, UdpDriver};
+use rillway_ring::{Receiver, Steering, UdpDriver};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
@@ -28,6 +28,7 @@ use super::ask::{Asked, Command, Question};
 use super::backlog::Backlog;
 use super::capture::{Capture, Captures};
 use super::counters::{TurnStats, WorkerStats};
+use super::handover::{self, Handover, Letter};
 use super::latency::{Latency, Window};
 use super::links::Links;
 use super::rooms::Rooms;
@@ -37,8 +38,8 @@ use super::transmit::RunBuffer;
 const BUDGET_MIN: usize = 16;
 /// Datagrams one turn receives at most: at 1–3 µs each that is below a millisecond of ingress.
 const BUDGET_MAX: usize = 256;
-/// Packets of one turn whose latency is measured: a budget and the train it ends in.
-const LATENCIES_MAX: usize = BUDGET_MAX + 64;
+/// Packets of one turn whose latency is measured: a budget and the train it ends in, and what others hand over.
+const LATENCIES_MAX: usize = BUDGET_MAX + 64 + handover::TAKEN_PER_TURN;
 /// A turn longer than this halves the next one's budget; one shorter than half of it doubles it.
 /// Two milliseconds are a tenth of an audio frame.
 const TURN_TARGET: Duration = Duration::from_millis(2);
@@ -85,6 +86,10 @@ pub(crate) struct Turns<D: UdpDriver> {
     pub(crate) tap: Option<Tap>,
     /// To and from the other workers.
     pub(crate) links: Links,
+    /// To and from those behind the same UDP port.
+    pub(crate) handover: Handover,
+    /// Tells the kernel which datagrams are ours, where it is permitted.
+    pub(crate) steering: Option<Steering>,
 }
 
 /// Runs until it is told to stop or the control thread is gone.
@@ -193,6 +198,7 @@ impl<D: UdpDriver> Loop<D> {
             Poll::Pending => {}
         }
         ready |= self.turns.links.poll_ready(context);
+        ready |= self.turns.handover.poll_ready(context);
         if let Poll::Ready(request) = self.turns.requests.poll_recv(context) {
             self.pending = Some(request.unwrap_or(ToWorker::Stop));
             ready = true;
@@ -214,10 +220,14 @@ impl<D: UdpDriver> Loop<D> {
         let mut feed = Feed {
             shard: &mut self.turns.shard,
             latency: &mut self.latency,
+            handover: &mut self.turns.handover,
+            arrived: None,
             now,
         };
         let datagrams = self.turns.driver.receive(self.budget, &mut feed)?;
         self.busy = datagrams >= self.budget;
+        self.turns.handover.wake();
+        let datagrams = datagrams + self.handed(now);
         let shard = &mut self.turns.shard;
         self.busy |= self
             .turns
@@ -228,6 +238,8 @@ impl<D: UdpDriver> Loop<D> {
         if self.turns.shard.poll_timeout().is_some_and(|t| t <= now) {
             self.turns.shard.handle_timeout(now);
         }
+        self.turns.handover.claim(self.turns.shard.drain_claims());
+        self.route();
         let mut sender = self.runs.sender(&mut self.turns.driver);
         self.turns.shard.flush(now, &mut sender);
         sender.finish()?;
@@ -239,6 +251,39 @@ impl<D: UdpDriver> Loop<D> {
         self.asked.answer(&self.turns.shard, now);
         self.busy |= self.asked.is_waiting();
         Ok(datagrams)
+    }
+
+    /// Tells the kernel whose clients are ours, where it listens.
+    fn route(&mut self) {
+        for route in self.turns.shard.drain_routes() {
+            let Some(steering) = &self.turns.steering else {
+                continue;
+            };
+            let socket = rillway_ring::SocketId(route.socket.0);
+            let told = match route.ours {
+                true => steering.take(socket, route.remote),
+                false => steering.leave(socket, route.remote),
+            };
+            if let Err(error) = told {
+                // Others hand over what comes to them.
+                tracing::debug!(%error, remote = %route.remote, "the kernel does not steer");
+            }
+        }
+    }
+
+    /// Datagrams that came in at other workers; returns how many.
+    fn handed(&mut self, now: Instant) -> usize {
+        let (shard, latency) = (&mut self.turns.shard, &mut self.latency);
+        let (taken, more) = self.turns.handover.take(|from, letter, contents| {
+            latency.message(letter.arrived);
+            let forwarded = shard.stats().rtp_forwarded;
+            shard.handle_handed(now, from, (letter.socket, letter.source), contents);
+            if shard.stats().rtp_forwarded != forwarded {
+                latency.forwarded();
+            }
+        });
+        self.busy |= more;
+        taken
     }
 
     /// Before the events: when a recording is reported to have ended, all of it is with the recorder.
@@ -359,6 +404,7 @@ impl<D: UdpDriver> Loop<D> {
             backlog: self.turns.backlog.stats(),
             rooms: self.turns.rooms.stats(),
             links: self.turns.links.stats(),
+            handover: self.turns.handover.stats(),
             busy_ratio: if elapsed > 0.0 {
                 (busy / elapsed).clamp(0.0, 1.0)
             } else {
@@ -385,18 +431,33 @@ fn next_budget(budget: usize, took: Duration) -> usize {
 struct Feed<'a> {
     shard: &'a mut Shard,
     latency: &'a mut Latency,
+    handover: &'a mut Handover,
+    /// When the message that is being taken apart arrived.
+    arrived: Option<Duration>,
     now: Instant,
 }
 
 impl Receiver for Feed<'_> {
     fn message(&mut self, arrived: Option<Duration>) {
         self.latency.message(arrived);
+        self.arrived = arrived;
+        let (shard, now) = (&mut *self.shard, self.now);
+        self.handover
+            .take_claims(|from, claim| shard.handle_claim(now, from, claim));
     }
 
     fn datagram(&mut self, socket: rillway_ring::SocketId, source: SocketAddr, data: &mut [u8]) {
         let forwarded = self.shard.stats().rtp_forwarded;
-        self.shard
-            .handle_datagram(self.now, rillway_core::id::SocketId(socket.0), source, data);
+        let socket = rillway_core::id::SocketId(socket.0);
+        let elsewhere = self.shard.handle_datagram(self.now, socket, source, data);
+        if let Some(whose) = elsewhere {
+            let letter = Letter {
+                socket,
+                source,
+                arrived: self.arrived,
+            };
+            self.handover.give(whose, letter, data);
+        }
         if self.shard.stats().rtp_forwarded != forwarded {
             self.latency.forwarded();
         }

@@ -14,6 +14,7 @@ use str0m::ice::StunMessage;
 use str0m::net::Protocol;
 
 use super::bucket::Bucket;
+use super::port::{Elsewhere, Stop};
 use super::slab::TransportKey;
 use super::{Hasher, Shard, stun};
 use crate::api::TransportState;
@@ -82,15 +83,27 @@ impl Demux {
             .map(|((_, remote), key)| (*remote, *key))
     }
 
+    /// Whether an address is a transport's.
+    pub(super) fn is_known(&self, socket: SocketId, remote: SocketAddr) -> bool {
+        self.transport(socket, remote).is_some()
+    }
+
     fn transport(&self, socket: SocketId, remote: SocketAddr) -> Option<TransportKey> {
         self.by_address.get(&(socket, remote)).copied()
     }
 
-    /// An address is no longer this transport's.
-    pub(super) fn forget(&mut self, socket: SocketId, remote: SocketAddr, key: TransportKey) {
-        if self.transport(socket, remote) == Some(key) {
+    /// An address is no longer this transport's; true: until now it was.
+    pub(super) fn forget(
+        &mut self,
+        socket: SocketId,
+        remote: SocketAddr,
+        key: TransportKey,
+    ) -> bool {
+        let known = self.transport(socket, remote) == Some(key);
+        if known {
             self.by_address.remove(&(socket, remote));
         }
+        known
     }
 
     fn source(&mut self, address: IpAddr) -> Option<&mut Bucket> {
@@ -111,14 +124,19 @@ impl Shard {
         socket: SocketId,
         source: SocketAddr,
         contents: &[u8],
-    ) {
+    ) -> Option<Elsewhere> {
         let outcome = match classify(contents) {
-            None => Err(DropCause::Malformed),
+            None => Err(DropCause::Malformed.into()),
             Some(Class::Stun) => self.on_stun(now, socket, source, contents),
             Some(class) => self.on_protected(now, socket, source, contents, class),
         };
-        if let Err(cause) = outcome {
-            self.count_drop(cause);
+        match outcome {
+            Ok(()) => None,
+            Err(Stop::Dropped(cause)) => {
+                self.count_drop(cause);
+                None
+            }
+            Err(Stop::Elsewhere(elsewhere)) => Some(elsewhere),
         }
     }
 
@@ -140,10 +158,13 @@ impl Shard {
         source: SocketAddr,
         contents: &[u8],
         class: Class,
-    ) -> Result<(), DropCause> {
+    ) -> Result<(), Stop> {
         let Some(key) = self.demux.transport(socket, source) else {
-            self.who_moved(now, socket, source, contents);
-            return Err(DropCause::UnvalidatedSource);
+            let stop = self.elsewhere(now, socket, source);
+            if matches!(stop, Stop::Dropped(_)) {
+                self.who_moved(now, socket, source, contents);
+            }
+            return Err(stop);
         };
         let transport = self
             .transports
@@ -162,10 +183,10 @@ impl Shard {
             .get_mut(key)
             .ok_or(DropCause::UnvalidatedSource)?;
         if class == Class::Media && !transport.secured {
-            return Err(DropCause::Refused);
+            return Err(DropCause::Refused.into());
         }
         if class == Class::Media && transport.sender.is_some() {
-            return self.on_feedback(now, key, contents);
+            return Ok(self.on_feedback(now, key, contents)?);
         }
         let rtp_before = self.stats.rtp_received;
         self.give(now, key, socket, source, contents)?;
@@ -175,9 +196,9 @@ impl Shard {
         {
             // A wrong tag, a replay or no section it belongs to: the engine does not say which.
             return Err(if self.is_retransmission(key, contents) {
-                DropCause::Repeated
+                DropCause::Repeated.into()
             } else {
-                DropCause::Refused
+                DropCause::Refused.into()
             });
         }
         Ok(())
@@ -229,23 +250,23 @@ impl Shard {
         socket: SocketId,
         source: SocketAddr,
         contents: &[u8],
-    ) -> Result<(), DropCause> {
+    ) -> Result<(), Stop> {
         if let Some(binding) = stun::read(contents)? {
-            return self.on_stranger(now, socket, source, &binding);
+            return Ok(self.on_stranger(now, socket, source, &binding)?);
         }
         let parsed = quietly("STUN", || StunMessage::parse(contents));
         let message = parsed.and_then(Result::ok).ok_or(DropCause::Malformed)?;
         if message.is_successful_binding_response() {
-            return self.on_stun_answer(now, socket, source, &message);
+            return Ok(self.on_stun_answer(now, socket, source, &message)?);
         }
         if !message.is_binding_request() {
-            return Err(DropCause::StunUnauthenticated);
+            return Err(DropCause::StunUnauthenticated.into());
         }
         let (ufrag, _) = message.split_username().ok_or(DropCause::Malformed)?;
-        let key = parse_ufrag(ufrag)
-            .filter(|(worker, _)| *worker == self.config.worker)
-            .map(|(_, key)| key)
-            .ok_or(DropCause::StunUnknownUfrag)?;
+        let (worker, key) = parse_ufrag(ufrag).ok_or(DropCause::StunUnknownUfrag)?;
+        if worker != self.config.worker {
+            return Err(self.check_elsewhere(now, (socket, source), worker));
+        }
         let known = self.demux.transport(socket, source) == Some(key);
         if !known {
             self.may_verify(now, key, source)?;
@@ -264,18 +285,18 @@ impl Shard {
             if !known {
                 self.count_failure(now, key, source);
             }
-            return Err(DropCause::StunUnauthenticated);
+            return Err(DropCause::StunUnauthenticated.into());
         }
         if era == Era::Previous {
             let reply = stun_reply(&message, source, password, sha1);
-            return self.answer_previous(now, key, socket, source, reply);
+            return Ok(self.answer_previous(now, key, socket, source, reply)?);
         }
         let check = Check {
             chooses: message.use_candidate(),
             priority: message.prio().unwrap_or_default(),
         };
         self.claim(now, key, socket, source, check)?;
-        self.give(now, key, socket, source, contents)
+        Ok(self.give(now, key, socket, source, contents)?)
     }
 
     /// Tells a stranger the address it asks from.
@@ -357,6 +378,9 @@ impl Shard {
             // A participant that forges another's address must not get its packets.
             return Err(DropCause::UnvalidatedSource);
         }
+        if owner.is_none() && self.is_taken(now, socket, source) {
+            return Err(DropCause::UnvalidatedSource);
+        }
         let transport = self
             .transports
             .get_mut(key)
@@ -366,18 +390,25 @@ impl Shard {
             Validated::Refused => return Err(DropCause::RateLimited),
             Validated::New { forgotten } => {
                 if let Some(old) = forgotten {
-                    self.demux.forget(old.socket, old.remote, key);
+                    self.forget_address(old.socket, old.remote, key);
                 }
             }
         }
         if owner != Some(key) {
             self.demux.by_address.insert((socket, source), key);
+            self.note_route(socket, source, true);
         }
         self.advance(now, key, TransportState::Connecting);
         if check.chooses {
             self.follow_path(key);
         }
         Ok(())
+    }
+
+    /// Whether a client of ours has used this address just now.
+    pub(super) fn is_used(&self, now: Instant, socket: SocketId, remote: SocketAddr) -> bool {
+        let owner = self.demux.transport(socket, remote);
+        owner.is_some_and(|owner| self.is_in_use(now, owner, socket, remote))
     }
 
     fn is_in_use(

@@ -158,7 +158,7 @@ impl Shard {
             return;
         };
         for address in &transport.addresses {
-            self.demux.forget(address.socket, address.remote, key);
+            self.forget_address(address.socket, address.remote, key);
         }
         self.timers
             .disarm(&mut transport.timer, Timer::Transport(key));

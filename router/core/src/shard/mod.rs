@@ -19,6 +19,7 @@ mod layers;
 mod lifecycle;
 mod moved;
 mod parts;
+mod port;
 mod publish;
 mod receive;
 mod recording;
@@ -56,10 +57,13 @@ use crate::transport::{Outgoing, Step, Transport, TransportFactory, dtls};
 use bucket::Bucket;
 use datagrams::Demux;
 use moved::Questions;
+use port::SharedPort;
 use slab::{
     ParticipantKey, RoomKey, Slab, SubscriptionKey, TrackKey, TransportKey, from_public, to_public,
 };
 use timers::{Timer, Timers};
+
+pub use port::{Claim, Elsewhere, Route};
 
 /// Hashes for keys that peers choose: seeded, so that nobody can aim at one bucket.
 pub(crate) type Hasher = foldhash::fast::FixedState;
@@ -142,6 +146,8 @@ pub struct Shard {
     transports: Slab<TransportKey, Box<Transport>>,
     demux: Demux,
     questions: Questions,
+    /// Who else is behind our UDP port.
+    port: Option<SharedPort>,
     stun_failures: Bucket,
     timers: Timers,
     due: Vec<Timer>,
@@ -238,6 +244,7 @@ impl Shard {
             transports: Slab::new(),
             demux: Demux::new(hasher.clone(), now),
             questions: Questions::new(now),
+            port: None,
             stun_failures: Bucket::new(STUN_FAILURES_PER_SHARD, now),
             timers: Timers::default(),
             due: Vec::new(),
@@ -281,15 +288,15 @@ impl Shard {
         };
     }
 
-    /// A datagram arrived.
+    /// A datagram arrived. What is another worker's ([`Shard::share_ports`]) is for the caller to hand over.
     pub fn handle_datagram(
         &mut self,
         now: Instant,
         socket: SocketId,
         source: SocketAddr,
         contents: &[u8],
-    ) {
-        self.on_datagram(now, socket, source, contents);
+    ) -> Option<Elsewhere> {
+        self.on_datagram(now, socket, source, contents)
     }
 
     /// A client wants something.

@@ -58,7 +58,10 @@ pub(crate) fn open_beside(
     let Some(limits) = &config.streams else {
         return Ok(None);
     };
-    let streams = Streams::open(limits, addresses, config.has_fixed_ports())?;
+    let at: Vec<_> = addresses.iter().map(|udp| limits.beside(*udp)).collect();
+    // A port that was named is wanted; one that UDP happened to get is only liked.
+    let fixed = limits.port.is_some() || config.has_fixed_ports();
+    let streams = Streams::open(limits, &at, fixed)?;
     addresses.extend(streams.addresses());
     Ok(Some(streams))
 }
@@ -124,17 +127,16 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
-    /// Listens beside these bound UDP sockets: on their addresses, and their ports if `same_ports`, else on
-    /// any where theirs is taken.
+    /// Listens at these addresses, one for each UDP socket; where a port is taken, on any other unless they are `fixed`.
     pub(crate) fn open(
         limits: &StreamConfig,
-        udp: &[SocketAddr],
-        same_ports: bool,
+        at: &[SocketAddr],
+        fixed: bool,
     ) -> Result<Self, OpenError> {
         let set = Epoll::new().map_err(OpenError::Watch)?;
-        let mut listeners = Vec::with_capacity(udp.len());
-        for (index, address) in udp.iter().enumerate() {
-            let listener = listener::listen(*address, same_ports)?;
+        let mut listeners = Vec::with_capacity(at.len());
+        for (index, address) in at.iter().enumerate() {
+            let listener = listener::listen(*address, fixed)?;
             set.add(&listener, LISTENER | index as u64, Interest::Read)
                 .map_err(OpenError::Watch)?;
             listeners.push(listener);
@@ -143,7 +145,7 @@ impl Streams {
         Ok(Self {
             poll,
             may_have_more: true,
-            first: udp.len() as u16,
+            first: at.len() as u16,
             listeners,
             descriptors: listener::descriptors_max(),
             paused: None,

@@ -9,6 +9,7 @@ mod limits;
 mod netns;
 mod receiving;
 mod sending;
+mod sharing;
 mod shutdown;
 mod streams;
 mod waking;
@@ -88,4 +89,7 @@ on_kernel_drivers! {
     streams::a_taken_port_is_an_error,
     streams::the_end_frees_ports_and_connections,
     streams::an_idle_set_sleeps,
+    sharing::a_port_is_opened_by_one_and_joined_by_others,
+    sharing::tcp_beside_it_has_ports_of_its_own,
+    sharing::the_kernel_steers_to_whom_it_was_told,
 }

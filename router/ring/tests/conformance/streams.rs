@@ -15,6 +15,7 @@ fn with_streams(connections: usize, connections_per_address: usize) -> DriverCon
     config.streams = Some(StreamConfig {
         connections,
         connections_per_address,
+        port: None,
     });
     config
 }
@@ -293,6 +294,7 @@ pub(crate) async fn a_taken_port_is_an_error(net: Net) {
     config.streams = Some(StreamConfig {
         connections: 0,
         connections_per_address: 1,
+        port: None,
     });
     assert!(matches!(net.open(&config), Err(OpenError::Config(_))));
 }

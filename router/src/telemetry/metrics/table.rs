@@ -345,6 +345,10 @@ metrics! {
         WORKER,
         Label { name: "cause", values: Values::Of(&["queue_full", "unsendable"]) }
     ];
+    /// Datagrams that the kernel gave to another worker than theirs, where workers share a UDP port (`media.udp_ports`): `sent` by the worker that handed them over, `received` by theirs.
+    HANDED_OVER Counter "rillway_handed_over_datagrams_total" "datagrams" [WORKER, DIRECTION];
+    /// Datagrams for another worker that were dropped because it was too far behind to take them.
+    HANDOVER_DROPPED Counter "rillway_handover_dropped_datagrams_total" "datagrams" [WORKER];
     /// System calls of the UDP driver.
     UDP_SYSCALLS Counter "rillway_udp_syscalls_total" "calls" [WORKER];
 

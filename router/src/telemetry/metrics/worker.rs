@@ -29,6 +29,10 @@ pub struct LoopStats {
     pub crossed_dropped: [u64; 3],
     /// What waits from other workers.
     pub crossed_waiting: u64,
+    /// Datagrams that other workers behind the same port gave to this one, and this one to them.
+    pub handed_over: [u64; 2],
+    /// Of those for others, dropped.
+    pub handover_dropped: u64,
     /// Datagrams dropped because the send queue was full.
     pub send_dropped_full: u64,
     /// Datagrams dropped because they cannot be sent.
@@ -84,6 +88,9 @@ const LOOP: &[Read<LoopStats>] = &[
     (&table::CROSSED_DROPPED, &["other"], |s| {
         s.crossed_dropped[2]
     }),
+    (&table::HANDED_OVER, &["received"], |s| s.handed_over[0]),
+    (&table::HANDED_OVER, &["sent"], |s| s.handed_over[1]),
+    (&table::HANDOVER_DROPPED, &[], |s| s.handover_dropped),
     (&table::UDP_SEND_DROPPED, &["queue_full"], |s| {
         s.send_dropped_full
     }),

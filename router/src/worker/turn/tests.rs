@@ -116,6 +116,8 @@ fn stage(line: Line) -> Stage {
         recorder: registry.worker(0, &BOUNDS),
         tap: None,
         links: Links::none(),
+        handover: Handover::none(),
+        steering: None,
     };
     let local = LocalSet::new();
     let worker = local.spawn_local(run(turns));

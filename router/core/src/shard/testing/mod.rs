@@ -148,7 +148,12 @@ pub(crate) struct Bench {
     pub(crate) ignore_answers: bool,
     /// What the shard has for others; see [`Span`].
     pub(crate) crossings: Vec<(WorkerId, Crossing)>,
+    /// Another worker behind the same port, to which the kernel gives all that clients send.
+    pub(crate) neighbour: Option<Shard>,
 }
+
+/// The other worker of [`Bench::neighbour`].
+pub(crate) const NEIGHBOUR: WorkerId = WorkerId(4);
 
 pub(crate) fn config(limits: Limits) -> ShardConfig {
     ShardConfig {
@@ -184,6 +189,24 @@ pub(crate) fn grant(room: &str) -> Grant {
     }
 }
 
+/// A datagram of a client's.
+fn arrive(
+    shard: &mut Shard,
+    neighbour: &mut Option<Shard>,
+    now: Instant,
+    (socket, source): (SocketId, SocketAddr),
+    bytes: &[u8],
+) {
+    let Some(neighbour) = neighbour else {
+        let elsewhere = shard.handle_datagram(now, socket, source, bytes);
+        return assert_eq!(elsewhere, None);
+    };
+    if let Some(elsewhere) = neighbour.handle_datagram(now, socket, source, bytes) {
+        assert_eq!(elsewhere.worker, WorkerId(3));
+        shard.handle_handed(now, NEIGHBOUR, (socket, source), bytes);
+    }
+}
+
 #[allow(clippy::disallowed_methods)]
 pub(crate) fn start() -> Instant {
     Instant::now()
@@ -213,7 +236,18 @@ impl Bench {
             tcp: false,
             ignore_answers: false,
             crossings: Vec::new(),
+            neighbour: None,
         }
+    }
+
+    /// A shard behind a port that it shares, and whatever is sent there comes to the other worker.
+    pub(crate) fn behind_another() -> Self {
+        let mut bench = Self::new();
+        let mut neighbour = Self::of_worker(NEIGHBOUR).shard;
+        neighbour.share_ports(bench.now, vec![WorkerId(3)]);
+        bench.shard.share_ports(bench.now, vec![NEIGHBOUR]);
+        bench.neighbour = Some(neighbour);
+        bench
     }
 
     /// The shard of another worker than the usual one.
@@ -389,14 +423,20 @@ impl Bench {
                         } else if heard && self.filter.as_mut().is_none_or(|filter| filter(&bytes))
                         {
                             let socket = SocketId(u16::from(end.tcp));
-                            self.shard
-                                .handle_datagram(now, socket, end.outside(), &bytes);
+                            let at = (socket, end.outside());
+                            arrive(&mut self.shard, &mut self.neighbour, now, at, &bytes);
                         }
                     }
                 }
             }
             if self.shard.poll_timeout().is_some_and(|at| at <= now) {
                 self.shard.handle_timeout(now);
+            }
+            let claims: Vec<_> = self.shard.drain_claims().collect();
+            if let Some(neighbour) = &mut self.neighbour {
+                for (_, claim) in claims {
+                    neighbour.handle_claim(now, WorkerId(3), claim);
+                }
             }
             let mut sink = Sink::default();
             self.shard.flush(now, &mut sink);

@@ -9,6 +9,7 @@ mod moved;
 mod negotiation;
 mod parts;
 mod paths;
+mod port;
 mod receiving;
 mod recording;
 mod restart;

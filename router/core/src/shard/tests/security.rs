@@ -239,7 +239,7 @@ fn wrong_tags_and_replays_are_dropped() {
 }
 
 /// A ClientHello of somebody else's.
-fn client_hello(bench: &Bench) -> Vec<u8> {
+pub(super) fn client_hello(bench: &Bench) -> Vec<u8> {
     let mut victim = Bench::new();
     victim.now = bench.now;
     let hello = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
