@@ -195,10 +195,8 @@ impl Live {
         match request.method.as_str() {
             "GET" | "HEAD" => out.reply(request.id, Reply::new(204)),
             "DELETE" => {
-                out.tell(Action::Leave);
                 out.reply(request.id, Reply::new(200));
-                out.close("deleted by the client");
-                return false;
+                return self.over("deleted by the client", out);
             }
             "PATCH" => {
                 if let Err(reply) = self.patch(request, out) {

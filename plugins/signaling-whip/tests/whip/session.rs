@@ -324,3 +324,18 @@ fn whoever_waits_when_the_session_ends_is_told() {
     assert_eq!(client.reply(second).0.status, 404);
     assert!(client.closed);
 }
+
+/// Found by a fuzzer: those behind a DELETE that itself had to wait were never answered.
+#[test]
+fn whoever_waits_behind_a_delete_is_told() {
+    let (mut client, _) = publisher(&[]);
+    let headers = [FRAGMENT, ("if-match", "*")];
+    let restarted = client.send("PATCH", RESOURCE, &headers, &restart());
+    let deleted = client.send("DELETE", RESOURCE, &[], "");
+    let behind = client.send("GET", RESOURCE, &[], "");
+    client.answer_with(&answer("rrr2"), [Some(1), Some(2)]);
+    assert_eq!(client.reply(restarted).0.status, 200);
+    assert_eq!(client.reply(deleted).0.status, 200);
+    assert_eq!(client.reply(behind).0.status, 404);
+    assert!(client.left && client.closed);
+}

@@ -445,7 +445,9 @@ pub(crate) fn import_offer(text: &str, description: &Description, transport: Dir
         {
             push(&mut out, direction);
         }
-        if !media || attribute.and_then(direction).is_none() {
+        // As it was scanned: by the name, whatever comes after it.
+        let name = attribute.and_then(|attribute| attribute.split(':').next());
+        if !media || name.and_then(direction).is_none() {
             import_line(&mut out, line, description);
         }
     }

@@ -115,6 +115,20 @@ fn offers_come_in_without_candidates_and_never_ask_for_media() {
     assert_eq!(directions(&text), ["sendonly", "inactive"]);
 }
 
+/// Found by a fuzzer: a direction with a value was one when scanned, and went on to the engine as it was.
+#[test]
+fn directions_with_a_value_do_not_come_in() {
+    let odd = offer().replace("a=sendrecv", "a=sendrecv:x");
+    for (transport, expected) in [
+        (Direction::Publish, ["sendonly", "inactive"]),
+        (Direction::Subscribe, ["recvonly", "recvonly"]),
+    ] {
+        let text = imported(&odd, transport);
+        assert!(!text.contains("sendrecv"), "{text}");
+        assert_eq!(directions(&text), expected);
+    }
+}
+
 #[test]
 fn receiving_offers_come_in_without_media_of_the_client() {
     let text = imported(&offer(), Direction::Subscribe);
