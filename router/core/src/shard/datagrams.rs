@@ -73,14 +73,15 @@ impl Demux {
         self.by_address.len()
     }
 
-    /// Who is, or was lately, where.
+    /// Who is, or was lately, at which ports of an address.
     pub(super) fn places(
         &self,
         socket: SocketId,
+        address: IpAddr,
     ) -> impl Iterator<Item = (SocketAddr, TransportKey)> {
-        let mut places = self.by_address.iter();
-        std::iter::from_fn(move || places.by_ref().find(|((at, _), _)| *at == socket))
-            .map(|((_, remote), key)| (*remote, *key))
+        let places = self.by_address.iter();
+        let here = places.filter(move |((at, remote), _)| *at == socket && remote.ip() == address);
+        here.map(|((_, remote), key)| (*remote, *key))
     }
 
     /// Whether an address is a transport's.

@@ -6,7 +6,7 @@
 //! client has fallen silent, it is asked whether this is it: by a check of ours, which only it can answer,
 //! since the answer is signed with its password and names a transaction that nobody can guess
 //! (RFC 8445 §7.2.2, §7.3.1; as RFC 9000 §9.3 has servers do). What is sent to it goes to the new port
-//! from the answer on. Who forges a source address has somebody asked a few times a second, in a hundred bytes.
+//! from the answer on. Who forges a source address has a client's own address asked, a few times a second.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -83,8 +83,7 @@ impl Shard {
         }
     }
 
-    /// Silent clients: the one that the packet names by its SSRC, wherever it was (carriers have many addresses),
-    /// else those that were at this address.
+    /// Silent clients that were at this address; the one alone that the packet names by its SSRC, if one does.
     fn may_have_moved(
         &self,
         now: Instant,
@@ -94,7 +93,7 @@ impl Shard {
     ) -> Vec<TransportKey> {
         let ssrc = sender_of(contents);
         let mut found = Vec::new();
-        for (remote, key) in self.demux.places(socket) {
+        for (remote, key) in self.demux.places(socket, source.ip()) {
             let Some(transport) = self.transports.get(key) else {
                 continue;
             };
@@ -104,7 +103,7 @@ impl Shard {
             if ssrc.is_some_and(|ssrc| transport.streams.destination(ssrc).is_some()) {
                 return vec![key];
             }
-            if remote.ip() == source.ip() && found.len() < MOVED_ASKED {
+            if found.len() < MOVED_ASKED {
                 found.push(key);
             }
         }
