@@ -31,6 +31,7 @@ mod supervised;
 #[path = "../../router/recorder/tests/media/synth.rs"]
 mod synth;
 mod tcp;
+mod texts;
 mod top;
 mod traces;
 mod turn;

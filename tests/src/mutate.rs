@@ -72,6 +72,57 @@ pub fn configuration(text: &str, numbers: &mut Numbers) -> String {
     text
 }
 
+/// A text after some accidents: lines lost, repeated and in another order, values of another kind, pieces anywhere.
+#[must_use]
+pub fn damaged(text: &str, numbers: &mut Numbers) -> String {
+    const VALUES: [&str; 16] = [
+        "-1",
+        "0",
+        "18446744073709551616",
+        "1e400",
+        "inf",
+        "nan",
+        "true",
+        "\"\"",
+        "\"é\\u0000\"",
+        "\"/dev/null\"",
+        "[]",
+        "[[1], {}]",
+        "{ a = { b = 1 } }",
+        "1979-05-27",
+        "'''\n\t'''",
+        "\"0.0.0.0:0\"",
+    ];
+    const PIECES: [&str; 14] = [
+        "\"", "'''", "[", "]]", "=", "\n", "\r", "\t", "é", "漢", "\u{0}", "\u{202e}", "{", ".",
+    ];
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    for _ in 0..=numbers.below(6) {
+        if lines.is_empty() {
+            break;
+        }
+        let at = numbers.below(lines.len());
+        match numbers.below(6) {
+            0 => drop(lines.remove(at)),
+            1 => lines.insert(numbers.below(lines.len() + 1), lines[at].clone()),
+            2 => {
+                let other = numbers.below(lines.len());
+                lines.swap(at, other);
+            }
+            3 | 4 => {
+                let key = lines[at].split('=').next().unwrap_or_default().to_owned();
+                lines[at] = format!("{key}= {}", VALUES[numbers.below(VALUES.len())]);
+            }
+            _ => {
+                let line = &mut lines[at];
+                let place = line.floor_char_boundary(numbers.below(line.len() + 1));
+                line.insert_str(place, PIECES[numbers.below(PIECES.len())]);
+            }
+        }
+    }
+    lines.join("\n")
+}
+
 /// Whether a report names a place in `rillway.toml`, or says that something is not in it.
 #[must_use]
 pub fn has_place(report: &str) -> bool {
