@@ -123,8 +123,7 @@ pub const MOVED_ASKED: usize = 4;
 /// Such questions of a shard open at once.
 pub const MOVED_QUESTIONS: usize = 256;
 
-/// Packets of unknown senders a second for which a shard looks whose they may be, which goes through all addresses:
-/// with 5,000 of them less than one per cent of a core.
+/// Packets of unknown senders a second for which a shard looks whose they may be: that goes through all addresses.
 pub const MOVED_SCANS: u32 = 100;
 
 /// Failed STUN verifications per second that one transport pays for; legitimate clients cause none

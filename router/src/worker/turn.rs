@@ -1,7 +1,8 @@
 //! The worker's loop: wait, then one turn.
 //!
-//! A turn: receive within a budget → what came from other workers (datagrams that are ours, then crossings) → requests → timers → flush → what goes to other
-//! workers → recorded and captured packets → events → an operator's question → counters. The receive
+//! A turn: receive within a budget → what came from other workers (datagrams that are ours, then
+//! crossings) → requests → timers → flush → what goes to other workers → recorded and captured
+//! packets → events → an operator's question → counters. The receive
 //! budget follows the time turns take, so that under load neither timers nor requests wait for
 //! longer than a few milliseconds, and between turns the runtime is given the thread once.
 

@@ -171,22 +171,15 @@ impl Shard {
             .transports
             .get_mut(key)
             .ok_or(DropCause::UnvalidatedSource)?;
-        let left = transport.touch(socket, source, now);
-        if left
-            && transport
-                .silent_path(now)
-                .is_some_and(|_| transport.may_be_asked(now))
-        {
+        let may_be_back = transport.touch(socket, source, now) && transport.may_be_back(now);
+        let (secured, sends) = (transport.secured, transport.sender.is_some());
+        if may_be_back {
             self.ask_whether_moved(now, key, socket, source);
         }
-        let transport = self
-            .transports
-            .get_mut(key)
-            .ok_or(DropCause::UnvalidatedSource)?;
-        if class == Class::Media && !transport.secured {
+        if class == Class::Media && !secured {
             return Err(DropCause::Refused.into());
         }
-        if class == Class::Media && transport.sender.is_some() {
+        if class == Class::Media && sends {
             return Ok(self.on_feedback(now, key, contents)?);
         }
         let rtp_before = self.stats.rtp_received;
@@ -452,11 +445,17 @@ impl Shard {
             destination: source,
             contents: reply.into(),
         });
-        if !transport.sending {
-            transport.sending = true;
+        self.has_datagrams(key);
+        Ok(())
+    }
+
+    /// What was queued at a transport is sent at the end of the turn.
+    pub(super) fn has_datagrams(&mut self, key: TransportKey) {
+        if let Some(transport) = self.transports.get_mut(key)
+            && !std::mem::replace(&mut transport.sending, true)
+        {
             self.sending.push(key);
         }
-        Ok(())
     }
 }
 

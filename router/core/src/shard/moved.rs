@@ -135,10 +135,7 @@ impl Shard {
             destination: remote,
             contents: request.into(),
         });
-        if !transport.sending {
-            transport.sending = true;
-            self.sending.push(key);
-        }
+        self.has_datagrams(key);
         self.questions.insert(Question {
             transaction,
             key,

@@ -242,8 +242,13 @@ impl Transport {
         self.may_be_asked(now) && self.silent_path(now) == Some(place)
     }
 
+    /// Whether a client that moved, and is silent where it is now, may be asked whether it came back.
+    pub(crate) fn may_be_back(&self, now: Instant) -> bool {
+        self.may_be_asked(now) && self.silent_path(now).is_some()
+    }
+
     /// Whether it was asked long enough ago.
-    pub(crate) fn may_be_asked(&self, now: Instant) -> bool {
+    fn may_be_asked(&self, now: Instant) -> bool {
         let since = |at| now.saturating_duration_since(at);
         self.asked.is_none_or(|at| since(at) >= MOVED_INTERVAL)
     }
