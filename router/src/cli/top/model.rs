@@ -190,6 +190,15 @@ impl Model {
     }
 
     fn sampled(&mut self, sample: Box<Sample>) {
+        // A router that closes ends its workers first: what it can still tell is less than what is shown, and the last
+        // there will be.
+        if sample.phase == "closing"
+            && !sample.silent_workers.is_empty()
+            && let Some(shown) = &mut self.sample
+        {
+            shown.phase = sample.phase;
+            return;
+        }
         if sample.over_ms > 0 {
             let latency = forwarding(&sample);
             remember(&mut self.latency, latency.map(|(_, p99)| p99));

@@ -365,6 +365,27 @@ fn a_router_that_is_gone_is_waited_for() {
 }
 
 #[test]
+fn a_router_that_closes_leaves_its_last_whole_picture() {
+    let mut model = model();
+    let shown = model.sample.clone().expect("a sample");
+    let mut last = sample();
+    last.phase = "closing".to_owned();
+    last.workers.clear();
+    last.rooms.clear();
+    last.room = None;
+    last.silent_workers = vec![0, 1];
+    model.news(News::Sample(Box::new(last.clone())));
+    let kept = model.sample.clone().expect("a sample");
+    assert_eq!(kept.phase, "closing");
+    assert_eq!(kept.rooms, shown.rooms);
+    assert_eq!(kept.workers, shown.workers);
+    // One that serves and has a worker that does not answer says so.
+    last.phase = "serving".to_owned();
+    model.news(News::Sample(Box::new(last.clone())));
+    assert_eq!(model.sample.as_deref(), Some(&last));
+}
+
+#[test]
 fn without_colours_nothing_is_coloured() {
     use ratatui::style::Color;
     let mut model = model();
