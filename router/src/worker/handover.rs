@@ -149,12 +149,14 @@ impl Handover {
         self.out.iter().map(|out| out.to).collect()
     }
 
-    /// Gives a datagram to its worker, if there is room.
+    /// Gives a datagram to its worker, or to all if any may know it, where there is room.
     pub(crate) fn give(&mut self, whose: Elsewhere, letter: Letter, contents: &[u8]) {
-        let out = self.out.iter_mut().find(|out| out.to == whose.worker);
-        match out.is_some_and(|out| out.put(whose.proven, letter, contents)) {
-            true => self.stats.given += 1,
-            false => self.stats.dropped += 1,
+        let due = |out: &&mut Out| whose.worker.is_none_or(|worker| out.to == worker);
+        for out in self.out.iter_mut().filter(due) {
+            match out.put(whose.proven, letter, contents) {
+                true => self.stats.given += 1,
+                false => self.stats.dropped += 1,
+            }
         }
     }
 

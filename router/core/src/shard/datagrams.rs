@@ -161,11 +161,12 @@ impl Shard {
         class: Class,
     ) -> Result<(), Stop> {
         let Some(key) = self.demux.transport(socket, source) else {
-            let stop = self.elsewhere(now, socket, source);
-            if matches!(stop, Stop::Dropped(_)) {
-                self.who_moved(now, socket, source, contents);
-            }
-            return Err(stop);
+            let elsewhere = match self.elsewhere(now, socket, source) {
+                None => self.who_moved(now, socket, source, contents),
+                owned => owned,
+            };
+            let unknown = DropCause::UnvalidatedSource.into();
+            return Err(elsewhere.map_or(unknown, Stop::Elsewhere));
         };
         let transport = self
             .transports
@@ -251,7 +252,7 @@ impl Shard {
         let parsed = quietly("STUN", || StunMessage::parse(contents));
         let message = parsed.and_then(Result::ok).ok_or(DropCause::Malformed)?;
         if message.is_successful_binding_response() {
-            return Ok(self.on_stun_answer(now, socket, source, &message)?);
+            return self.on_stun_answer(now, socket, source, &message);
         }
         if !message.is_binding_request() {
             return Err(DropCause::StunUnauthenticated.into());

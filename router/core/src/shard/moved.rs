@@ -17,6 +17,7 @@ use str0m::net::Protocol;
 
 use super::Shard;
 use super::bucket::Bucket;
+use super::port::{Elsewhere, Stop};
 use super::slab::TransportKey;
 use crate::guard::quietly;
 use crate::id::SocketId;
@@ -66,21 +67,27 @@ impl Questions {
 }
 
 impl Shard {
-    /// Protected bytes came from where nobody is known to be: those who may be it are asked.
+    /// Protected bytes came from where nobody is known to be: those who may be it are asked. If nobody here may, other
+    /// workers behind the same port are to look.
     pub(super) fn who_moved(
         &mut self,
         now: Instant,
         socket: SocketId,
         source: SocketAddr,
         contents: &[u8],
-    ) {
+    ) -> Option<Elsewhere> {
         let stream = self.factory.protocol(socket) == Protocol::Tcp;
         if stream || source.port() == 0 || !self.questions.scans.take(now, 1) {
-            return;
+            return None;
         }
-        for key in self.may_have_moved(now, socket, source, contents) {
+        let candidates = self.may_have_moved(now, socket, source, contents);
+        if candidates.is_empty() {
+            return self.anywhere(socket);
+        }
+        for key in candidates {
             self.ask_whether_moved(now, key, socket, source);
         }
+        None
     }
 
     /// Silent clients that were at this address; the one alone that the packet names by its SSRC, if one does.
@@ -161,10 +168,32 @@ impl Shard {
         socket: SocketId,
         source: SocketAddr,
         answer: &StunMessage<'_>,
+    ) -> Result<(), Stop> {
+        let question = self.questions.find(answer.trans_id(), (socket, source));
+        if let Some(question) = question {
+            return Ok(self.on_answer(now, &question, answer)?);
+        }
+        // It does not say who asked.
+        let elsewhere = self.anywhere(socket);
+        let elsewhere = elsewhere.filter(|_| self.questions.scans.take(now, 1));
+        let unknown = DropCause::StunUnauthenticated.into();
+        Err(elsewhere.map_or(unknown, Stop::Elsewhere))
+    }
+
+    fn on_answer(
+        &mut self,
+        now: Instant,
+        question: &Question,
+        answer: &StunMessage<'_>,
     ) -> Result<(), DropCause> {
         let unknown = DropCause::StunUnauthenticated;
-        let question = self.questions.find(answer.trans_id(), (socket, source));
-        let Question { key, at, .. } = question.ok_or(unknown)?;
+        let &Question {
+            key,
+            socket,
+            remote: source,
+            at,
+            ..
+        } = question;
         let hmac = self.factory.crypto.sha1_hmac_provider;
         let sha1 = |key: &[u8], parts: &[&[u8]]| hmac.sha1_hmac(key, parts);
         let transport = self.transports.get_mut(key).ok_or(unknown)?;

@@ -4,6 +4,9 @@
 //! check of ICE names its worker in our ufrag, and goes there. The worker that finds it right claims the address
 //! ([`Claim`]) from whoever handed it over; from then on everything else from that address goes there too. So only
 //! what a client has proven moves its packets, and an address that is somebody's is nobody else's until it is silent.
+//!
+//! What names nobody and comes from nowhere known may be of a client whose NAT gave it another port
+//! ([`super::moved`]): so many times a second the others are given such a datagram, and what answers their questions.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -20,8 +23,8 @@ use crate::stats::DropCause;
 /// A datagram that is another worker's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Elsewhere {
-    /// Whose it is.
-    pub worker: WorkerId,
+    /// Whose it is; `None`: nobody here knows, and each of the others is to look.
+    pub worker: Option<WorkerId>,
     /// Its source is known to be a client of that worker: it has shown that. Others only say so.
     pub proven: bool,
 }
@@ -214,23 +217,31 @@ impl Shard {
             return Stop::Dropped(DropCause::UnvalidatedSource);
         }
         Stop::Elsewhere(Elsewhere {
-            worker,
+            worker: Some(worker),
             proven: owner == Some(worker),
         })
     }
 
-    /// Where anything else goes that is from no address of ours.
-    pub(super) fn elsewhere(&self, now: Instant, socket: SocketId, source: SocketAddr) -> Stop {
-        let owner = self
-            .shared(socket)
-            .and_then(|p| p.owner(now, socket, source));
-        match owner {
-            Some(worker) => Stop::Elsewhere(Elsewhere {
-                worker,
-                proven: true,
-            }),
-            None => Stop::Dropped(DropCause::UnvalidatedSource),
-        }
+    /// Whose anything else is, if its source is another worker's client.
+    pub(super) fn elsewhere(
+        &self,
+        now: Instant,
+        socket: SocketId,
+        source: SocketAddr,
+    ) -> Option<Elsewhere> {
+        let worker = self.shared(socket)?.owner(now, socket, source)?;
+        Some(Elsewhere {
+            worker: Some(worker),
+            proven: true,
+        })
+    }
+
+    /// The others may know what is unknown here.
+    pub(super) fn anywhere(&self, socket: SocketId) -> Option<Elsewhere> {
+        self.shared(socket).map(|_| Elsewhere {
+            worker: None,
+            proven: false,
+        })
     }
 
     /// Whether a client of another worker has used this address just now.

@@ -30,7 +30,7 @@ fn letter(port: u16) -> Letter {
 
 fn to(worker: u8, proven: bool) -> Elsewhere {
     Elsewhere {
-        worker: WorkerId(worker),
+        worker: Some(WorkerId(worker)),
         proven,
     }
 }
@@ -109,6 +109,21 @@ fn a_full_ring_drops_strangers_first_and_never_waits() {
         first.give(to(1, true), letter(3), &[1]);
     }
     assert_eq!(all(&mut second).len(), RING_BYTES_MAX / BYTES_PER_PLACE);
+}
+
+#[test]
+fn what_may_be_anybodys_goes_to_everybody() {
+    let ids: Vec<_> = (0..3).map(WorkerId).collect();
+    let mut three = mesh(&ids);
+    let anybodys = Elsewhere {
+        worker: None,
+        proven: false,
+    };
+    three[1].give(anybodys, letter(7), &[1, 2]);
+    assert_eq!(three[1].stats().given, 2);
+    for (index, taken) in [(0, 1), (1, 0), (2, 1)] {
+        assert_eq!(all(&mut three[index]).len(), taken);
+    }
 }
 
 #[test]

@@ -20,7 +20,10 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let mut bench = Bench::new();
+        Self::of(Bench::new())
+    }
+
+    fn of(mut bench: Bench) -> Self {
         let (alice, mids) = bench.talker("room");
         let bob = bench.join("room");
         let track = bench.clients[alice].track(0);
@@ -98,12 +101,15 @@ fn a_publisher_is_found_by_its_media() {
 
 #[test]
 fn a_client_is_found_again_and_again() {
-    let mut scene = Scene::new();
-    for time in 1..=20 {
-        scene.moves(true);
-        scene.send(100);
-        assert!(scene.gap < Duration::from_millis(250), "{:?}", scene.gap);
-        assert_eq!(scene.bench.shard.stats().paths_rebound, time);
+    // With one port for several workers its new address is nobody's, and the kernel gives it to another worker.
+    for bench in [Bench::new(), Bench::behind_another()] {
+        let mut scene = Scene::of(bench);
+        for time in 1..=20 {
+            scene.moves(true);
+            scene.send(100);
+            assert!(scene.gap < Duration::from_millis(250), "{:?}", scene.gap);
+            assert_eq!(scene.bench.shard.stats().paths_rebound, time);
+        }
     }
 }
 
@@ -153,7 +159,7 @@ const REPORT: [u8; 28] = {
     bytes
 };
 
-fn signed_answer(request: &[u8], sees: SocketAddr, password: &str) -> Vec<u8> {
+pub(super) fn signed_answer(request: &[u8], sees: SocketAddr, password: &str) -> Vec<u8> {
     let request = StunMessage::parse(request).unwrap();
     let mut buffer = vec![0; 256];
     let hmac = str0m_aws_lc_rs::default_provider().sha1_hmac_provider;

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
+use super::moved::signed_answer;
 use super::security::{STRANGER, assert_call_works, client_hello};
 use super::*;
-use crate::limits::{ADDRESS_LIFETIME, OWNED_ADDRESSES, OWNED_LIFETIME};
+use crate::limits::{ADDRESS_LIFETIME, MOVED_SCANS, OWNED_ADDRESSES, OWNED_LIFETIME};
 use crate::shard::{Claim, Elsewhere, Shard};
 
 const OURS: WorkerId = WorkerId(3);
@@ -24,8 +25,8 @@ fn claim(remote: &str) -> Claim {
 fn whose(bench: &mut Bench, source: &str) -> Option<WorkerId> {
     let neighbour = bench.neighbour.as_mut().unwrap();
     let elsewhere = neighbour.handle_datagram(bench.now, SocketId(0), from(source), &[0x80; 40]);
-    assert!(elsewhere.is_none_or(|e| e.proven));
-    elsewhere.map(|e| e.worker)
+    assert!(elsewhere.is_none_or(|e| e.proven == e.worker.is_some()));
+    elsewhere.and_then(|e| e.worker)
 }
 
 fn neighbour_drops(bench: &Bench, cause: DropCause) -> u64 {
@@ -63,20 +64,26 @@ fn only_what_a_client_has_proven_moves_its_packets() {
         neighbour.handle_datagram(now, SocketId(0), from(STRANGER), bytes)
     };
     let hello = client_hello(&bench);
-    assert_eq!(at(&mut bench, &hello), None);
-    assert_eq!(neighbour_drops(&bench, DropCause::UnvalidatedSource), 1);
+    // It may be of a client that has moved, and then it is asked; nothing else comes of it.
+    let anywhere = Elsewhere {
+        worker: None,
+        proven: false,
+    };
+    assert_eq!(at(&mut bench, &hello), Some(anywhere));
+    let stranger = (SocketId(0), from(STRANGER));
+    bench.shard.handle_handed(now, NEIGHBOUR, stranger, &hello);
+    assert_eq!(bench.drops(DropCause::UnvalidatedSource), 1);
     // A check goes to whom it names, and whoever cannot answer for it is nobody.
     let forged = binding_request(&creds.ufrag, &remote, "guess");
     let elsewhere = Elsewhere {
-        worker: OURS,
+        worker: Some(OURS),
         proven: false,
     };
     assert_eq!(at(&mut bench, &forged), Some(elsewhere));
-    let stranger = (SocketId(0), from(STRANGER));
     bench.shard.handle_handed(now, NEIGHBOUR, stranger, &forged);
     assert_eq!(bench.drops(DropCause::StunUnauthenticated), 1);
     assert_eq!(bench.shard.drain_claims().count(), 0);
-    assert_eq!(at(&mut bench, &hello), None);
+    assert_eq!(at(&mut bench, &hello), Some(anywhere));
     // With the password it is a client, and is claimed.
     let right = binding_request(&creds.ufrag, &remote, &creds.pass);
     bench.shard.handle_handed(now, NEIGHBOUR, stranger, &right);
@@ -85,7 +92,7 @@ fn only_what_a_client_has_proven_moves_its_packets() {
     let neighbour = bench.neighbour.as_mut().unwrap();
     neighbour.handle_claim(now, OURS, claims[0].1);
     let elsewhere = Elsewhere {
-        worker: OURS,
+        worker: Some(OURS),
         proven: true,
     };
     assert_eq!(at(&mut bench, &hello), Some(elsewhere));
@@ -111,6 +118,26 @@ fn nothing_is_handed_to_and_fro_nor_to_a_worker_that_is_not_there() {
         .shard
         .handle_handed(now, NEIGHBOUR, stranger, &[0x80; 40]);
     assert_eq!(bench.drops(DropCause::UnvalidatedSource), before + 1);
+}
+
+#[test]
+fn others_are_asked_of_strangers_only_so_often() {
+    let mut bench = Bench::behind_another();
+    let now = bench.now;
+    let neighbour = bench.neighbour.as_mut().unwrap();
+    let mut asked = 0;
+    for port in 1..2_000 {
+        let source = SocketAddr::new(from(STRANGER).ip(), port);
+        let elsewhere = neighbour.handle_datagram(now, SocketId(0), source, &[0x80; 40]);
+        asked += u32::from(elsewhere.is_some());
+    }
+    assert_eq!(asked, MOVED_SCANS);
+    // The same of answers to questions that nobody put.
+    let answer = signed_answer(&binding_request("a", "b", "c"), from(STRANGER), "d");
+    let mut asked = |at| neighbour.handle_datagram(at, SocketId(0), from(STRANGER), &answer);
+    assert_eq!(asked(now), None);
+    assert!(asked(now + Duration::from_secs(1)).is_some());
+    assert_eq!(neighbour_drops(&bench, DropCause::StunUnauthenticated), 1);
 }
 
 #[test]
