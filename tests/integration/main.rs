@@ -2,6 +2,7 @@
 
 mod calls;
 mod console;
+mod cores;
 mod documents;
 mod faults;
 mod http;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rillway_policy::testing::{Behaviour, bytes_spec, component};
 use rillway_policy::{Host, HostConfig, Kind};
 use rillway_tests::smith;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -154,6 +155,16 @@ fn silent() -> (std::net::TcpListener, SocketAddr) {
     (listener, address)
 }
 
+/// To the media worker, which is pinned there.
+fn leave_first_core() {
+    let mut cores = sched_getaffinity(None).expect("known");
+    let first = (0..CpuSet::MAX_CPU).find(|core| cores.is_set(*core));
+    cores.unset(first.expect("a core"));
+    sched_setaffinity(None, &cores).expect("there is another core");
+}
+
+/// With `$RILLWAY_PINNED`, for figures: the worker has a core for itself, all others share the rest, and each plugin is
+/// between two calm stretches.
 pub(crate) fn run() {
     // The kernel takes its connections; nobody ever reads from them.
     let (_listener, address) = silent();
@@ -162,13 +173,23 @@ pub(crate) fn run() {
         .iter()
         .map(|hostile| (format!("{}.wasm", hostile.name), hostile.component.clone()))
         .collect();
-    let router = Router::start_with("ring", &configuration(&corpus), &files);
+    let pinned = std::env::var_os("RILLWAY_PINNED").is_some();
+    let configuration = format!("media.pin_cpus = {pinned}\n{}", configuration(&corpus));
+    let router = Router::start_with("ring", &configuration, &files);
+    if pinned {
+        leave_first_core();
+    }
     let mut stretches = vec![calm("calm", stretch_seconds(5))];
-    stretches.extend(corpus.iter().map(|Hostile { name, .. }| Stretch {
-        title: format!("beside {name}"),
-        seconds: stretch_seconds(2),
-        meanwhile: Meanwhile::Attack((*name).to_owned()),
-    }));
+    for Hostile { name, .. } in &corpus {
+        stretches.push(Stretch {
+            title: format!("beside {name}"),
+            seconds: stretch_seconds(2),
+            meanwhile: Meanwhile::Attack((*name).to_owned()),
+        });
+        if pinned {
+            stretches.push(calm("calm", stretch_seconds(2)));
+        }
+    }
     stretches.push(calm("calm again", stretch_seconds(5)));
     let memory = crowd(&router, &stretches);
     let (before, after) = (memory[0], memory[memory.len() - 1]);

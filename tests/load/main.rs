@@ -254,7 +254,12 @@ fn crowd_by_worker(router: &Router, stretches: &[Stretch]) -> (Vec<u64>, BTreeMa
     for (number, (stretch, memory)) in stretches.iter().zip(&memory).enumerate() {
         report(stretch, &of_stretch(number), *memory);
     }
-    router::report_waits(stretches.iter().map(|stretch| &*stretch.title).zip(&inside));
+    let waits = stretches.iter().zip(&inside);
+    let waits = waits.map(|(stretch, waits)| {
+        let calm = matches!(stretch.meanwhile, Meanwhile::Nothing);
+        (&*stretch.title, calm, waits)
+    });
+    router::report_waits(&waits.collect::<Vec<_>>());
     let mut on_workers = BTreeMap::new();
     for subscriber in &subscribers {
         let me = subscriber.live.client.me.expect("joined");

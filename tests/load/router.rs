@@ -266,6 +266,12 @@ impl Waits {
         self
     }
 
+    fn add(&mut self, more: &Waits) {
+        for (micros, count) in &more.0 {
+            *self.0.entry(*micros).or_default() += count;
+        }
+    }
+
     fn count(&self) -> u64 {
         self.0.values().sum()
     }
@@ -308,21 +314,30 @@ async fn waits(process: u32) -> Option<Waits> {
     Some(waits)
 }
 
-/// Prints what was measured, each beside the first.
-pub(crate) fn report_waits<'a>(stretches: impl Iterator<Item = (&'a str, &'a Option<Waits>)>) {
-    let mut calm = None;
-    for (title, waits) in stretches {
+/// Prints what was measured, each beside the nearest stretches in which nothing else happened, before and after it.
+pub(crate) fn report_waits(stretches: &[(&str, bool, &Option<Waits>)]) {
+    for (number, (title, _, waits)) in stretches.iter().enumerate() {
         let Some(waits) = waits else {
             return;
         };
+        let (before, after) = stretches.split_at(number);
+        let after = after.get(1..).unwrap_or_default();
+        let mut calm = Waits::default();
+        let calm_before = before.iter().rev().find(|(_, calm, _)| *calm);
+        let calm_after = after.iter().find(|(_, calm, _)| *calm);
+        for (_, _, near) in calm_before.into_iter().chain(calm_after) {
+            near.iter().for_each(|near| calm.add(near));
+        }
         let p99 = waits.quantile(0.99);
-        let calm = *calm.get_or_insert(p99);
+        let beside = match calm.quantile(0.99) {
+            0 => String::new(),
+            calm => format!(" ({:+.0} %)", (p99 as f64 / calm as f64 - 1.0) * 100.0),
+        };
         println!(
-            "{title:<24} {:>8} packets measured; in the router, µs: p50 {}, p90 {}, p99 {p99} ({:+.0} %), p99.9 {}",
+            "{title:<24} {:>8} packets measured; in the router, µs: p50 {}, p90 {}, p99 {p99}{beside}, p99.9 {}",
             waits.count(),
             waits.quantile(0.5),
             waits.quantile(0.9),
-            (p99 as f64 / calm as f64 - 1.0) * 100.0,
             waits.quantile(0.999),
         );
     }

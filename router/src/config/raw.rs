@@ -188,7 +188,8 @@ pub(super) struct Media {
     #[schemars(range(min = 65_536, max = 268_435_456))]
     #[schemars(extend("x-unit" = "bytes", "x-memory" = "up to twice this per worker and bound address, while it is full"))]
     pub(super) send_buffer_bytes: u32,
-    /// Whether worker n is pinned to the n-th core this process may use.
+    /// Whether worker n is pinned to the n-th core this process may use. All other threads, those of plugins among them,
+    /// then stay on the cores that are left, if there are any: have fewer workers than cores.
     pub(super) pin_cpus: bool,
 }
 

@@ -2,6 +2,7 @@
 
 mod clock;
 mod control;
+mod cores;
 mod drain;
 pub(crate) mod errands;
 mod feed;
@@ -217,11 +218,14 @@ pub fn run(mut config: Config, signals: Signals) -> Result<Running, RunError> {
     let management_address = management.as_ref().and_then(|s| s.local_addr().ok());
     let turn = turn::bind(&config)?;
     let registry = Registry::new();
+    // What they are set up with names their cores, so before all others leave these.
+    let all = settings::workers(&config)?;
+    let aside = cores::Aside::step(&config);
     let (traces, export) = start_traces(&config, &registry)?;
     let count = usize::from(config.media.workers.get());
     let (recorder, taps) = recorder::start(&config, count)?;
     let relays = turn.as_ref().map(Bound::relays);
-    let workers = start_workers(&config, &registry, taps, relays.as_ref())?;
+    let workers = start_workers(&config, all, &registry, taps, relays.as_ref())?;
     let turn_addresses = turn.as_ref().map(Bound::urls).unwrap_or_default();
     let (orders, received) = mpsc::channel(4);
     let gateway_address = local_address(&gateway)?;
@@ -245,6 +249,7 @@ pub fn run(mut config: Config, signals: Signals) -> Result<Running, RunError> {
         ready,
     };
     let control = start_control(parts)?;
+    drop(aside);
     let mut running = Running {
         gateway: gateway_address,
         metrics: metrics_address,
@@ -328,6 +333,7 @@ fn start_traces(
 /// Starts every worker; if one fails, the others are ended.
 fn start_workers(
     config: &Config,
+    mut all: Vec<worker::Settings>,
     registry: &Registry,
     taps: Vec<Tap>,
     relays: Option<&Arc<dyn Relays>>,
@@ -335,7 +341,6 @@ fn start_workers(
     let mut starting = Vec::new();
     let mut failed = None;
     let mut taps = taps.into_iter();
-    let mut all = settings::workers(config)?;
     let shared = config.media.shares_port();
     link(&mut all, shared);
     if shared && config.media.udp_steering {
