@@ -75,7 +75,7 @@
       } else if (s.type === 'candidate-pair' && s.id === selected) {
         out.pair = {
           ...pick(s, 'bytesSent', 'bytesReceived', 'currentRoundTripTime', 'availableOutgoingBitrate'),
-          local: pick(stats.get(s.localCandidateId) ?? {}, 'address', 'port', 'protocol', 'candidateType', 'relayProtocol'),
+          local: pick(stats.get(s.localCandidateId) ?? {}, 'address', 'port', 'protocol', 'candidateType', 'relayProtocol', 'relatedAddress'),
           remote: pick(stats.get(s.remoteCandidateId) ?? {}, 'address', 'port', 'protocol', 'candidateType'),
         };
       } else if (s.type === 'transport') {

@@ -42,11 +42,14 @@ export function resumed(samples, since) {
 /** One word for the way a connection takes, and the address family. */
 export function way(pair) {
   if (!pair) return { path: null, family: null };
-  const { candidateType, protocol, relayProtocol } = pair.local;
-  const remote = pair.remote.address ?? '';
+  const { candidateType, protocol, relayProtocol, relatedAddress } = pair.local;
+  // Behind a NAT in front of the router a relayed candidate is found again from outside, and is called so.
+  const relayed = candidateType === 'relay' || Boolean(relayProtocol);
+  // What a relay has of another family on its far side is its own affair.
+  const address = (relayed && relatedAddress) || (pair.remote.address ?? '');
   return {
-    path: candidateType === 'relay' ? `turn-${relayProtocol ?? '?'}` : protocol,
-    family: remote.includes(':') ? 'v6' : 'v4',
+    path: relayed ? `turn-${relayProtocol ?? '?'}` : protocol,
+    family: address.includes(':') ? 'v6' : 'v4',
   };
 }
 
