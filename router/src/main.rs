@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use rillway::cli::doctor::{Broken, Examined};
+use rillway::cli::load::{LoadCommandError, Loaded};
 use rillway::cli::operate::OperateError;
 use rillway::cli::plugin::{Plugin, PluginError};
 use rillway::cli::recording::{Done, RecordingError};
@@ -48,6 +49,7 @@ fn act(arguments: Arguments) -> anyhow::Result<()> {
         Action::Ca(ca) => print(&ca.run()?),
         Action::Recording(recording) => found(recording.run()?),
         Action::Dump(dump) => found(dump.run()?),
+        Action::Load(load) => loaded(load.run()?),
         Action::Dev(config) => serve(*config, true),
         Action::Serve(config) => serve(*config, false),
     }
@@ -60,6 +62,11 @@ fn plugin_command(plugin: &Plugin) -> anyhow::Result<()> {
 }
 
 fn found(done: Done) -> anyhow::Result<()> {
+    print(&done.text)?;
+    done.failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
+fn loaded(done: Loaded) -> anyhow::Result<()> {
     print(&done.text)?;
     done.failed.map_or(Ok(()), |error| Err(error.into()))
 }
@@ -159,6 +166,8 @@ fn report(error: &anyhow::Error) -> u8 {
             let code = code.or(sandbox.map(|_| ConfigError::EXIT_CODE));
             let broken = error.downcast_ref::<Broken>();
             let code = code.or(broken.map(|_| Broken::EXIT_CODE));
+            let load = error.downcast_ref().map(LoadCommandError::exit_code);
+            let code = code.or(load);
             // Each error says what its cause said, so causes are not appended.
             (format!("error: {error}"), code.unwrap_or(EXIT_INTERNAL))
         }

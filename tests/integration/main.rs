@@ -10,6 +10,7 @@ mod inspecting;
 mod killed;
 mod languages;
 mod limits;
+mod load;
 mod management;
 mod observability;
 mod one_port;

@@ -19,9 +19,13 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::router::{Client, connect, get, join, metric, metric_becomes, soon};
 use crate::site::Site;
 
-const SECRET: &str = "a secret of more than thirty-two bytes";
+/// Whoever joins brings a token, sealed by the secret in `jwt.secret`.
+pub(crate) const BY_TOKEN: &str = "authentication.policy = \"auth-jwt\"\n\
+    [plugins.auth-jwt.config]\nkeys = [{ name = \"main\" }]\n\
+    [plugins.auth-jwt.keys.main]\nalgorithm = \"HS256\"\nfile = \"jwt.secret\"\n";
+pub(crate) const SECRET: &str = "a secret of more than thirty-two bytes";
 
-fn token(secret: &str, claims: &Value) -> String {
+pub(crate) fn token(secret: &str, claims: &Value) -> String {
     let key = EncodingKey::from_secret(secret.as_bytes());
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).expect("a token")
 }
@@ -41,7 +45,7 @@ fn made_by_the_program(secret: &Path) -> String {
     }
 }
 
-fn in_an_hour() -> u64 {
+pub(crate) fn in_an_hour() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.expect("after 1970").as_secs() + 3_600
 }
@@ -60,11 +64,7 @@ async fn ask_to_join(running: &Running, room: &str, token: Option<&str>) -> (Cli
 async fn tokens_decide_who_joins_and_what_they_may() {
     let site = Site::new("tokens");
     site.secret("jwt.secret", SECRET);
-    let running = site.run(
-        "authentication.policy = \"auth-jwt\"\n\
-         [plugins.auth-jwt.config]\nkeys = [{ name = \"main\" }]\n\
-         [plugins.auth-jwt.keys.main]\nalgorithm = \"HS256\"\nfile = \"jwt.secret\"\n",
-    );
+    let running = site.run(BY_TOKEN);
     let claims = json!({
         "sub": "ada", "name": "Ada", "exp": in_an_hour(),
         "rillway": {"room": "class-*", "publish": ["microphone"], "subscribe": true},

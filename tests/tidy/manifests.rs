@@ -143,6 +143,7 @@ fn arrows_point_one_way() {
         "rillway-policy",
         "rillway-recorder",
         "rillway-turn",
+        "rillway-load",
     ];
     for lower in lower {
         found.extend(only(lower, &top));

@@ -15,6 +15,7 @@ pub mod doctor;
 pub mod drain;
 pub mod events;
 pub mod lists;
+pub mod load;
 pub mod log;
 pub mod operate;
 pub mod plugin;
@@ -42,10 +43,11 @@ pub const EXIT_CONFIG: u8 = ConfigError::EXIT_CODE;
 const EXIT_CODES: &str = "\
 Exit codes:
   0   ended as asked, SIGTERM and Ctrl-C included
-  1   a running router refused what was asked; `doctor` found something broken
+  1   a running router refused what was asked; `doctor` found something broken; `load` delivered nothing, or lost too
+      much
   2   the arguments are wrong
   65  a plugin cannot be built, or is not fit; a recording is damaged
-  69  no running router could be asked
+  69  no running router could be asked; `load` could not join
   70  a fault of the program or the machine
   78  the configuration cannot be used, or a port of it is in use";
 
@@ -57,7 +59,8 @@ Examples:
   rillway reference config > rillway.toml  a configuration with every key, to begin with
   rillway check rillway.toml               is it valid?
   rillway doctor --config rillway.toml     can this machine serve it?
-  rillway serve --config rillway.toml      serve it";
+  rillway serve --config rillway.toml      serve it
+  rillway load http://127.0.0.1:8080       how does it fare with 50 viewers?";
 
 const DEV_EXAMPLES: &str = "\
 Examples:
@@ -160,6 +163,9 @@ enum Command {
     /// Make a token for the policy auth-jwt
     #[command(after_help = token::HELP)]
     Token(token::Token),
+    /// Load a server with clients, and measure what arrives
+    #[command(after_help = load::HELP)]
+    Load(Box<load::Load>),
     /// Print completions for a shell
     #[command(after_help = shell::COMPLETIONS_HELP)]
     Completions(shell::Completions),
@@ -272,6 +278,8 @@ pub enum Action {
     Capture(capture::Capture),
     /// Make a token and exit.
     Token(token::Token),
+    /// Load a server with clients.
+    Load(Box<load::Load>),
     /// Print completions.
     Completions(shell::Completions),
     /// Print or write pages of the manual.
@@ -345,6 +353,7 @@ impl Arguments {
             Command::Transport(list) => Ok(Action::Transport(list)),
             Command::Capture(capture) => Ok(Action::Capture(capture)),
             Command::Token(token) => Ok(Action::Token(token)),
+            Command::Load(load) => Ok(Action::Load(load)),
             Command::Completions(shell) => Ok(Action::Completions(shell)),
             Command::Man(man) => Ok(Action::Man(man)),
             Command::Log(log) => Ok(Action::Log(log)),

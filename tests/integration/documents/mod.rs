@@ -24,10 +24,14 @@ const PLAYED: [&str; 3] = [
 ];
 
 /// Sub-commands that no document has to show with a router, and why.
-const ELSEWHERE: [(&str, &str); 11] = [
+const ELSEWHERE: [(&str, &str); 12] = [
     (
         "doctor",
         "router/tests/cli/doctor.rs: what it shows is of the machine",
+    ),
+    (
+        "load",
+        "tests/integration/load.rs: what it shows is measured",
     ),
     (
         "participant move",
