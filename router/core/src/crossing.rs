@@ -133,6 +133,7 @@ pub mod samples {
             packet: Packet {
                 payload: Arc::from([0_u8; 10]),
                 extensions: Passed::default(),
+                dependency: None,
                 descriptor: None,
                 marker: false,
                 sequence: 1,

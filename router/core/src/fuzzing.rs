@@ -6,10 +6,10 @@ use str0m::rtp::{ExtensionMap, ExtensionValues};
 
 use crate::api::Direction;
 use crate::egress::congestion::feedback;
-use crate::egress::extensions::{self, Ids, Own, Passed};
+use crate::egress::extensions::{self, Ids, Own, Passed, Said};
 use crate::egress::rtcp;
 use crate::layers::descriptor::{self, Replacement};
-use crate::layers::keyframe;
+use crate::layers::{Layer, keyframe};
 use crate::limits::{Limits, SDP_SECTIONS_SPARE};
 use crate::transport;
 use crate::transport::sdp::{self, SdpBounds, SectionExport};
@@ -58,6 +58,21 @@ pub fn keyframe(codec: Codec, payload: &[u8]) -> (bool, Option<(u16, u16)>) {
         keyframe::begins(codec, payload),
         keyframe::size(codec, payload),
     )
+}
+
+/// Spatial and temporal index, and number.
+pub type DescribedFrame = (u8, u8, u16);
+
+/// The frames that dependency descriptors of one stream tell of, one after the other; `None`: torn, or of a structure
+/// that is not known.
+pub fn described_frames(descriptors: &[&[u8]]) -> Vec<Option<DescribedFrame>> {
+    let mut layer = Layer::new(None);
+    let frames = descriptors.iter().map(|bytes| {
+        let (frame, _) = layer.read_frame(Codec::Av1, &[], false, Some(bytes));
+        let frame = frame?;
+        Some((frame.level.spatial, frame.level.temporal, frame.number()?))
+    });
+    frames.collect()
 }
 
 /// A client's offer as the engine sees it.
@@ -113,7 +128,11 @@ pub fn passed_on(values: &ExtensionValues, mid: Option<&[u8]>) -> Option<Vec<u8>
         transport_sequence: 0x1234,
     };
     let mut slot = vec![0xff; 128];
-    let bytes = extensions::write(&mut slot, ids, &Passed::of(values), &own)?;
+    let said = Said {
+        passed: Passed::of(values),
+        ..Said::default()
+    };
+    let bytes = extensions::write(&mut slot, ids, &said, &own)?;
     slot.truncate(bytes);
     Some(slot)
 }

@@ -1,5 +1,5 @@
 //! Payload descriptors: picture ids of VP8 (RFC 7741 §4.2) and VP9 (RFC 9628 §4.2), and where keyframes of these, of
-//! H.264, H.265 and AV1 begin.
+//! H.264, H.265 and AV1 begin. Dependency descriptors of one stream.
 
 use rillway_core::fuzzing;
 use str0m::format::Codec;
@@ -13,8 +13,31 @@ const CODECS: [Codec; 6] = [
     Codec::Opus,
 ];
 
-/// Input: the codec, three bytes of ids to write, and a payload.
+/// In the place of a codec: dependency descriptors follow.
+pub const DESCRIBED: u8 = 0xff;
+
+/// Input: descriptors, each after its length.
+fn described(mut rest: &[u8]) {
+    let mut descriptors = Vec::new();
+    while let Some((length, after)) = rest.split_first() {
+        let (descriptor, after) = after.split_at(usize::from(*length).min(after.len()));
+        descriptors.push(descriptor);
+        rest = after;
+    }
+    let frames = fuzzing::described_frames(&descriptors);
+    for (frame, bytes) in frames.into_iter().zip(descriptors) {
+        if let Some((spatial, temporal, number)) = frame {
+            assert!(spatial < 4 && temporal < 4);
+            assert_eq!(bytes[1..3], number.to_be_bytes());
+        }
+    }
+}
+
+/// Input: the codec, three bytes of ids to write, and a payload; or [`DESCRIBED`] and those.
 pub fn run(input: &[u8]) {
+    if let Some((&DESCRIBED, rest)) = input.split_first() {
+        return described(rest);
+    }
     let Some((&[codec, high, low, tl0], payload)) = input.split_first_chunk() else {
         return;
     };

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::egress::rtcp::Reception;
+use crate::egress::sent::Variation;
 
 /// Feedback that packets from a number on arrived, at this time and then every 10 ms.
 fn arrivals(base: u16, count: u16, at_ms: u32) -> Vec<u8> {
@@ -79,6 +80,7 @@ fn sound_overtakes_what_waits() {
         waits: false,
         sequence: first + 40,
         origin: origin(),
+        variation: Variation::default(),
     };
     assert!(rig.sender.queue(sound));
     let seen = media(&rig.flush().1);

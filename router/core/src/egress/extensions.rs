@@ -1,9 +1,12 @@
 //! RTP header extensions (RFC 8285): those of the publisher that are handed through, and those that belong
 //! to the subscriber's transport, under the numbers negotiated there.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use str0m::rtp::{Extension, ExtensionMap, ExtensionValues};
+use str0m::rtp::{Extension, ExtensionMap, ExtensionSerializer, ExtensionValues};
+
+use crate::layers::dependency;
 
 /// Numbers a section was negotiated with; 0 stands for none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -16,6 +19,7 @@ pub(crate) struct Ids {
     content_type: u8,
     playout_delay: u8,
     capture_time: u8,
+    dependency: u8,
 }
 
 impl Ids {
@@ -32,6 +36,7 @@ impl Ids {
             content_type: id(Extension::VideoContentType),
             playout_delay: id(Extension::PlayoutDelay),
             capture_time: id(Extension::AbsoluteCaptureTime),
+            dependency: id(dependency_descriptor()),
         }
     }
 
@@ -86,6 +91,57 @@ impl Passed {
     }
 }
 
+/// What a packet's extensions say to a subscriber.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Said<'a> {
+    pub(crate) passed: Passed,
+    /// The dependency descriptor, as its publisher wrote it.
+    pub(crate) dependency: Option<&'a [u8]>,
+    /// What is added to the number of its frame.
+    pub(crate) frame: u16,
+}
+
+/// The extension that the engine does not know.
+pub(crate) fn dependency_descriptor() -> Extension {
+    Extension::with_serializer(dependency::URI, Opaque)
+}
+
+/// A dependency descriptor as it came.
+#[derive(Debug)]
+struct Described(Arc<[u8]>);
+
+/// Has the engine hand over dependency descriptors unread; it never writes any.
+#[derive(Debug)]
+struct Opaque;
+
+impl ExtensionSerializer for Opaque {
+    fn write_to(&self, _: &mut [u8], _: &ExtensionValues) -> usize {
+        0
+    }
+
+    fn parse_value(&self, bytes: &[u8], values: &mut ExtensionValues) -> bool {
+        let whole = (3..=dependency::BYTES_MOST).contains(&bytes.len());
+        if whole {
+            values.user_values.set(Described(bytes.into()));
+        }
+        whole
+    }
+
+    fn is_video(&self) -> bool {
+        true
+    }
+
+    fn is_audio(&self) -> bool {
+        false
+    }
+}
+
+/// The dependency descriptor of a packet.
+pub(crate) fn dependency_of(values: &ExtensionValues) -> Option<Arc<[u8]>> {
+    let described = values.user_values.get::<Described>()?;
+    Some(Arc::clone(&described.0))
+}
+
 /// A wall clock time as RTCP has it (RFC 3550 §4): seconds since 1900, 32 bits of them behind the point.
 fn ntp_of(time: SystemTime) -> u64 {
     const EPOCH_SECONDS: u64 = 2_208_988_800;
@@ -105,10 +161,13 @@ pub(crate) struct Own<'a> {
     pub(crate) transport_sequence: u16,
 }
 
-/// Writes the extension block of a packet in the one-byte form (RFC 8285 §4.2); its length, a multiple of
-/// four, 0 if there is nothing to say. `None`: no room.
-pub(crate) fn write(slot: &mut [u8], ids: Ids, passed: &Passed, own: &Own<'_>) -> Option<usize> {
-    let mut block = Block { slot, at: 4 };
+/// Writes the extension block of a packet (RFC 8285); its length, a multiple of four, 0 if there is nothing to say.
+/// It has the one-byte form (§4.2), unless the dependency descriptor is too long for that. `None`: no room.
+pub(crate) fn write(slot: &mut [u8], ids: Ids, said: &Said<'_>, own: &Own<'_>) -> Option<usize> {
+    let dependency = said.dependency.filter(|_| ids.dependency != 0);
+    let wide = dependency.is_some_and(|bytes| bytes.len() > SHORT_BYTES);
+    let mut block = Block { slot, at: 4, wide };
+    let passed = &said.passed;
     let [_, time @ ..] = own.send_time.to_be_bytes();
     block.add(ids.send_time, &time)?;
     block.add(
@@ -138,22 +197,45 @@ pub(crate) fn write(slot: &mut [u8], ids: Ids, passed: &Passed, own: &Own<'_>) -
         let bytes = if offset.is_some() { 16 } else { 8 };
         block.add(ids.capture_time, value.get(..bytes)?)?;
     }
+    if let Some(bytes) = dependency {
+        let from = block.at + 1 + usize::from(wide);
+        block.add(ids.dependency, bytes)?;
+        if let Some(number) = dependency::number(bytes).filter(|_| said.frame != 0) {
+            let written = block.slot.get_mut(from..block.at)?;
+            dependency::renumber(written, number.wrapping_add(said.frame));
+        }
+    }
     block.finish()
 }
+
+/// Longest element of the one-byte form, bytes.
+const SHORT_BYTES: usize = 16;
 
 struct Block<'a> {
     slot: &'a mut [u8],
     at: usize,
+    /// The two-byte form (RFC 8285 §4.3).
+    wide: bool,
 }
 
 impl Block<'_> {
     fn add(&mut self, id: u8, value: &[u8]) -> Option<()> {
-        if id == 0 || value.is_empty() || value.len() > 16 {
+        let most = if self.wide {
+            dependency::BYTES_MOST
+        } else {
+            SHORT_BYTES
+        };
+        if id == 0 || value.is_empty() || value.len() > most {
             return Some(());
         }
-        let after = self.at + 1 + value.len();
-        let (head, body) = self.slot.get_mut(self.at..after)?.split_first_mut()?;
-        *head = (id << 4) | (value.len() - 1) as u8;
+        let head = 1 + usize::from(self.wide);
+        let after = self.at + head + value.len();
+        let (head, body) = self.slot.get_mut(self.at..after)?.split_at_mut(head);
+        match head {
+            [id_and_length] => *id_and_length = (id << 4) | (value.len() - 1) as u8,
+            [of, length] => (*of, *length) = (id, value.len() as u8),
+            _ => {}
+        }
         body.copy_from_slice(value);
         self.at = after;
         Some(())
@@ -167,9 +249,14 @@ impl Block<'_> {
         self.slot.get_mut(self.at..end)?.fill(0);
         let words = (end / 4 - 1) as u16;
         let [high, low] = words.to_be_bytes();
+        let form = if self.wide {
+            [0x10, 0x00]
+        } else {
+            [0xbe, 0xde]
+        };
         self.slot
             .first_chunk_mut::<4>()?
-            .copy_from_slice(&[0xbe, 0xde, high, low]);
+            .copy_from_slice(&[form[0], form[1], high, low]);
         Some(end)
     }
 }
@@ -184,11 +271,18 @@ mod tests {
     use crate::api::Direction;
     use crate::transport::extensions;
 
-    /// What [`super::super::train::SLOT_BYTES`] counts on.
+    /// What [`super::super::train::SLOT_BYTES`] counts on, without a dependency descriptor.
     const EXTENSION_BYTES: usize = 64;
 
     fn all() -> Ids {
         Ids::negotiated(&extensions(Direction::Subscribe))
+    }
+
+    fn said(passed: Passed) -> Said<'static> {
+        Said {
+            passed,
+            ..Said::default()
+        }
     }
 
     fn passed() -> Passed {
@@ -214,7 +308,7 @@ mod tests {
             send_time: 0x0001_0203,
             transport_sequence: 0x0405,
         };
-        let bytes = write(&mut slot, all(), &passed(), &own).unwrap();
+        let bytes = write(&mut slot, all(), &said(passed()), &own).unwrap();
         let expected = [
             0xbe,
             0xde,
@@ -271,9 +365,52 @@ mod tests {
             send_time: 1,
             transport_sequence: 1,
         };
-        assert!(write(&mut slot, all(), &passed, &own).is_some());
+        assert!(write(&mut slot, all(), &said(passed), &own).is_some());
         for shorter in 0..50 {
-            assert_eq!(write(&mut slot[..shorter], all(), &passed, &own), None);
+            assert_eq!(
+                write(&mut slot[..shorter], all(), &said(passed), &own),
+                None
+            );
+        }
+    }
+
+    #[test]
+    fn a_dependency_descriptor_is_renumbered_and_may_need_the_two_byte_form() {
+        let own = Own {
+            mid: Some(b"a"),
+            send_time: 1,
+            transport_sequence: 0x0203,
+        };
+        for bytes in [3, 16, 17, 255] {
+            let mut descriptor = vec![0x5a; bytes];
+            descriptor[1..3].copy_from_slice(&[0xff, 0xfe]);
+            let said = Said {
+                dependency: Some(&descriptor),
+                frame: 3,
+                ..Said::default()
+            };
+            let mut slot = [0xff; 400];
+            let length = write(&mut slot, all(), &said, &own).unwrap();
+            descriptor[1..3].copy_from_slice(&[0, 1]);
+            // Read as RFC 8285 has it.
+            let wide = bytes > 16;
+            let form: [u8; 2] = if wide { [0x10, 0] } else { [0xbe, 0xde] };
+            assert_eq!(slot[..2], form);
+            let (mut at, mut found) = (4, Vec::new());
+            while at < length && slot[at] != 0 {
+                let (id, long, head) = match wide {
+                    true => (slot[at], usize::from(slot[at + 1]), 2),
+                    false => (slot[at] >> 4, usize::from(slot[at] & 15) + 1, 1),
+                };
+                found.push((id, slot[at + head..at + head + long].to_vec()));
+                at += head + long;
+            }
+            let (send_time, number) = (vec![0, 0, 1], vec![2, 3]);
+            let mid = b"a".to_vec();
+            assert_eq!(
+                found,
+                [(2, send_time), (3, number), (4, mid), (12, descriptor)]
+            );
         }
     }
 
@@ -285,7 +422,8 @@ mod tests {
             send_time: 1,
             transport_sequence: 1,
         };
-        assert_eq!(write(&mut slot, Ids::default(), &passed(), &own), Some(0));
+        let written = write(&mut slot, Ids::default(), &said(passed()), &own);
+        assert_eq!(written, Some(0));
         let mut map = ExtensionMap::empty();
         map.set(15, Extension::RtpMid);
         assert_eq!(Ids::negotiated(&map), Ids::default(), "no one-byte form");

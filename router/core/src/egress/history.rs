@@ -13,6 +13,8 @@ use crate::limits::{HISTORY_AGE, HISTORY_BYTES, HISTORY_PACKETS};
 pub(crate) struct Packet {
     pub(crate) payload: Arc<[u8]>,
     pub(crate) extensions: Passed,
+    /// The dependency descriptor, as on the wire.
+    pub(crate) dependency: Option<Arc<[u8]>>,
     /// Where picture ids are in the payload.
     pub(crate) descriptor: Option<Descriptor>,
     pub(crate) marker: bool,

@@ -7,6 +7,7 @@ fn packet(sequence: u64, bytes: usize) -> Packet {
     Packet {
         payload: vec![sequence as u8; bytes].into(),
         extensions: Passed::default(),
+        dependency: None,
         descriptor: None,
         marker: false,
         sequence,

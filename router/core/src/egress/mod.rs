@@ -26,12 +26,14 @@ pub(crate) mod stream;
 pub(crate) mod train;
 pub(crate) mod window;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clock::Clock;
+use extensions::Passed;
 use history::Packet;
 use sender::{Desk, Sender, Written};
-use sent::Origin;
+use sent::{Origin, Variation};
 use train::{Route, Train};
 
 use crate::shard::Transmit;
@@ -50,6 +52,7 @@ pub(crate) struct Departure {
     /// Extended sequence number in the stream.
     pub(crate) sequence: u64,
     pub(crate) origin: Origin,
+    pub(crate) variation: Variation,
 }
 
 impl Departure {
@@ -62,6 +65,7 @@ impl Departure {
 pub(crate) struct Egress {
     pub(crate) clock: Clock,
     packets: Vec<Packet>,
+    nothing: Arc<[u8]>,
     train: Train,
 }
 
@@ -71,6 +75,7 @@ impl Egress {
         Egress {
             clock: Clock::new(now, unix),
             packets: Vec::new(),
+            nothing: Arc::new([]),
             train: Train::new(),
         }
     }
@@ -79,6 +84,25 @@ impl Egress {
     pub(crate) fn admit(&mut self, packet: Packet) -> u32 {
         self.packets.push(packet);
         (self.packets.len() - 1) as u32
+    }
+
+    /// The same for the number of a packet alone ([`Variation::hollow`]): padding without content.
+    pub(crate) fn admit_hollow(&mut self, packet: &Packet) -> u32 {
+        let hollow = Packet {
+            payload: Arc::clone(&self.nothing),
+            extensions: Passed::default(),
+            dependency: None,
+            descriptor: None,
+            marker: false,
+            ..packet.clone()
+        };
+        self.admit(hollow)
+    }
+
+    /// Admits the number of a packet of this turn alone.
+    pub(crate) fn admit_hollow_of(&mut self, packet: u32) -> Option<u32> {
+        let packet = self.packets.get(packet as usize)?.clone();
+        Some(self.admit_hollow(&packet))
     }
 
     /// Writes what the turn queued for one receiver.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::egress::extensions::Passed;
-use crate::egress::sent::Origin;
+use crate::egress::sent::{Origin, Variation};
 use crate::layers::rewrite::Shift;
 use crate::shard::slab::{Key, TrackKey};
 use crate::shard::testing::start;
@@ -23,6 +23,7 @@ fn departure(stream: u16, sequence: u64, again: bool) -> Departure {
             shift: Shift::default(),
             payload_type: 96,
         },
+        variation: Variation::default(),
     }
 }
 
@@ -30,6 +31,7 @@ fn packet(now: Instant) -> Packet {
     Packet {
         payload: Arc::from(vec![0; BYTES]),
         extensions: Passed::default(),
+        dependency: None,
         descriptor: None,
         marker: false,
         sequence: 0,

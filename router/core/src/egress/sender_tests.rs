@@ -9,7 +9,7 @@ use super::*;
 use crate::egress::Egress;
 use crate::egress::extensions::{Ids, Passed};
 use crate::egress::rtcp::{self, Feedback};
-use crate::egress::sent::Origin;
+use crate::egress::sent::{Origin, Variation};
 use crate::id::SocketId;
 use crate::layers::rewrite::Shift;
 use crate::shard::slab::{Key, TrackKey};
@@ -92,6 +92,7 @@ impl Rig {
         Packet {
             payload: vec![number as u8; 1_000].into(),
             extensions: Passed::default(),
+            dependency: None,
             descriptor: None,
             marker: true,
             sequence: number,
@@ -110,6 +111,7 @@ impl Rig {
             waits: true,
             sequence,
             origin: origin(),
+            variation: Variation::default(),
         };
         assert!(self.sender.queue(departure));
     }

@@ -24,10 +24,22 @@ pub(crate) struct Origin {
     pub(crate) payload_type: u8,
 }
 
+/// What is different about a packet of an origin, for those who do not get all its layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Variation {
+    /// Pictures left out before it.
+    pub(crate) pictures: u16,
+    /// The last of its picture, for this receiver.
+    pub(crate) last: bool,
+    /// Nothing of it but its number: it came too late to be left out.
+    pub(crate) hollow: bool,
+}
+
 /// A packet that is to be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) origin: Origin,
+    pub(crate) variation: Variation,
     /// Its number at the source.
     pub(crate) source: u64,
     /// Its number at the subscriber.
@@ -42,9 +54,18 @@ struct Entry {
     source: i32,
     /// When it was last sent again, milliseconds from the log's beginning; 0: never.
     again_ms: u32,
-    /// Which origin, counted; 0: nothing here.
-    origin: u32,
+    /// Which origin, counted, in the lower bits; 0: nothing here. [`LAST`] and [`HOLLOW`].
+    origin: u16,
+    /// Pictures left out before it.
+    pictures: u16,
 }
+
+/// Of [`Entry::origin`]: [`Variation::last`].
+const LAST: u16 = 0x8000;
+/// Of [`Entry::origin`]: [`Variation::hollow`].
+const HOLLOW: u16 = 0x4000;
+/// Origins are counted up to this, and then from 1 again: a multiple of what is remembered.
+const COUNTED: u16 = 0x3ff8;
 
 /// The log of one stream.
 #[derive(Debug)]
@@ -52,8 +73,8 @@ pub(crate) struct SentLog {
     began: Instant,
     entries: Box<[Entry; ENTRIES]>,
     origins: [Option<(u64, Origin)>; ORIGINS],
-    /// Origins so far; the present one is `origins[number % ORIGINS]`.
-    number: u32,
+    /// Number of the present origin, which is `origins[number % ORIGINS]`.
+    number: u16,
     newest: u64,
 }
 
@@ -70,7 +91,13 @@ impl SentLog {
     }
 
     /// A packet was sent: this number at the source, that one at the subscriber.
-    pub(crate) fn note(&mut self, source: u64, sequence: u64, origin: &Origin) {
+    pub(crate) fn note(
+        &mut self,
+        source: u64,
+        sequence: u64,
+        origin: &Origin,
+        variation: Variation,
+    ) {
         if sequence + ENTRIES as u64 <= self.newest {
             return;
         }
@@ -78,7 +105,7 @@ impl SentLog {
         let first = match present {
             Some((first, known)) if known == *origin => first,
             _ => {
-                self.number = self.number.wrapping_add(1).max(1);
+                self.number = self.number % COUNTED + 1;
                 let place = self.number as usize % ORIGINS;
                 if let Some(slot) = self.origins.get_mut(place) {
                     *slot = Some((source, *origin));
@@ -89,19 +116,26 @@ impl SentLog {
         let Ok(source) = i32::try_from(source as i64 - first as i64) else {
             return;
         };
-        let number = self.number;
+        let mut number = self.number;
+        if variation.last {
+            number |= LAST;
+        }
+        if variation.hollow {
+            number |= HOLLOW;
+        }
         if let Some(entry) = self.entries.get_mut(sequence as usize % ENTRIES) {
             *entry = Entry {
                 sequence: sequence as u32,
                 source,
                 again_ms: 0,
                 origin: number,
+                pictures: variation.pictures,
             };
         }
         self.newest = self.newest.max(sequence);
     }
 
-    fn origin(&self, number: u32) -> Option<(u64, Origin)> {
+    fn origin(&self, number: u16) -> Option<(u64, Origin)> {
         *self.origins.get(number as usize % ORIGINS)?
     }
 
@@ -117,8 +151,10 @@ impl SentLog {
         // From 1: 0 stands for never.
         let now_ms = u32::try_from(elapsed.as_millis() + 1).unwrap_or(u32::MAX);
         let entry = self.entries.get_mut(sequence as usize % ENTRIES)?;
-        let known = entry.origin != 0 && entry.sequence == sequence as u32;
-        if !known || present.wrapping_sub(entry.origin) >= ORIGINS as u32 {
+        let origin = entry.origin & !(LAST | HOLLOW);
+        let known = origin != 0 && entry.sequence == sequence as u32;
+        let since = (present + COUNTED - origin) % COUNTED;
+        if !known || usize::from(since) >= ORIGINS {
             return None;
         }
         let since = u128::from(now_ms.saturating_sub(entry.again_ms));
@@ -126,10 +162,16 @@ impl SentLog {
             return None;
         }
         entry.again_ms = now_ms;
-        let (origin, source) = (entry.origin, entry.source);
+        let source = entry.source;
+        let variation = Variation {
+            pictures: entry.pictures,
+            last: entry.origin & LAST != 0,
+            hollow: entry.origin & HOLLOW != 0,
+        };
         let (first, origin) = self.origin(origin)?;
         Some(Wanted {
             origin,
+            variation,
             source: first.checked_add_signed(source.into())?,
             sequence,
         })

@@ -19,11 +19,16 @@ fn a_number_leads_back_to_its_source() {
     let now = start();
     let mut log = SentLog::new(now);
     for n in 0..100 {
-        log.note(5_000_000_000 + n, 60_000 + n, &origin(0));
+        log.note(
+            5_000_000_000 + n,
+            60_000 + n,
+            &origin(0),
+            Variation::default(),
+        );
     }
     // Another source, whose numbers go on elsewhere; one of it comes late.
     for n in [0, 1, 3, 2] {
-        log.note(77 + n, 60_100 + n, &origin(1));
+        log.note(77 + n, 60_100 + n, &origin(1), Variation::default());
     }
     let mut find = |number: u64| log.take(now, number as u16, PAUSE);
     assert_eq!(find(60_050).map(|w| w.source), Some(5_000_000_050));
@@ -39,7 +44,7 @@ fn numbers_are_those_of_the_present_round() {
     let now = start();
     let mut log = SentLog::new(now);
     for n in 65_400..65_700 {
-        log.note(n, n, &origin(0));
+        log.note(n, n, &origin(0), Variation::default());
     }
     assert_eq!(log.take(now, 65_500, PAUSE).unwrap().sequence, 65_500);
     assert_eq!(log.take(now, 100, PAUSE).unwrap().sequence, 65_636);
@@ -50,8 +55,8 @@ fn numbers_are_those_of_the_present_round() {
 fn a_packet_is_given_out_once_in_a_pause() {
     let now = start();
     let mut log = SentLog::new(now);
-    log.note(1, 1, &origin(0));
-    log.note(2, 2, &origin(0));
+    log.note(1, 1, &origin(0), Variation::default());
+    log.note(2, 2, &origin(0), Variation::default());
     let after = |ms| now + Duration::from_millis(ms);
     assert!(log.take(after(0), 1, PAUSE).is_some());
     assert!(log.take(after(1), 2, PAUSE).is_some(), "another one");
@@ -67,12 +72,12 @@ fn what_is_long_ago_is_forgotten() {
     let now = start();
     let mut log = SentLog::new(now);
     for n in 0..2_000 {
-        log.note(n, n, &origin(0));
+        log.note(n, n, &origin(0), Variation::default());
     }
     let oldest = 2_000 - ENTRIES as u64;
     assert!(log.take(now, oldest as u16, PAUSE).is_some());
     assert!(log.take(now, oldest as u16 - 1, PAUSE).is_none());
-    log.note(oldest - 1, oldest - 1, &origin(0));
+    log.note(oldest - 1, oldest - 1, &origin(0), Variation::default());
     assert!(
         log.take(now, oldest as u16 + 511, PAUSE).is_some(),
         "a late packet does not take a newer one's place"
@@ -84,12 +89,33 @@ fn an_origin_that_was_replaced_is_not_mistaken_for_another() {
     let now = start();
     let mut log = SentLog::new(now);
     for n in 0..20 {
-        log.note(1_000 * n, n, &origin(n as u8));
+        log.note(1_000 * n, n, &origin(n as u8), Variation::default());
     }
     for n in 0..20_u64 {
         let found = log.take(now, n as u16, PAUSE);
         let known = n >= 20 - ORIGINS as u64;
         assert_eq!(found.map(|w| w.origin.layer), known.then_some(n as u8));
         assert!(found.is_none_or(|w| w.source == 1_000 * n));
+    }
+}
+
+#[test]
+fn what_is_different_about_a_packet_is_remembered_with_it() {
+    let now = start();
+    let mut log = SentLog::new(now);
+    let variation = |n: u64| Variation {
+        pictures: (n as u16).wrapping_mul(1_000),
+        last: n.is_multiple_of(2),
+        hollow: n.is_multiple_of(3),
+    };
+    // Origins are counted in fewer bits than there may be of them.
+    for n in 0..40_000 {
+        let origin = origin((n / 4 % 7) as u8);
+        log.note(n, n, &origin, variation(n));
+    }
+    for n in 40_000 - 28..40_000 {
+        let wanted = log.take(now, n as u16, PAUSE).unwrap();
+        assert_eq!(wanted.variation, variation(n));
+        assert_eq!((wanted.source, wanted.origin.layer), (n, (n / 4 % 7) as u8));
     }
 }

@@ -6,7 +6,7 @@ use str0m::media::Mid;
 
 use super::Departure;
 use super::clock::Clock;
-use super::extensions::{self, Ids, Own, Passed};
+use super::extensions::{self, Ids, Own, Said};
 use super::history::Packet;
 use super::rtcp::{Reception, SenderInfo};
 use super::sent::{SentLog, Wanted};
@@ -199,7 +199,12 @@ impl Stream {
         } else {
             self.label(departure, packet, stamp)?
         };
-        let header = self.header(&label, &packet.extensions, stamp, slot)?;
+        let said = Said {
+            passed: packet.extensions,
+            dependency: packet.dependency.as_deref(),
+            frame: departure.origin.shift.frame,
+        };
+        let header = self.header(&label, &said, stamp, slot)?;
         let mut at = header;
         if let Some(original) = label.original {
             slot.get_mut(at..at + 2)?
@@ -210,7 +215,9 @@ impl Stream {
         let payload = slot.get_mut(at..end)?;
         payload.copy_from_slice(&packet.payload);
         if let Some(descriptor) = &packet.descriptor {
-            departure.origin.shift.apply(descriptor, payload);
+            let shift = departure.origin.shift;
+            let shift = shift.without(departure.variation.pictures);
+            shift.apply(descriptor, payload);
         }
         sealer.seal(slot, header, end, label.ssrc, label.sequence)
     }
@@ -249,7 +256,7 @@ impl Stream {
             repair: true,
             padding: true,
         };
-        let header = self.header(&label, &Passed::default(), stamp, slot)?;
+        let header = self.header(&label, &Said::default(), stamp, slot)?;
         let end = header + usize::from(PADDING_BYTES);
         let padding = slot.get_mut(header..end)?;
         padding.fill(0);
@@ -281,7 +288,8 @@ impl Stream {
             let share = bytes / RTX_SHARE;
             repair.credit = repair.credit.saturating_add(share).min(RTX_BURST_BYTES);
             let log = repair.log.get_or_insert_with(|| SentLog::new(stamp.now));
-            log.note(packet.sequence, sequence, &departure.origin);
+            let origin = &departure.origin;
+            log.note(packet.sequence, sequence, origin, departure.variation);
         }
         Some(Label {
             ssrc: self.negotiated.ssrc,
@@ -289,7 +297,7 @@ impl Stream {
             sequence,
             original: None,
             timestamp: newest.timestamp,
-            marker: packet.marker,
+            marker: packet.marker || departure.variation.last,
             repair: false,
             padding: false,
         })
@@ -309,7 +317,7 @@ impl Stream {
             sequence,
             original: Some(departure.sequence as u16),
             timestamp: departure.timestamp(packet),
-            marker: packet.marker,
+            marker: packet.marker || departure.variation.last,
             repair: true,
             padding: false,
         })
@@ -325,7 +333,7 @@ impl Stream {
     fn header(
         &self,
         label: &Label,
-        passed: &Passed,
+        said: &Said<'_>,
         stamp: &Stamp,
         slot: &mut [u8],
     ) -> Option<usize> {
@@ -339,7 +347,7 @@ impl Stream {
             transport_sequence: stamp.transport_sequence,
         };
         let (head, rest) = slot.split_first_chunk_mut::<HEADER_BYTES>()?;
-        let extensions = extensions::write(rest, self.negotiated.ids, passed, &own)?;
+        let extensions = extensions::write(rest, self.negotiated.ids, said, &own)?;
         let extended = u8::from(extensions > 0) << 4;
         let flags = 0x80 | u8::from(label.padding) << 5 | extended;
         let marker = u8::from(label.marker) << 7;

@@ -8,7 +8,7 @@ use crate::shard::Transmit;
 
 /// Room for one packet: more than a header with all extensions, the largest payload, what RTX puts before
 /// it, and a tag.
-pub(crate) const SLOT_BYTES: usize = 1_600;
+pub(crate) const SLOT_BYTES: usize = 1_792;
 
 /// Most packets of a run: `UDP_MAX_SEGMENTS` was 64 before Linux 6.9, and more would gain nothing.
 const RUN_PACKETS: usize = 64;

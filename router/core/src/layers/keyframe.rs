@@ -5,6 +5,7 @@ use str0m::format::{
     detect_vp9_keyframe,
 };
 
+use super::frame::{self, LEVELS};
 use crate::guard::quietly;
 
 /// Whether a payload is the first packet of a keyframe: the only place where a receiver may be
@@ -12,13 +13,21 @@ use crate::guard::quietly;
 pub(crate) fn begins(codec: Codec, payload: &[u8]) -> bool {
     let detect = || match codec {
         Codec::Vp8 => detect_vp8_keyframe(payload),
-        Codec::Vp9 => detect_vp9_keyframe(payload),
+        Codec::Vp9 => detect_vp9_keyframe(payload) && begins_vp9(payload),
         Codec::H264 => detect_h264_keyframe(payload),
         Codec::H265 => detect_h265_keyframe(payload),
         Codec::Av1 => detect_av1_keyframe(payload),
         _ => false,
     };
     quietly("keyframe", detect).unwrap_or(false)
+}
+
+/// Whether a payload is the first of a picture: the beginning of its lowest spatial layer (RFC 9628 §4.2). That
+/// nothing is predicted from other pictures holds for all of a keyframe's packets.
+fn begins_vp9(payload: &[u8]) -> bool {
+    let begins = payload.first().is_some_and(|first| first & 0x08 != 0);
+    let frame = frame::read(Codec::Vp9, payload, false);
+    begins && frame.is_none_or(|frame| frame.level.spatial == 0)
 }
 
 /// Width and height of the keyframe that begins in this payload, where the codec tells cheaply.
@@ -65,8 +74,17 @@ fn vp8_size(payload: &[u8]) -> Option<(u16, u16)> {
     Some((width, height))
 }
 
-/// The scalability structure of the payload descriptor (RFC 9628 §4.2.1): the largest layer.
 fn vp9_size(payload: &[u8]) -> Option<(u16, u16)> {
+    vp9_sizes(payload)?.iter().rev().find_map(|size| *size)
+}
+
+/// The same of each spatial layer inside the stream.
+pub(crate) fn sizes(codec: Codec, payload: &[u8]) -> Option<[Option<(u16, u16)>; LEVELS]> {
+    (codec == Codec::Vp9).then(|| vp9_sizes(payload)).flatten()
+}
+
+/// The scalability structure of the payload descriptor (RFC 9628 §4.2.1).
+fn vp9_sizes(payload: &[u8]) -> Option<[Option<(u16, u16)>; LEVELS]> {
     let first = *payload.first()?;
     let mut offset = 1;
     if first & 0x80 != 0 {
@@ -94,16 +112,22 @@ fn vp9_size(payload: &[u8]) -> Option<(u16, u16)> {
         return None;
     }
     let structure = *payload.get(offset)?;
-    offset += 1;
     if structure & 0x10 == 0 {
         return None;
     }
-    let largest = usize::from(structure >> 5);
-    let at = offset + largest * 4;
-    let &[w0, w1, h0, h1] = payload.get(at..at + 4)? else {
-        return None;
-    };
-    Some((u16::from_be_bytes([w0, w1]), u16::from_be_bytes([h0, h1])))
+    let mut told = payload.get(offset + 1..)?.chunks_exact(4);
+    let mut sizes = [None; LEVELS];
+    for spatial in 0..=usize::from(structure >> 5) {
+        let &[w0, w1, h0, h1] = told.next()? else {
+            return None;
+        };
+        let size = (u16::from_be_bytes([w0, w1]), u16::from_be_bytes([h0, h1]));
+        // What is above the last that is told apart belongs to it.
+        if let Some(slot) = sizes.get_mut(spatial.min(LEVELS - 1)) {
+            *slot = Some(size);
+        }
+    }
+    Some(sizes)
 }
 
 const NAL_SPS: u8 = 7;

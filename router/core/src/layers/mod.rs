@@ -1,15 +1,26 @@
 //! Layers of a track: measuring them, and making one continuous stream of what is forwarded.
 
+pub(crate) mod bits;
+pub(crate) mod dependency;
 pub(crate) mod descriptor;
+pub(crate) mod frame;
 pub(crate) mod keyframe;
+pub(crate) mod levels;
+pub(crate) mod omitted;
 pub(crate) mod rewrite;
+pub(crate) mod select;
+mod views;
 
 use std::time::{Duration, Instant, SystemTime};
 
+use str0m::format::Codec;
 use str0m::media::Rid;
 
 use crate::egress::history::History;
 use crate::limits::{KEYFRAME_INTERVAL, LAYER_SILENCE, REPAIR_TIME};
+use dependency::Structure;
+use frame::{Frame, LEVELS, Level};
+use levels::Levels;
 
 /// One encoded stream of a track: the only one, or a simulcast layer.
 #[derive(Debug)]
@@ -27,8 +38,14 @@ pub(crate) struct Layer {
     meter: Meter,
     /// Pixels, from the last keyframe of a codec that tells.
     pub(crate) size: Option<(u16, u16)>,
+    /// The same of the spatial layers inside, where told.
+    sizes: [Option<(u16, u16)>; LEVELS],
     keyframe: KeyframeRequests,
     report: Option<SenderReport>,
+    /// What keyframes say of the frames after them in dependency descriptors, and the frame that said it.
+    structure: Option<Box<(u16, Structure)>>,
+    /// The layers inside, once there is more than one.
+    pub(crate) levels: Option<Box<Levels>>,
     /// What was forwarded to anybody, to be sent again.
     pub(crate) history: History,
 }
@@ -100,8 +117,11 @@ impl Layer {
             timestamp: None,
             meter: Meter::default(),
             size: None,
+            sizes: [None; LEVELS],
             keyframe: KeyframeRequests::default(),
             report: None,
+            structure: None,
+            levels: None,
             history: History::default(),
         }
     }
@@ -143,7 +163,62 @@ impl Layer {
     pub(crate) fn interrupt(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
         self.newest = None;
+        self.forget_levels();
         self.history.clear();
+    }
+
+    /// The layers inside are others from now on.
+    pub(crate) fn forget_levels(&mut self) {
+        self.structure = None;
+        self.levels = None;
+    }
+
+    /// What a packet says of its frame. Whether that is a keyframe and begins here is known by the dependency
+    /// descriptor too; `None`: that says nothing.
+    pub(crate) fn read_frame(
+        &mut self,
+        codec: Codec,
+        payload: &[u8],
+        marker: bool,
+        descriptor: Option<&[u8]>,
+    ) -> (Option<Frame>, Option<bool>) {
+        let known = self.structure.as_ref().map(|known| &known.1);
+        let Some(mut described) = descriptor.and_then(|bytes| dependency::read(bytes, known))
+        else {
+            return (frame::read(codec, payload, marker), None);
+        };
+        let frame = Frame::described(&described);
+        let begins = described.starts && described.structure.is_some();
+        if let Some(structure) = described.structure.take() {
+            let number = described.number;
+            let newer = |known: u16| number.wrapping_sub(known) < 0x8000;
+            if self.structure.as_ref().is_none_or(|known| newer(known.0)) {
+                self.on_sizes(&structure.sizes);
+                self.structure = Some(Box::new((number, structure)));
+            }
+        }
+        (Some(frame), Some(begins))
+    }
+
+    /// A packet of a frame arrived, so many bytes in all, its headers included.
+    pub(crate) fn on_frame(&mut self, now: Instant, frame: &Frame, bytes: usize) {
+        if self.levels.is_none() && frame.level == Level::default() {
+            return;
+        }
+        let levels = self.levels.get_or_insert_default();
+        levels.on_packet(now, frame, bytes);
+    }
+
+    /// The highest layers inside.
+    pub(crate) fn top(&self) -> Level {
+        self.levels
+            .as_ref()
+            .map_or_else(Level::default, |levels| levels.top())
+    }
+
+    /// Pixels of a spatial layer inside, where told.
+    pub(crate) fn size_of(&self, spatial: u8) -> Option<(u16, u16)> {
+        *self.sizes.get(usize::from(spatial))?
     }
 
     /// Whether packets arrived lately.
@@ -156,6 +231,9 @@ impl Layer {
     pub(crate) fn bitrate_bps(&mut self, now: Instant) -> u32 {
         if let Some(began) = self.meter.began {
             self.meter.roll(now, began);
+        }
+        if let Some(levels) = &mut self.levels {
+            levels.roll(now);
         }
         self.meter.bps
     }
@@ -179,6 +257,15 @@ impl Layer {
     pub(crate) fn on_keyframe(&mut self, size: Option<(u16, u16)>) {
         self.keyframe.wanted = false;
         self.size = size.or(self.size);
+    }
+
+    /// A keyframe told the sizes of the spatial layers inside.
+    pub(crate) fn on_sizes(&mut self, sizes: &[Option<(u16, u16)>; LEVELS]) {
+        let largest = sizes.iter().rev().find_map(|size| *size);
+        if largest.is_some() {
+            self.sizes = *sizes;
+            self.size = largest;
+        }
     }
 
     /// Whether a request is to be sent now; it counts as sent.

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::descriptor::{Descriptor, Replacement};
+use super::omitted::{Before, Omitted};
 
 /// What is added to the numbers of a source's packets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -11,9 +12,19 @@ pub(crate) struct Shift {
     pub(crate) timestamp: u32,
     pub(crate) picture: u16,
     pub(crate) tl0: u8,
+    /// Of the number in the dependency descriptor.
+    pub(crate) frame: u16,
 }
 
 impl Shift {
+    /// The same for a packet that so many pictures were left out before.
+    pub(crate) fn without(self, pictures: u16) -> Self {
+        Shift {
+            picture: self.picture.wrapping_sub(pictures),
+            ..self
+        }
+    }
+
     /// The picture ids to write in place of those in a payload; `None`: they may stay.
     pub(crate) fn replacement(&self, descriptor: &Descriptor) -> Option<Replacement> {
         if self.picture == 0 && self.tl0 == 0 {
@@ -46,6 +57,8 @@ pub(crate) struct Place {
     /// Extended sequence number.
     pub(crate) sequence: u64,
     pub(crate) timestamp: u32,
+    /// Pictures left out before it since the last switch.
+    pub(crate) pictures: u16,
 }
 
 /// What is known of an incoming packet.
@@ -68,10 +81,16 @@ pub(crate) struct Rewriter {
     /// Older packets of the source belong before the switch to it: they are never forwarded.
     floor: u64,
     newest: Option<Newest>,
+    /// Highest sequence number of the source, and the timestamp that came with it.
+    seen: (u64, u32),
+    /// What was left out of the source; made when something is.
+    omitted: Option<Box<Omitted>>,
     picture_offset: u16,
     tl0_offset: u8,
+    frame_offset: u16,
     newest_picture: Option<u16>,
     newest_tl0: Option<u8>,
+    newest_frame: Option<u16>,
     /// The first sequence number of all.
     first: u64,
 }
@@ -92,17 +111,26 @@ impl Rewriter {
             timestamp_offset: 0,
             floor: 0,
             newest: None,
+            seen: (0, 0),
+            omitted: None,
             picture_offset: 0,
             tl0_offset: 0,
+            frame_offset: 0,
             newest_picture: None,
             newest_tl0: None,
+            newest_frame: None,
             first: u64::from(first),
         }
     }
 
     /// From this packet on, the stream comes from another source (or the same after a pause). For
     /// video it must be the first of a keyframe.
-    pub(crate) fn switch(&mut self, arrival: &Arrival, descriptor: Option<&Descriptor>) {
+    pub(crate) fn switch(
+        &mut self,
+        arrival: &Arrival,
+        descriptor: Option<&Descriptor>,
+        frame: Option<u16>,
+    ) {
         let (sequence, timestamp) = match self.newest {
             None => (self.first, arrival.timestamp),
             Some(newest) => {
@@ -119,6 +147,14 @@ impl Rewriter {
         self.sequence_offset = sequence as i64 - arrival.sequence as i64;
         self.timestamp_offset = timestamp.wrapping_sub(arrival.timestamp);
         self.floor = arrival.sequence;
+        self.seen = (arrival.sequence.saturating_sub(1), arrival.timestamp);
+        self.omitted = None;
+        if let Some(frame) = frame {
+            self.frame_offset = match self.newest_frame {
+                Some(newest) => newest.wrapping_add(1).wrapping_sub(frame),
+                None => 0,
+            };
+        }
         if let Some(picture) = descriptor.and_then(|d| d.picture) {
             self.picture_offset = match self.newest_picture {
                 Some(newest) => newest.wrapping_add(1).wrapping_sub(picture.value),
@@ -133,12 +169,17 @@ impl Rewriter {
         }
     }
 
-    /// Where a packet of the present source goes; `None`: it is from before the switch.
+    /// Where a packet of the present source goes; `None`: it is from before the switch, or too late to be placed.
     pub(crate) fn place(&mut self, arrival: &Arrival) -> Option<Place> {
         if arrival.sequence < self.floor {
             return None;
         }
-        let sequence = u64::try_from(arrival.sequence as i64 + self.sequence_offset).ok()?;
+        let before = match &mut self.omitted {
+            Some(omitted) => omitted.place(self.seen.0, arrival.sequence)?,
+            None => Before::default(),
+        };
+        let offset = self.sequence_offset - i64::from(before.packets);
+        let sequence = u64::try_from(arrival.sequence as i64 + offset).ok()?;
         let timestamp = arrival.timestamp.wrapping_add(self.timestamp_offset);
         if self.newest.is_none_or(|newest| newest.sequence < sequence) {
             self.newest = Some(Newest {
@@ -147,10 +188,31 @@ impl Rewriter {
                 captured: arrival.captured,
             });
         }
+        self.see(arrival);
         Some(Place {
             sequence,
             timestamp,
+            pictures: before.pictures,
         })
+    }
+
+    /// Leaves out a packet of the present source that is newer than all before: what comes after it takes its
+    /// number. `picture`: a picture is left out with it.
+    pub(crate) fn omit(&mut self, arrival: &Arrival, picture: bool) {
+        let omitted = self.omitted.get_or_insert_default();
+        omitted.omit(self.seen.0, arrival.sequence, picture);
+        self.see(arrival);
+    }
+
+    fn see(&mut self, arrival: &Arrival) {
+        if self.seen.0 < arrival.sequence {
+            self.seen = (arrival.sequence, arrival.timestamp);
+        }
+    }
+
+    /// Highest sequence number of the present source so far, and the timestamp that came with it.
+    pub(crate) fn seen(&self) -> (u64, u32) {
+        self.seen
     }
 
     /// How packets of the present source are changed.
@@ -159,13 +221,24 @@ impl Rewriter {
             timestamp: self.timestamp_offset,
             picture: self.picture_offset,
             tl0: self.tl0_offset,
+            frame: self.frame_offset,
         }
     }
 
-    /// Notes the picture ids of a packet that [`Rewriter::place`] let through.
-    pub(crate) fn note_pictures(&mut self, descriptor: &Descriptor) {
+    /// Notes the number in the dependency descriptor of a packet that [`Rewriter::place`] let through.
+    pub(crate) fn note_frame(&mut self, number: u16) {
+        let value = number.wrapping_add(self.frame_offset);
+        if is_newer(value, self.newest_frame, u16::MAX) {
+            self.newest_frame = Some(value);
+        }
+    }
+
+    /// Notes the picture ids of a packet that [`Rewriter::place`] let through, so many pictures having been left
+    /// out before it.
+    pub(crate) fn note_pictures(&mut self, descriptor: &Descriptor, pictures: u16) {
         if let Some(place) = descriptor.picture {
-            let value = place.value.wrapping_add(self.picture_offset) & place.mask();
+            let offset = self.picture_offset.wrapping_sub(pictures);
+            let value = place.value.wrapping_add(offset) & place.mask();
             if is_newer(value, self.newest_picture, place.mask()) {
                 self.newest_picture = Some(value);
             }

@@ -18,7 +18,7 @@ fn the_first_packet_takes_the_first_number_and_keeps_its_time() {
     let now = start();
     let mut rewriter = Rewriter::new(77);
     let first = arrival(5_000_000_000, 123, now);
-    rewriter.switch(&first, None);
+    rewriter.switch(&first, None, None);
     let place = rewriter.place(&first).unwrap();
     assert_eq!((place.sequence, place.timestamp), (77, 123));
     let later = rewriter.place(&arrival(5_000_000_010, 999, now)).unwrap();
@@ -31,12 +31,12 @@ fn the_first_packet_takes_the_first_number_and_keeps_its_time() {
 fn a_switch_goes_on_where_the_other_source_was() {
     let now = start();
     let mut rewriter = Rewriter::new(1);
-    rewriter.switch(&arrival(100, 1_000, now), None);
+    rewriter.switch(&arrival(100, 1_000, now), None, None);
     rewriter.place(&arrival(100, 1_000, now));
     rewriter.place(&arrival(105, 4_000, now));
     let at = now + Duration::from_millis(100);
     let other = arrival(60_000, u32::MAX - 10, at);
-    rewriter.switch(&other, None);
+    rewriter.switch(&other, None, None);
     let place = rewriter.place(&other).unwrap();
     assert_eq!(place.sequence, 7);
     assert_eq!(place.timestamp, 4_000 + 9_000, "100 ms later");
@@ -60,7 +60,7 @@ fn time_never_stands_still_over_a_switch() {
             (source as u32).wrapping_mul(77_777_777),
             now,
         );
-        rewriter.switch(&first, None);
+        rewriter.switch(&first, None, None);
         let place = rewriter.place(&first).unwrap();
         assert_eq!(place.sequence, source + 1);
         if source > 0 {
@@ -84,11 +84,11 @@ fn picture_ids_go_on_across_their_wrap_and_across_sources() {
             sequence += 1;
             let at = arrival(sequence, u32::from(frame), now);
             if frame == 0 {
-                rewriter.switch(&at, Some(&descriptor));
+                rewriter.switch(&at, Some(&descriptor), None);
             }
             rewriter.place(&at).unwrap();
             let mut copy = payload.clone();
-            rewriter.note_pictures(&descriptor);
+            rewriter.note_pictures(&descriptor, 0);
             rewriter.shift().apply(&descriptor, &mut copy);
             let written = parse(str0m::format::Codec::Vp8, &copy).unwrap();
             let ids = (written.picture.unwrap().value, written.tl0.unwrap().value);
@@ -97,5 +97,58 @@ fn picture_ids_go_on_across_their_wrap_and_across_sources() {
             }
             expected = Some(ids);
         }
+    }
+}
+
+#[test]
+fn numbers_of_frames_go_on_across_sources() {
+    let now = start();
+    let mut rewriter = Rewriter::new(1);
+    let mut expected = 65_500_u16;
+    for (source, first) in [(0, 65_500_u16), (1, 3), (2, 40_000)] {
+        for frame in 0..40_u16 {
+            let number = first.wrapping_add(frame);
+            let at = arrival(source * 1_000 + u64::from(frame), 0, now);
+            if frame == 0 {
+                rewriter.switch(&at, None, Some(number));
+            }
+            rewriter.note_frame(number);
+            // One that comes late is no newer.
+            rewriter.note_frame(number.wrapping_sub(1));
+            let written = number.wrapping_add(rewriter.shift().frame);
+            assert_eq!(written, expected);
+            expected = expected.wrapping_add(1);
+        }
+    }
+}
+
+#[test]
+fn pictures_left_out_leave_no_gap_in_the_ids_of_the_rest() {
+    let now = start();
+    let mut rewriter = Rewriter::new(1);
+    let mut last = None;
+    for frame in 0..100_u16 {
+        let payload = vp8(frame % 50 == 0, 0x7fe0 + frame, frame as u8, 0);
+        let descriptor = parse(str0m::format::Codec::Vp8, &payload).unwrap();
+        let at = arrival(frame.into(), frame.into(), now);
+        if frame == 0 || frame == 50 {
+            rewriter.switch(&at, Some(&descriptor), None);
+        }
+        if frame % 3 == 1 {
+            rewriter.omit(&at, true);
+            continue;
+        }
+        let place = rewriter.place(&at).unwrap();
+        rewriter.note_pictures(&descriptor, place.pictures);
+        let mut copy = payload.clone();
+        let shift = rewriter.shift().without(place.pictures);
+        shift.apply(&descriptor, &mut copy);
+        let written = parse(str0m::format::Codec::Vp8, &copy).unwrap();
+        let id = written.picture.unwrap().value;
+        if let Some((sequence, picture)) = last {
+            assert_eq!(place.sequence, sequence + 1);
+            assert_eq!(id, (picture + 1) & 0x7fff, "frame {frame}");
+        }
+        last = Some((place.sequence, id));
     }
 }

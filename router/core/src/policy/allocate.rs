@@ -2,8 +2,35 @@
 
 use super::Views;
 use crate::api::Fit;
+use crate::layers::frame::Level;
 use crate::limits::ESTIMATE_MARGIN;
 use crate::shard::slab::SubscriptionKey;
+
+/// What a subscription is granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Grant {
+    /// Not even the smallest layer.
+    Nothing,
+    /// This layer at most.
+    Most(Level),
+}
+
+impl Grant {
+    /// As others are told.
+    pub(crate) fn fit(self) -> Fit {
+        match self {
+            Grant::Nothing => Fit::Nothing,
+            Grant::Most(level) => Fit::Layer(level.spatial),
+        }
+    }
+
+    fn level(self) -> Option<Level> {
+        match self {
+            Grant::Nothing => None,
+            Grant::Most(level) => Some(level),
+        }
+    }
+}
 
 /// A subscription that asks for a share.
 #[derive(Debug, Clone, Copy)]
@@ -13,15 +40,15 @@ pub(crate) struct Demand {
     /// The track's layers.
     pub(crate) views: Views,
     /// The layer wanted: an active one.
-    pub(crate) wanted: usize,
+    pub(crate) wanted: Level,
     /// What it was granted the last time; `None`: it was not fitted before.
-    pub(crate) before: Option<Fit>,
+    pub(crate) before: Option<Grant>,
     /// Higher first.
     pub(crate) rank: u16,
     /// A step above `before` must leave a margin free.
     pub(crate) cautious: bool,
     /// The result.
-    pub(crate) granted: Fit,
+    pub(crate) granted: Grant,
 }
 
 /// Sets what each demand is granted, so that all together stay within `budget_bps`. In order of rank
@@ -35,7 +62,7 @@ pub(crate) fn allocate(budget_bps: u64, demands: &mut [Demand]) {
         for demand in demands.iter_mut() {
             if let Some((layer, total)) = next_step(demand, used, budget_bps) {
                 used = total;
-                demand.granted = Fit::Layer(layer);
+                demand.granted = Grant::Most(layer);
                 climbed = true;
             }
         }
@@ -46,31 +73,22 @@ pub(crate) fn allocate(budget_bps: u64, demands: &mut [Demand]) {
 }
 
 /// The next layer up, and what all would then use, if that fits.
-fn next_step(demand: &Demand, used: u64, budget_bps: u64) -> Option<(u8, u64)> {
-    let (from, present) = match demand.granted {
-        Fit::Nothing => (0, 0),
-        Fit::Layer(layer) => {
-            let layer = usize::from(layer);
-            (layer + 1, demand.views.bps(layer))
-        }
-    };
-    let layers = demand.views.all().iter().enumerate();
-    let (next, view) = layers
-        .skip(from)
-        .take_while(|(index, _)| *index <= demand.wanted)
-        .find(|(_, layer)| layer.active)?;
-    let total = (used - present).saturating_add(view.bps.into());
+fn next_step(demand: &Demand, used: u64, budget_bps: u64) -> Option<(Level, u64)> {
+    let granted = demand.granted.level();
+    let present = granted.map_or(0, |level| demand.views.bps(level));
+    let next = demand.views.step(granted, demand.wanted)?;
+    let total = (used - present).saturating_add(demand.views.bps(next));
     let held_before = match demand.before {
         None => true,
-        Some(Fit::Nothing) => false,
-        Some(Fit::Layer(before)) => next <= usize::from(before),
+        Some(Grant::Nothing) => false,
+        Some(Grant::Most(before)) => next <= before,
     };
     let budget = if demand.cautious && !held_before {
         budget_bps - budget_bps / ESTIMATE_MARGIN
     } else {
         budget_bps
     };
-    (total <= budget).then_some((next as u8, total))
+    (total <= budget).then_some((next, total))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::vec::Drain;
 use str0m::rtp::RtpPacket;
 
 use super::Shard;
-use super::forward::{Incoming, Observed, When};
+use super::incoming::{Incoming, Observed, When};
 use super::slab::{RoomKey, SubscriptionKey, TrackKey, from_public};
 use super::timers::Timer;
 use crate::crossing::{Crossing, Kind, Packed};
@@ -141,6 +141,8 @@ impl Shard {
             timestamp: packet.timestamp,
             header_bytes: packed.header_bytes.into(),
             payload: &packet.payload,
+            marker: packet.marker,
+            dependency: packet.dependency.as_deref(),
             audio_level: None,
             when: When::Captured(packet.captured),
         };

@@ -180,18 +180,23 @@ impl Shard {
             .and_then(|track| track.layers.get(usize::from(origin.layer)))
             .filter(|layer| layer.epoch == origin.epoch);
         let Some(packet) = layer.and_then(|layer| layer.history.get(wanted.source)) else {
-            if let Some(mid) = section {
+            if let Some(mid) = section.filter(|_| !wanted.variation.hollow) {
                 self.ask_keyframe_in(now, key, mid);
             }
             return;
         };
+        let admitted = match wanted.variation.hollow {
+            true => self.egress.admit_hollow(packet),
+            false => self.egress.admit(packet.clone()),
+        };
         let departure = Departure {
-            packet: self.egress.admit(packet.clone()),
+            packet: admitted,
             stream,
             again: true,
             waits: true,
             sequence: wanted.sequence,
             origin,
+            variation: wanted.variation,
         };
         if sender.queue(departure) && !transport.sending {
             transport.sending = true;

@@ -2,73 +2,36 @@
 
 use std::time::Instant;
 
-use str0m::format::{Codec, CodecConfig, PayloadParams};
+use str0m::format::{CodecConfig, PayloadParams};
 use str0m::media::{KeyframeRequestKind, Pt};
 use str0m::rtp::RtpPacket;
 
 use super::Shard;
+use super::incoming::{Incoming, Observed, Told, When, format_by, outgoing};
 use super::slab::{SubscriptionKey, TrackKey, TransportKey};
 use super::timers::Timer;
 use crate::api::MediaKind;
 use crate::crossing::{Crossing, Kind};
 use crate::egress::Departure;
-use crate::egress::extensions::Passed;
+use crate::egress::extensions::dependency_of;
 use crate::egress::history::Packet;
 use crate::egress::sent::Origin;
 use crate::guard::quietly;
 use crate::layers::rewrite::Arrival;
-use crate::layers::{descriptor, keyframe};
-use crate::limits::{PACKET_OVERHEAD_BYTES, ROOM_TICK, RTP_PAYLOAD_BYTES};
+use crate::layers::{Layer, descriptor};
+use crate::limits::{ROOM_TICK, RTP_PAYLOAD_BYTES};
 use crate::stats::DropCause;
 use crate::subscription::{Outlet, Verdict};
 use crate::track::PayloadFormat;
 use crate::transport::streams::Destination;
 
-/// What is to be known of a packet to measure it, whichever worker it came in at.
-pub(super) struct Observed<'a> {
-    pub(super) ssrc: u32,
-    /// Extended.
-    pub(super) sequence: u64,
-    pub(super) timestamp: u32,
-    pub(super) header_bytes: usize,
-    pub(super) payload: &'a [u8],
-    pub(super) audio_level: Option<i8>,
-    pub(super) when: When,
-}
-
-/// What is known of a packet's time.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum When {
-    /// It arrived now; when it was captured is to be found.
-    Arrived(Instant),
-    /// It was captured then, by our clock.
-    Captured(Instant),
-}
-
-/// What all subscriptions of a layer need to know of a packet.
-pub(super) struct Incoming {
-    pub(super) track: TrackKey,
-    pub(super) arrival: Arrival,
-    pub(super) format: PayloadFormat,
-    pub(super) video: bool,
-    pub(super) layer: u8,
-    pub(super) epoch: u32,
-    /// A keyframe begins, and nothing later came before it: a place to switch at.
-    pub(super) keyframe: bool,
-    /// A keyframe begins, however late.
-    pub(super) begins_keyframe: bool,
-    pub(super) descriptor: Option<descriptor::Descriptor>,
-    payload_bytes: u64,
-    /// Its number in the turn.
-    packet: u32,
-}
-
-impl Incoming {
-    /// No content: a publisher without a retransmission stream probes its bandwidth so. It still uses up
-    /// a sequence number, and would count as lost if the stream went on without it.
-    pub(super) fn is_padding(&self) -> bool {
-        self.payload_bytes == 0
-    }
+/// What one subscriber gets of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Passage {
+    Nothing,
+    /// Its number alone.
+    Number,
+    Whole,
 }
 
 impl Shard {
@@ -113,9 +76,11 @@ impl Shard {
         // Nobody may leave the list while it is walked.
         let subscriptions = std::mem::take(&mut track.subscriptions);
         incoming.packet = self.egress.admit(passed_on.clone());
-        let mut forwarded = 0;
+        let (mut forwarded, mut sent) = (0, false);
         for subscription in &subscriptions {
-            forwarded += u64::from(self.forward(*subscription, &incoming));
+            let passage = self.forward(*subscription, &incoming);
+            forwarded += u64::from(passage == Passage::Whole);
+            sent |= passage != Passage::Nothing;
         }
         self.stats.rtp_forwarded += forwarded;
         self.stats.rtp_forwarded_bytes += forwarded * incoming.payload_bytes;
@@ -124,7 +89,7 @@ impl Shard {
         };
         track.subscriptions = subscriptions;
         // Audio is never asked for again.
-        if forwarded > 0
+        if sent
             && incoming.video
             && let Some(layer) = track.layers.get_mut(usize::from(incoming.layer))
         {
@@ -200,6 +165,7 @@ impl Shard {
         track.format = Some(format);
         let before = std::mem::replace(&mut track.codec, format.codec);
         if before != format.codec {
+            track.layers.iter_mut().for_each(Layer::forget_levels);
             for subscription in track.subscriptions.clone() {
                 self.relocate(subscription);
             }
@@ -231,12 +197,15 @@ impl Shard {
         packet: &RtpPacket,
     ) -> Option<Incoming> {
         let format = self.format_of(destination.track, packet.header.payload_type)?;
+        let dependency = dependency_of(&packet.header.ext_vals);
         let observed = Observed {
             ssrc: *packet.header.ssrc,
             sequence: *packet.seq_no,
             timestamp: packet.header.timestamp,
             header_bytes: packet.header.header_len,
             payload: &packet.payload,
+            marker: packet.header.marker,
+            dependency: dependency.as_deref(),
             audio_level: packet.header.ext_vals.audio_level,
             when: When::Arrived(packet.timestamp),
         };
@@ -257,19 +226,16 @@ impl Shard {
         let padding = packet.payload.is_empty();
         let resumes = !padding && !layer.is_active(now);
         let place = (packet.sequence, packet.timestamp);
-        let bytes = PACKET_OVERHEAD_BYTES + packet.header_bytes + packet.payload.len();
+        let bytes = packet.bytes();
         if video && !padding && layer.has_lost_for_good(now, packet.sequence) {
             layer.want_keyframe();
         }
         // Padding does not show that the layer is being sent.
         let in_order = !padding && layer.on_packet(now, packet.ssrc, place, bytes);
-        // A keyframe whose beginning comes late (retransmitted) is no place to switch at: what came
-        // before it was not forwarded.
-        let begins_keyframe = video && !padding && keyframe::begins(format.codec, packet.payload);
-        let starts = begins_keyframe && in_order;
-        if starts {
-            layer.on_keyframe(keyframe::size(format.codec, packet.payload));
-        }
+        let told = match video && !padding {
+            true => Told::read(now, layer, format.codec, packet, in_order),
+            false => Told::default(),
+        };
         let captured = match packet.when {
             When::Captured(at) => at,
             When::Arrived(at) => {
@@ -305,11 +271,13 @@ impl Shard {
             video,
             layer: destination.layer,
             epoch,
-            keyframe: starts,
-            begins_keyframe,
+            keyframe: told.begins_keyframe && in_order,
+            begins_keyframe: told.begins_keyframe,
             descriptor: video
                 .then(|| descriptor::parse(format.codec, packet.payload))
                 .flatten(),
+            frame: told.frame,
+            top: told.top,
             payload_bytes: packet.payload.len() as u64,
             packet: 0,
         })
@@ -339,30 +307,37 @@ impl Shard {
         Some((outlet, verdict, payload_type?))
     }
 
-    /// Queues a packet for one subscriber, if it is due there; true: it was.
-    fn forward(&mut self, key: SubscriptionKey, incoming: &Incoming) -> bool {
+    /// Queues a packet for one subscriber, if it is due there.
+    fn forward(&mut self, key: SubscriptionKey, incoming: &Incoming) -> Passage {
         let Some((outlet, verdict, payload_type)) = self.way_out(key, incoming) else {
-            return false;
+            return Passage::Nothing;
         };
         let Some(subscription) = self.subscriptions.get_mut(key) else {
-            return false;
+            return Passage::Nothing;
         };
+        let due = incoming.due();
         if verdict == Verdict::Switch {
-            subscription.switch(
-                incoming.layer,
-                incoming.epoch,
-                &incoming.arrival,
-                incoming.descriptor.as_ref(),
-            );
+            subscription.switch(&due);
         }
-        let Some(place) = subscription.place(&incoming.arrival) else {
-            return false;
+        let before = subscription.inside_now();
+        let placed = subscription.place(&due);
+        // Another layer inside the same stream is news as well.
+        let news = subscription.inside_now() != before;
+        let Some((place, variation)) = placed else {
+            if news {
+                self.tell_layer(key);
+            }
+            return Passage::Nothing;
         };
-        if let Some(descriptor) = &incoming.descriptor {
-            subscription.rewriter().note_pictures(descriptor);
-        }
+        let packet = match variation.hollow {
+            true => self.egress.admit_hollow_of(incoming.packet),
+            false => Some(incoming.packet),
+        };
+        let Some(packet) = packet else {
+            return Passage::Nothing;
+        };
         let departure = Departure {
-            packet: incoming.packet,
+            packet,
             stream: outlet.stream,
             again: false,
             waits: incoming.video,
@@ -371,12 +346,13 @@ impl Shard {
                 track: incoming.track,
                 layer: incoming.layer,
                 epoch: incoming.epoch,
-                shift: subscription.rewriter().shift(),
+                shift: subscription.shift(),
                 payload_type: *payload_type,
             },
+            variation,
         };
         let Some(transport) = self.transports.get_mut(outlet.transport) else {
-            return false;
+            return Passage::Nothing;
         };
         let sender = transport.sender.as_mut();
         let queued = sender.is_some_and(|sender| {
@@ -385,7 +361,7 @@ impl Shard {
             }
             sender.queue(departure)
         });
-        if queued {
+        if queued && !variation.hollow {
             subscription.packets += 1;
             subscription.bytes += incoming.payload_bytes;
         }
@@ -393,10 +369,14 @@ impl Shard {
             transport.sending = true;
             self.sending.push(outlet.transport);
         }
-        if verdict == Verdict::Switch && incoming.video {
+        if news || (verdict == Verdict::Switch && incoming.video) {
             self.tell_layer(key);
         }
-        queued
+        match (queued, variation.hollow) {
+            (false, _) => Passage::Nothing,
+            (true, true) => Passage::Number,
+            (true, false) => Passage::Whole,
+        }
     }
 
     /// Finds the subscriber's payload type for a new one of the publisher, and remembers it.
@@ -490,35 +470,5 @@ impl Shard {
             Ok(false) => {}
             Err(fault) => self.fail_transport(now, transport_key, &fault),
         }
-    }
-}
-
-/// What subscribers get of a packet.
-fn outgoing(packet: &RtpPacket, incoming: &Incoming) -> Packet {
-    Packet {
-        payload: packet.payload.clone(),
-        extensions: Passed::of(&packet.header.ext_vals),
-        descriptor: incoming.descriptor,
-        marker: packet.header.marker,
-        sequence: incoming.arrival.sequence,
-        timestamp: incoming.arrival.timestamp,
-        captured: incoming.arrival.captured,
-        clock_rate: incoming.arrival.clock_rate,
-    }
-}
-
-/// The same in few words.
-fn format_by(params: &PayloadParams) -> PayloadFormat {
-    let spec = params.spec();
-    // RTP counts G.722 at half its sampling rate (RFC 3551 §4.5.2).
-    let clock_rate = if spec.codec == Codec::G722 {
-        8_000
-    } else {
-        spec.clock_rate.get()
-    };
-    PayloadFormat {
-        payload_type: params.pt(),
-        codec: spec.codec,
-        clock_rate,
     }
 }

@@ -216,15 +216,25 @@ impl Shard {
     }
 
     fn track_view(&self, now: Instant, track: &Track) -> TrackView {
-        let sizes = (0..track.layers.len()).map(|spatial| {
-            let layer = track.layer_at(spatial)?;
-            track.layers.get(usize::from(layer))?.size
+        let mut info = track.info(now);
+        // Operators see each size of picture once, with all its frames.
+        info.layers.dedup_by(|above, below| {
+            let same = above.spatial == below.spatial;
+            if same {
+                below.fps = below.fps.max(above.fps);
+                below.bitrate_bps = below.bitrate_bps.saturating_add(above.bitrate_bps);
+                below.active |= above.active;
+            }
+            same
         });
+        let sizes = info.layers.iter();
+        let sizes = sizes.map(|l| (l.width > 0).then_some((l.width, l.height)));
+        let sizes = sizes.collect();
         TrackView {
-            info: track.info(now),
+            info,
             room: self.room_name(track.room),
             identity: self.publisher_identity(track),
-            sizes: sizes.collect(),
+            sizes,
             subscriptions: count(track.subscriptions.len()),
             muted_by_owner: track.muted_by_owner,
             muted_by_operator: track.muted_by_operator,
@@ -256,8 +266,8 @@ impl Shard {
             video: subscription.video,
             wish: subscription.wish,
             negotiated: subscription.outlet.is_some(),
-            spatial: subscription.current.map(|layer| track.spatial(layer)),
-            target: subscription.target.map(|layer| track.spatial(layer)),
+            spatial: track.forwarded(subscription).map(|level| level.spatial),
+            target: track.aimed_at(subscription).map(|level| level.spatial),
             held: subscription.is_held(),
             packets: subscription.packets,
             bytes: subscription.bytes,

@@ -1,13 +1,14 @@
 //! Which layer each subscriber gets: wanted by a policy, fitted into the estimate, switched to at a
-//! keyframe.
+//! keyframe, or, inside one stream, where its codec allows it.
 
 use std::time::Instant;
 
 use super::Shard;
 use super::slab::{ParticipantKey, RoomKey, SubscriptionKey, TrackKey, from_public};
-use crate::api::{Decider, Decision, EventKind, Fit, MediaKind, Source, Wish};
+use crate::api::{Decider, Decision, EventKind, MediaKind, Source, Wish};
 use crate::id::ParticipantId;
-use crate::policy::allocate::{Demand, allocate};
+use crate::layers::frame::Level;
+use crate::policy::allocate::{Demand, Grant, allocate};
 use crate::policy::{Views, built_in};
 use crate::subscription::{Subscription, decided};
 use crate::track::Track;
@@ -15,8 +16,8 @@ use crate::track::Track;
 /// What the policy in force wants for a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Want {
-    /// This spatial index, which is active.
-    Layer(usize),
+    /// This layer, which is active.
+    Layer(Level),
     /// Nothing is active: whatever it is stays.
     Keep,
     /// Nothing is to be forwarded.
@@ -36,7 +37,10 @@ fn want(subscription: &Subscription, scene: &Scene) -> Want {
     let choice = subscription.chosen.as_ref().filter(|_| scene.external);
     let index = match choice {
         Some(choice) if choice.paused => return Want::Nothing,
-        Some(choice) => scene.views.active_at_most(choice.spatial.into()),
+        Some(choice) => {
+            let chosen = Level::new(choice.spatial, choice.temporal);
+            scene.views.active_at_most(chosen)
+        }
         None => built_in(&scene.views, &subscription.wish),
     };
     index.map_or(Want::Keep, Want::Layer)
@@ -46,7 +50,7 @@ fn want(subscription: &Subscription, scene: &Scene) -> Want {
 fn note(now: Instant, subscription: &mut Subscription, scene: &Scene, within: Want) {
     let choice = subscription.chosen.as_ref().filter(|_| scene.external);
     let due = match within {
-        Want::Layer(spatial) => u8::try_from(spatial).ok(),
+        Want::Layer(level) => Some(level.spatial),
         Want::Nothing => None,
         // Nothing was decided.
         Want::Keep => return,
@@ -54,19 +58,19 @@ fn note(now: Instant, subscription: &mut Subscription, scene: &Scene, within: Wa
     let decision = decided::InForce {
         choice,
         wish: subscription.wish,
-        wanted: subscription.wanted,
-        fit: subscription.fit,
+        wanted: subscription.wanted.map(|level| level.spatial),
+        fit: subscription.fit.map(Grant::fit),
         due,
     };
     subscription.decided.note(now, &decision);
 }
 
 /// What is wanted, within what fits.
-fn within(want: Want, fit: Option<Fit>, views: &Views) -> Want {
+fn within(want: Want, fit: Option<Grant>, views: &Views) -> Want {
     match (want, fit) {
-        (Want::Layer(_), Some(Fit::Nothing)) => Want::Nothing,
-        (Want::Layer(wanted), Some(Fit::Layer(most))) => views
-            .active_at_most(wanted.min(most.into()))
+        (Want::Layer(_), Some(Grant::Nothing)) => Want::Nothing,
+        (Want::Layer(wanted), Some(Grant::Most(most))) => views
+            .active_at_most(wanted.least(most))
             .map_or(Want::Keep, Want::Layer),
         (want, _) => want,
     }
@@ -250,7 +254,7 @@ impl Shard {
                 before: subscription.fit,
                 rank: rank(subscription, track, room.speaks(track.owner_id)),
                 cautious: !external,
-                granted: Fit::Nothing,
+                granted: Grant::Nothing,
             });
         }
         audio_bps
@@ -267,12 +271,12 @@ impl Shard {
         let wanted = want(subscription, scene);
         let chosen = within(wanted, subscription.fit, &scene.views);
         subscription.wanted = match wanted {
-            Want::Layer(spatial) => u8::try_from(spatial).ok(),
+            Want::Layer(level) => Some(level),
             Want::Keep => subscription.wanted,
             Want::Nothing => None,
         };
-        if let Want::Layer(spatial) = chosen {
-            subscription.target = track.layer_at(spatial);
+        if let Want::Layer(level) = chosen {
+            (subscription.target, subscription.inside) = track.place_of(level);
         } else if subscription.target.is_none() {
             // Before any packet: whatever comes first will do.
             subscription.target = track.layer_at(0);
@@ -293,11 +297,11 @@ impl Shard {
             // What still waits for room would come for nothing.
             self.stats.pacer_dropped += sender.supersede(outlet.stream);
         }
-        let epochs = |layer: u8| Some(track.layers.get(usize::from(layer))?.epoch);
-        let needed = subscription.needs_keyframe(epochs);
+        let needed = subscription.needs_keyframe(|layer| track.source_of(layer));
         let paused = subscription.wish.paused;
         let track_key = subscription.track;
-        if paused || (news && held) {
+        // What is forwarded has another index when layers inside its stream are found.
+        if paused || (news && held) || subscription.current.is_some() {
             self.tell_layer(key);
         }
         if let Some(layer) = needed {
@@ -313,11 +317,11 @@ impl Shard {
         let Some(track) = self.tracks.get(subscription.track) else {
             return;
         };
-        let spatial = subscription.current.map(|layer| track.spatial(layer));
-        if subscription.told == spatial {
+        let level = track.forwarded(subscription);
+        if subscription.told == level {
             return;
         }
-        subscription.told = spatial;
+        subscription.told = level;
         let (track, room, subscriber) = (track.id, track.room, subscription.subscriber);
         self.touch(room);
         if let Some(client) = self.participants.get(subscriber).map(|p| p.client) {
@@ -325,8 +329,8 @@ impl Shard {
                 client,
                 EventKind::Layer {
                     track,
-                    spatial,
-                    temporal: spatial.map(|_| 0),
+                    spatial: level.map(|level| level.spatial),
+                    temporal: level.map(|level| level.temporal),
                 },
             );
         }
@@ -356,13 +360,14 @@ impl Shard {
             }
             None => (Decider::BuiltIn, built_in_reason(&subscription.wish)),
         };
+        let wanted = subscription.wanted.filter(|_| !subscription.wish.paused);
         Decision {
             track: track.id,
             by,
             reason,
-            wanted: subscription.wanted.filter(|_| !subscription.wish.paused),
-            fits: subscription.fit,
-            forwarded: subscription.current.map(|layer| track.spatial(layer)),
+            wanted: wanted.map(|level| level.spatial),
+            fits: subscription.fit.map(Grant::fit),
+            forwarded: track.forwarded(subscription).map(|level| level.spatial),
         }
     }
 }

@@ -14,6 +14,7 @@ mod datagrams;
 mod events;
 mod feedback;
 mod forward;
+mod incoming;
 mod inspect;
 mod layers;
 mod lifecycle;

@@ -9,10 +9,11 @@ use str0m::format::Codec;
 use str0m::rtp::RtpPacket;
 
 use super::Shard;
-use super::forward::Incoming;
+use super::incoming::Incoming;
 use super::slab::{RoomKey, TrackKey, from_public};
 use crate::api::{MediaKind, RecordedCodec, RecordedPacket, RoomEventKind, Wish};
 use crate::id::TrackId;
+use crate::layers::frame::Level;
 use crate::policy::built_in;
 use crate::subscription::{Subscription, Verdict};
 use crate::track::Track;
@@ -111,9 +112,10 @@ impl Shard {
         };
         // Nothing is active: whatever it is stays; before any packet, whatever comes first will do.
         let best = built_in(&track.views(now), &recording.wish);
-        let first = recording.target.is_none().then_some(0);
-        if let Some(spatial) = best.or(first) {
-            recording.target = track.layer_at(spatial);
+        let first = recording.target.is_none().then(Level::default);
+        if let Some(level) = best.or(first) {
+            // With everything that is inside.
+            (recording.target, _) = track.place_of(level);
         }
         let epochs = |layer: u8| Some(track.layers.get(usize::from(layer))?.epoch);
         // While it is muted nothing would come of it.
@@ -161,11 +163,9 @@ fn taken(
         return None;
     }
     if switched {
-        let descriptor = incoming.descriptor.as_ref();
-        let (layer, epoch) = (incoming.layer, incoming.epoch);
-        recording.switch(layer, epoch, &incoming.arrival, descriptor);
+        recording.switch(&incoming.due());
     }
-    let place = recording.place(&incoming.arrival)?;
+    let (place, _) = recording.place(&incoming.due())?;
     Some(RecordedPacket {
         track,
         sequence: place.sequence,

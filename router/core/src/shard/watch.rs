@@ -260,6 +260,7 @@ impl Shard {
             self.stats.layer_choices += 1;
             subscription.chosen = Some(Chosen {
                 spatial: choice.spatial,
+                temporal: choice.temporal,
                 paused: choice.paused,
                 policy: policy.clone(),
                 reason: cut(choice.reason, REASON_BYTES).into(),
@@ -328,11 +329,11 @@ impl Shard {
                 continue;
             };
             if subscription.video {
-                let spatial = subscription.current.map(|layer| track.spatial(layer));
+                let level = track.forwarded(subscription);
                 subscriptions.push(SubscriptionView {
                     wish: subscription.wish,
-                    spatial,
-                    temporal: spatial.map(|_| 0),
+                    spatial: level.map(|level| level.spatial),
+                    temporal: level.map(|level| level.temporal),
                 });
             } else if subscription.outlet.is_some() && !subscription.wish.paused {
                 audio_bps = audio_bps.saturating_add(track.measured_bps());

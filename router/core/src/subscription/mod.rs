@@ -6,9 +6,13 @@ use std::sync::Arc;
 
 use str0m::media::{Mid, Pt};
 
-use crate::api::{Fit, Wish};
+use crate::api::Wish;
+use crate::egress::sent::Variation;
 use crate::layers::descriptor::Descriptor;
-use crate::layers::rewrite::{Arrival, Place, Rewriter};
+use crate::layers::frame::{Frame, Level};
+use crate::layers::rewrite::{Arrival, Place, Rewriter, Shift};
+use crate::layers::select::{Pick, Selector, Spot};
+use crate::policy::allocate::Grant;
 use crate::shard::slab::{ParticipantKey, TrackKey, TransportKey};
 use decided::Decided;
 
@@ -32,8 +36,9 @@ struct PayloadMap {
 /// What a policy outside the core chose last.
 #[derive(Debug, Clone)]
 pub(crate) struct Chosen {
-    /// Spatial index at most; as chosen, whether or not it exists now.
+    /// Indices at most; as chosen, whether or not they exist now.
     pub(crate) spatial: u8,
+    pub(crate) temporal: u8,
     /// Forward nothing.
     pub(crate) paused: bool,
     /// Name and version of the policy.
@@ -56,18 +61,22 @@ pub(crate) struct Subscription {
     pub(crate) current: Option<u8>,
     /// The layer to be forwarded from its next keyframe on.
     pub(crate) target: Option<u8>,
+    /// What of the layers inside it is to be forwarded.
+    pub(crate) inside: Level,
+    /// What of them is; made when something is left out for the first time.
+    selector: Option<Box<Selector>>,
     /// Continuity of the source when it was switched to.
     epoch: u32,
     /// What the subscriber was last told.
-    pub(crate) told: Option<u8>,
+    pub(crate) told: Option<Level>,
     /// Sequence of the room's last view when it began: choices made from that one cannot mean it.
     pub(crate) born: u64,
     /// The last choice of a policy outside the core.
     pub(crate) chosen: Option<Chosen>,
     /// What the subscriber's network leaves room for; `None`: not measured.
-    pub(crate) fit: Option<Fit>,
-    /// Spatial index that the policy in force wants; `None`: nothing.
-    pub(crate) wanted: Option<u8>,
+    pub(crate) fit: Option<Grant>,
+    /// What the policy in force wants; `None`: nothing.
+    pub(crate) wanted: Option<Level>,
     /// Nothing is forwarded, by decision of the policy or for want of room.
     held: bool,
     /// What was decided lately.
@@ -76,6 +85,31 @@ pub(crate) struct Subscription {
     pub(crate) packets: u64,
     /// Payload of those.
     pub(crate) bytes: u64,
+}
+
+/// What is known of a layer's stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source {
+    pub(crate) epoch: u32,
+    /// The highest layers inside.
+    pub(crate) top: Level,
+}
+
+/// A packet that is due.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Due<'a> {
+    pub(crate) layer: u8,
+    pub(crate) epoch: u32,
+    pub(crate) arrival: &'a Arrival,
+    pub(crate) descriptor: Option<&'a Descriptor>,
+    /// Its frame, where layers inside the stream are told apart.
+    pub(crate) frame: Option<&'a Frame>,
+    /// A keyframe begins.
+    pub(crate) keyframe: bool,
+    /// The highest layers inside the stream.
+    pub(crate) top: Level,
+    /// Pictures left out shall leave no gap in their ids.
+    pub(crate) compact: bool,
 }
 
 /// What to do with a packet.
@@ -108,6 +142,8 @@ impl Subscription {
             rewriter: Rewriter::new(first),
             current: None,
             target: None,
+            inside: Level::ALL,
+            selector: None,
             epoch: 0,
             told: None,
             born: 0,
@@ -197,34 +233,102 @@ impl Subscription {
     }
 
     /// Switches to the source of this packet.
-    pub(crate) fn switch(
-        &mut self,
-        layer: u8,
-        epoch: u32,
-        arrival: &Arrival,
-        descriptor: Option<&Descriptor>,
-    ) {
-        self.current = Some(layer);
-        self.epoch = epoch;
-        self.rewriter.switch(arrival, descriptor);
+    pub(crate) fn switch(&mut self, packet: &Due<'_>) {
+        self.current = Some(packet.layer);
+        self.epoch = packet.epoch;
+        let number = packet.frame.and_then(Frame::number);
+        self.rewriter
+            .switch(packet.arrival, packet.descriptor, number);
+        if let Some(selector) = &mut self.selector {
+            selector.restart(self.inside);
+        } else if self.inside != Level::ALL {
+            self.selector
+                .insert(Box::new(Selector::new(None)))
+                .restart(self.inside);
+        }
     }
 
-    /// Places a packet in the outgoing stream.
-    pub(crate) fn place(&mut self, arrival: &Arrival) -> Option<Place> {
-        self.rewriter.place(arrival)
+    /// Places a packet in the outgoing stream. `None`: it is left out there.
+    pub(crate) fn place(&mut self, packet: &Due<'_>) -> Option<(Place, Variation)> {
+        let variation = match packet.frame {
+            Some(frame) if self.selector.is_some() || self.inside != Level::ALL => {
+                self.pick(packet, frame)?
+            }
+            _ => Variation::default(),
+        };
+        let place = self.rewriter.place(packet.arrival)?;
+        if variation.hollow {
+            return Some((place, variation));
+        }
+        if let Some(descriptor) = packet.descriptor {
+            self.rewriter.note_pictures(descriptor, place.pictures);
+        }
+        if let Some(number) = packet.frame.and_then(Frame::number) {
+            self.rewriter.note_frame(number);
+        }
+        let pictures = place.pictures;
+        Some((
+            place,
+            Variation {
+                pictures,
+                ..variation
+            },
+        ))
     }
 
-    /// The rewriter, for picture ids.
-    pub(crate) fn rewriter(&mut self) -> &mut Rewriter {
-        &mut self.rewriter
+    /// Whether a packet of a stream with layers inside is forwarded whole, or its number alone: it was kept free
+    /// when later ones were forwarded. `None`: neither.
+    fn pick(&mut self, packet: &Due<'_>, frame: &Frame) -> Option<Variation> {
+        let (newest, timestamp) = self.rewriter.seen();
+        let selector = self.selector.get_or_insert_with(|| {
+            // Everything was forwarded so far.
+            Box::new(Selector::new(Some(timestamp)))
+        });
+        let spot = Spot {
+            sequence: packet.arrival.sequence,
+            timestamp: packet.arrival.timestamp,
+            newest,
+            keyframe: packet.keyframe,
+            top: packet.top,
+        };
+        let mut variation = Variation::default();
+        match selector.pick(&spot, frame, self.inside) {
+            Pick::Take { last } => variation.last = last,
+            Pick::Leave { .. } if newest >= spot.sequence => variation.hollow = true,
+            Pick::Leave { picture } => {
+                // Codecs whose pictures refer to others by their ids keep those.
+                let picture = picture && packet.compact;
+                self.rewriter.omit(packet.arrival, picture);
+                return None;
+            }
+        }
+        Some(variation)
+    }
+
+    /// How its packets are changed.
+    pub(crate) fn shift(&self) -> Shift {
+        self.rewriter.shift()
+    }
+
+    /// The highest of the layers inside that are forwarded.
+    pub(crate) fn inside_now(&self) -> Level {
+        self.selector.as_ref().map_or(Level::ALL, |s| s.current())
     }
 
     /// Whether a keyframe of the target is needed before anything (else) is forwarded.
-    pub(crate) fn needs_keyframe(&self, epoch_of: impl Fn(u8) -> Option<u32>) -> Option<u8> {
+    pub(crate) fn needs_keyframe(&self, source_of: impl Fn(u8) -> Option<Source>) -> Option<u8> {
         if self.outlet.is_none() || self.is_paused() {
             return None;
         }
-        self.unsettled(epoch_of)
+        let target = self.target.filter(|_| self.video)?;
+        let rises = source_of(target).is_some_and(|source| {
+            let wanted = self.inside.spatial.min(source.top.spatial);
+            self.inside_now().spatial < wanted
+        });
+        if rises {
+            return Some(target);
+        }
+        self.unsettled(|layer| Some(source_of(layer)?.epoch))
     }
 
     /// The target, if something else (or nothing) is forwarded until its next keyframe.

@@ -7,14 +7,14 @@ use std::time::Instant;
 use str0m::format::{Codec, PayloadParams};
 use str0m::media::{Mid, Pt, Rid};
 
-use crate::api::{LayerInfo, MediaKind, Source, TrackInfo};
+use crate::api::{MediaKind, Source, TrackInfo};
 use crate::crossing::Published;
 use crate::id::{ParticipantId, TrackId, WorkerId};
 use crate::layers::Layer;
+use crate::layers::frame::Level;
 use crate::policy::{LayerView, Views};
 use crate::shard::slab::{Key, ParticipantKey, RoomKey, SubscriptionKey, TransportKey};
-use crate::subscription::Subscription;
-use level::Level;
+use crate::subscription::{self, Subscription};
 
 /// A payload type of the publisher and what it stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(crate) struct Track {
     order: Vec<u8>,
     /// The format of the last packet.
     pub(crate) format: Option<PayloadFormat>,
-    pub(crate) level: Level,
+    pub(crate) level: level::Level,
     pub(crate) subscriptions: Vec<SubscriptionKey>,
     /// What the recorder gets of it, if it is recorded: like a subscriber that wants the best.
     pub(crate) recording: Option<Box<Subscription>>,
@@ -114,7 +114,7 @@ impl Track {
             layers,
             order,
             format: None,
-            level: Level::default(),
+            level: level::Level::default(),
             subscriptions: Vec::new(),
             recording: None,
             capture: None,
@@ -225,13 +225,60 @@ impl Track {
 
     /// Layers as a policy sees them, smallest first.
     pub(crate) fn views(&self, now: Instant) -> Views {
+        if let [layer] = self.layers.as_slice()
+            && layer.top().spatial > 0
+        {
+            let spatials = 0..=layer.top().spatial;
+            return Views::collect(spatials.map(|spatial| layer.view_inside(now, spatial)));
+        }
         let layers = self.order.iter();
         let layers = layers.filter_map(|index| self.layers.get(usize::from(*index)));
-        Views::collect(layers.map(|layer| LayerView {
-            active: layer.is_active(now),
-            size: layer.size,
-            bps: layer.measured_bps(),
-        }))
+        Views::collect(layers.map(|layer| layer.view(now)))
+    }
+
+    /// Which stream a layer is in, and what of the layers inside it belongs to it. What is the highest of its kind
+    /// means all of them, also those not seen yet.
+    pub(crate) fn place_of(&self, level: Level) -> (Option<u8>, Level) {
+        let lone = self.layers.len() == 1;
+        let index = self.layer_at(if lone { 0 } else { level.spatial.into() });
+        let layer = index.and_then(|index| self.layers.get(usize::from(index)));
+        let top = layer.map_or_else(Level::default, Layer::top);
+        let mut inside = Level::ALL;
+        if lone && level.spatial < top.spatial {
+            inside.spatial = level.spatial;
+        }
+        if level.temporal < top.temporal {
+            inside.temporal = level.temporal;
+        }
+        (index, inside)
+    }
+
+    /// The layer that a subscription is forwarded now.
+    pub(crate) fn forwarded(&self, subscription: &Subscription) -> Option<Level> {
+        self.level_of(subscription.current?, subscription.inside_now())
+    }
+
+    /// The layer that it is to be forwarded.
+    pub(crate) fn aimed_at(&self, subscription: &Subscription) -> Option<Level> {
+        self.level_of(subscription.target?, subscription.inside)
+    }
+
+    fn level_of(&self, index: u8, inside: Level) -> Option<Level> {
+        let inside = inside.least(self.layers.get(usize::from(index))?.top());
+        let spatial = match self.layers.len() {
+            1 => inside.spatial,
+            _ => self.spatial(index),
+        };
+        Some(Level { spatial, ..inside })
+    }
+
+    /// What a subscription has to know of a stream.
+    pub(crate) fn source_of(&self, layer: u8) -> Option<subscription::Source> {
+        let layer = self.layers.get(usize::from(layer))?;
+        Some(subscription::Source {
+            epoch: layer.epoch,
+            top: layer.top(),
+        })
     }
 
     /// Bits per second of all layers as last measured.
@@ -248,7 +295,7 @@ impl Track {
         }
         let views = self.views(now);
         let seen = std::mem::replace(&mut self.seen, views);
-        let shape = |view: &LayerView| (view.active, view.size);
+        let shape = |view: &LayerView| (view.active, view.size, view.temporal);
         !views
             .all()
             .iter()
@@ -265,25 +312,12 @@ impl Track {
 
     /// What others see.
     pub(crate) fn info(&self, now: Instant) -> TrackInfo {
-        let layers = self
-            .order
-            .iter()
-            .enumerate()
-            .filter_map(|(spatial, index)| {
-                let layer = self.layers.get(usize::from(*index))?;
-                let (width, height) = layer.size.unwrap_or_default();
-                Some(LayerInfo {
-                    spatial: spatial as u8,
-                    temporal: 0,
-                    rid: layer.rid.map(|rid| rid.to_string()),
-                    width,
-                    height,
-                    fps: layer.measured_fps(),
-                    bitrate_bps: layer.measured_bps(),
-                    active: layer.is_active(now),
-                })
-            })
-            .collect();
+        let mut layers = Vec::with_capacity(self.layers.len());
+        for (spatial, index) in (0..).zip(&self.order) {
+            if let Some(layer) = self.layers.get(usize::from(*index)) {
+                layer.inform(now, spatial, self.layers.len() == 1, &mut layers);
+            }
+        }
         TrackInfo {
             id: self.id,
             owner: self.owner_id,

@@ -21,6 +21,7 @@ use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{Candidate, Event, IceCreds, Input, Output, Rtc, RtcConfig, RtcError};
 
 use crate::api::{Direction, TransportState};
+use crate::egress::extensions::dependency_descriptor;
 use crate::egress::sender::Sender;
 use crate::guard::quietly;
 use crate::id::SocketId;
@@ -507,6 +508,7 @@ pub(crate) fn extensions(direction: Direction) -> ExtensionMap {
     map.set(5, Extension::PlayoutDelay);
     map.set(6, Extension::VideoContentType);
     map.set(7, Extension::AbsoluteCaptureTime);
+    map.set(12, dependency_descriptor());
     map.set(13, Extension::VideoOrientation);
     if direction == Direction::Publish {
         // Nothing toward subscribers is simulcast.

@@ -14,6 +14,7 @@ mod receiving;
 mod recording;
 mod restart;
 mod rooms;
+mod scalable;
 mod security;
 mod simulcast;
 mod strangers;
