@@ -12,4 +12,5 @@ mod nonces;
 mod payloads;
 mod recording;
 mod rooms;
+mod scalable;
 mod simulcast;

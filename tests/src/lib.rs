@@ -17,6 +17,7 @@ pub mod media;
 pub mod mutate;
 pub mod payload;
 pub mod peer;
+pub mod scalable;
 pub mod scene;
 pub mod smith;
 pub mod turn;

@@ -218,7 +218,11 @@ pub fn write_video(out: &mut Vec<u8>, body: &Body, size: (u16, u16), bytes: usiz
 }
 
 /// RFC 6386 §9.1: a frame tag, and for a key frame the start code and the size.
-fn write_frame_header(out: &mut Vec<u8>, keyframe: bool, (width, height): (u16, u16)) -> usize {
+pub(crate) fn write_frame_header(
+    out: &mut Vec<u8>,
+    keyframe: bool,
+    (width, height): (u16, u16),
+) -> usize {
     // show_frame set, first partition of one byte; the lowest bit is the inverse key frame flag.
     let tag: u8 = 0x10 | u8::from(!keyframe);
     out.extend_from_slice(&[tag, 1, 0]);

@@ -19,6 +19,7 @@ use crate::inbound::Inbound;
 use crate::media::{Beat, LayerState, TrackSpec};
 use crate::payload;
 use crate::peer::{Datagram, Peer, default_config};
+use crate::scalable::receiver::Received;
 
 mod negotiation;
 mod receiving;
@@ -180,6 +181,8 @@ pub struct Client {
     pub held_offers: Vec<(u64, String, Vec<MidTrack>)>,
     /// Requests that no answer came for yet.
     pub unanswered: BTreeSet<Reference>,
+    /// What came on its subscribing connection, kept as it is instead of being read, while `Some`.
+    pub kept: Option<Vec<Received>>,
     joining: Option<Reference>,
     nacks_of: HashMap<Mid, u64>,
     requests: VecDeque<(Reference, Action)>,
@@ -215,6 +218,7 @@ impl Client {
             hold_offers: false,
             held_offers: Vec::new(),
             unanswered: BTreeSet::new(),
+            kept: None,
             joining: None,
             nacks_of: HashMap::new(),
             requests: VecDeque::new(),

@@ -12,6 +12,7 @@ use super::{Client, Message};
 use crate::inbound::Arrival;
 use crate::payload;
 use crate::peer::Peer;
+use crate::scalable::receiver::Received;
 
 impl Client {
     pub(super) fn take_events(&mut self, now: Instant) {
@@ -85,6 +86,10 @@ impl Client {
     }
 
     pub(super) fn received(&mut self, now: Instant, packet: &RtpPacket) {
+        if let Some(kept) = &mut self.kept {
+            kept.push(Received::of(packet));
+            return;
+        }
         let Some(mid) = self
             .subscriber
             .as_mut()

@@ -10,6 +10,8 @@ use super::{Client, Published};
 use crate::media::{LayerSpec, LayerState, TrackSpec};
 use crate::payload::{self, Body};
 use crate::peer::Peer;
+use crate::scalable::Outgoing;
+use crate::scalable::descriptor::Told;
 
 /// First RTP sequence number: just below the wrap of 16 bits, so that every test of some length
 /// crosses it.
@@ -83,6 +85,44 @@ impl Client {
         }
         state.frame += 1;
         beat.advance(now, spec);
+        self.take_events(now);
+        true
+    }
+
+    /// Sends a picture of somebody else's making on one track, which makes none itself (`running` is false). False:
+    /// the track cannot be sent on yet.
+    pub fn send_picture(&mut self, now: Instant, index: usize, packets: &[Outgoing]) -> bool {
+        let (Some(peer), Some(published)) =
+            (self.publisher.as_mut(), self.published.get_mut(index))
+        else {
+            return false;
+        };
+        let section = peer.rtc.media(published.mid);
+        let pt = section.and_then(|m| m.remote_pts().first().copied());
+        let (Some(pt), [state]) = (pt, published.layers.as_mut_slice()) else {
+            return false;
+        };
+        let timestamp = published.beat.timestamp(&published.spec);
+        for packet in packets {
+            let sequence = FIRST_SEQUENCE + u64::from(state.sequence);
+            let payload = packet.payload.as_slice();
+            let mut values = ExtensionValues::default();
+            if let Some(told) = &packet.dependency {
+                values.user_values.set(Told(told.clone()));
+            }
+            let write = RtpWrite::new(pt, sequence.into(), timestamp, now, payload)
+                .marker(packet.marker)
+                .nackable(true)
+                .ext_vals(values);
+            let mut api = peer.rtc.direct_api();
+            let Some(stream) = api.stream_tx_by_mid(published.mid, None) else {
+                return false;
+            };
+            stream.write_rtp(write);
+            state.sequence += 1;
+            peer.handle_timeout(now);
+        }
+        published.beat.advance(now, &published.spec);
         self.take_events(now);
         true
     }
