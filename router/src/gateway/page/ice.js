@@ -58,10 +58,10 @@ export function watchIce(connection, on) {
 }
 
 /** How often reports are looked for, milliseconds. */
-const LOOK_MS = 200;
+const LOOK_MS = 300;
 /** Looks in a row with reports before their absence means anything, and without them before the path counts as gone. */
-const LOOKS_BUSY = 6;
-const LOOKS_SILENT = 4;
+const LOOKS_BUSY = 4;
+const LOOKS_SILENT = 3;
 
 /**
  * Reads a connection's counters: what its tracks sent, and what came back on any of its paths.

@@ -25,8 +25,6 @@ const OPEN_MS = 8_000;
 /** How often the connection is probed, and how long the probe's answer may take, milliseconds. */
 const PING_EVERY_MS = 5_000;
 const PONG_MS = 7_000;
-/** Where something is odd, how long an answer may take before another connection is opened beside this one. */
-const BESIDE_MS = 200;
 
 /** An answer of type `error`, or no answer at all (`code` is then `disconnected` or `timeout`). */
 export class ProtocolError extends Error {
@@ -55,23 +53,6 @@ export function backoffMs(attempt, random = Math.random()) {
   return Math.round(most * (0.5 + random / 2));
 }
 
-/** @param {number} ms */
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-/**
- * Whether something is done by then.
- * @param {number} ms
- * @param {Promise<unknown>} done
- */
-const within = (ms, done) => Promise.race([done.then(() => true), pause(ms).then(() => false)]);
-
-/** @param {WebSocket | null} socket */
-function discard(socket) {
-  if (!socket) return;
-  socket.onopen = socket.onmessage = socket.onclose = null;
-  socket.close(1000, "not needed");
-}
-
 /**
  * One WebSocket at a time, opened again whenever it is lost, until `stop`.
  *
@@ -82,9 +63,6 @@ function discard(socket) {
 export class Connection extends Emitter {
   /** @type {WebSocket | null} */
   #socket = null;
-  /** Opened beside it, because it may be dead. @type {WebSocket | null} */
-  #rival = null;
-  #doubted = false;
   #url;
   #nextId = 1;
   #attempt = 0;
@@ -179,8 +157,11 @@ export class Connection extends Emitter {
     });
   }
 
-  /** Checks whether the other end is still there, and gives the connection up if it is not. */
-  async probe(timeoutMs = PONG_MS) {
+  /**
+   * Checks whether the other end is still there, and gives the connection up if it is not; `urgent`: another one is
+   * opened at once then.
+   */
+  async probe(timeoutMs = PONG_MS, urgent = false) {
     const socket = this.#socket;
     const sent = performance.now();
     try {
@@ -188,67 +169,10 @@ export class Connection extends Emitter {
       this.roundTripMs = performance.now() - sent;
     } catch (error) {
       const silent = error instanceof ProtocolError && error.code === "timeout";
-      if (silent && this.#socket === socket) this.#lost(4000, "the server stopped answering");
+      if (!silent || this.#socket !== socket) return;
+      this.#lost(4000, "the server stopped answering");
+      if (urgent) this.retryNow();
     }
-  }
-
-  /**
-   * Something is odd. Asks whether the other end is still there, and soon opens another connection beside this one. If
-   * that opens, and this one has still not answered after `patienceMs`, the network works and this one is dead: the other
-   * takes its place.
-   * @param {number} patienceMs
-   */
-  async doubt(patienceMs) {
-    if (!this.isOpen || this.#doubted) return;
-    this.#doubted = true;
-    try {
-      await this.#compare(performance.now() + patienceMs);
-    } finally {
-      this.#doubted = false;
-      this.#dropRival();
-    }
-  }
-
-  /** @param {number} until when an answer comes too late, as `performance.now()` has it */
-  async #compare(until) {
-    const socket = this.#socket;
-    // Also done when the connection is lost otherwise.
-    const answered = this.probe();
-    let settled = await within(BESIDE_MS, answered);
-    while (!settled && this.#socket === socket) {
-      const opened = this.#openRival();
-      await Promise.race([answered, opened]);
-      const patience = this.#rival ? until - performance.now() : BESIDE_MS;
-      settled = await within(Math.max(0, patience), answered);
-      const rival = this.#rival;
-      this.#rival = null;
-      if (settled || rival?.readyState !== WebSocket.OPEN || this.#socket !== socket) {
-        discard(rival);
-        continue;
-      }
-      this.#drop(4000, "the server stopped answering");
-      this.emit("down", { code: 4000, reason: "the server stopped answering", retryMs: 0 });
-      this.#adopt(rival);
-      this.#up();
-    }
-  }
-
-  /** Resolves when it has opened, or cannot be opened: there is none then. */
-  #openRival() {
-    const rival = new WebSocket(this.#url, SUBPROTOCOL);
-    this.#rival = rival;
-    return new Promise((resolve) => {
-      rival.onopen = resolve;
-      rival.onclose = () => {
-        if (this.#rival === rival) this.#rival = null;
-        resolve(undefined);
-      };
-    });
-  }
-
-  #dropRival() {
-    discard(this.#rival);
-    this.#rival = null;
   }
 
   #open() {
@@ -260,22 +184,15 @@ export class Connection extends Emitter {
       this.#lost(1006, "the address is not valid");
       return;
     }
-    this.#adopt(socket);
-    this.#timer = setTimeout(() => this.#lost(1006, "the server does not answer"), OPEN_MS);
-    socket.onopen = () => this.#up();
-  }
-
-  /** @param {WebSocket} socket */
-  #adopt(socket) {
     this.#socket = socket;
+    this.#timer = setTimeout(() => this.#lost(1006, "the server does not answer"), OPEN_MS);
+    socket.onopen = () => {
+      clearTimeout(this.#timer);
+      this.#pinger = setInterval(() => void this.probe(), PING_EVERY_MS);
+      this.emit("up", undefined);
+    };
     socket.onmessage = (event) => this.#receive(event.data);
     socket.onclose = (event) => this.#lost(event.code, event.reason);
-  }
-
-  #up() {
-    clearTimeout(this.#timer);
-    this.#pinger = setInterval(() => void this.probe(), PING_EVERY_MS);
-    this.emit("up", undefined);
   }
 
   /** @param {unknown} data */

@@ -24,8 +24,8 @@ import { Subscriber } from "./subscribe.js";
 
 /** @type {Source[]} */
 const SOURCES = ["microphone", "camera", "screen", "screen_audio"];
-/** Time for signaling to answer where media has fallen silent, and another connection opens, milliseconds. */
-const DOUBT_MS = 500;
+/** Time for signaling to answer where media has fallen silent, milliseconds. */
+const DOUBT_MS = 1_500;
 /** Errors of `join` that trying again cannot mend. */
 const REFUSALS = ["unauthenticated", "forbidden", "bad_message", "invalid", "unknown_type"];
 
@@ -225,7 +225,7 @@ export class Session extends Emitter {
     publisher.on("problem", problem);
     publisher.on("lost", lost);
     // Whatever took the one path has most likely taken the other, and perhaps the one of signaling.
-    publisher.on("doubt", () => void this.signal.doubt(Math.max(DOUBT_MS, 4 * (this.signal.roundTripMs ?? 0))));
+    publisher.on("doubt", () => void this.signal.probe(Math.max(DOUBT_MS, 4 * (this.signal.roundTripMs ?? 0)), true));
     publisher.on("silent", () => {
       console.info("no reports come of what is sent: looking for another path");
       publisher.restartIce();
