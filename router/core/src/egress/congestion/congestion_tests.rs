@@ -249,50 +249,6 @@ fn silence_lowers_it_and_feedback_brings_it_back() {
     assert!(!path.congestion.is_slowed(path.now, None));
 }
 
-#[test]
-fn a_rest_is_no_silence() {
-    let mut path = Path::new(3e6);
-    path.congestion.want(2_000_000);
-    path.run(10.0, 1.5e6);
-    let before = path.estimate();
-    path.now += Duration::from_secs(60);
-    path.congestion.begin_turn(path.now, path.number);
-    path.send(1_000);
-    path.congestion.end_turn();
-    assert!(
-        !path.congestion.is_slowed(path.now, None),
-        "it has just left"
-    );
-    assert!(near(path.estimate(), before, 0.01), "{}", path.estimate());
-    path.now += SILENCE / 2;
-    assert!(!path.congestion.is_slowed(path.now, None));
-    path.now += SILENCE;
-    assert!(
-        path.congestion.is_slowed(path.now, None),
-        "and was not heard of"
-    );
-}
-
-#[test]
-fn a_flow_that_begins_after_a_rest_is_watched_like_the_first() {
-    for rest in [2, 5, 60] {
-        let mut path = Path::new(50e6);
-        path.congestion.want(4_000_000);
-        // Sound, then nothing, then pictures.
-        path.run(5.0, 60_000.0);
-        assert_eq!(path.congestion.estimate_bps(path.now), None);
-        path.now += Duration::from_secs(rest);
-        let began = path.now;
-        while path.congestion.estimate_bps(path.now).is_none() {
-            path.run(0.05, 3e6);
-        }
-        let took = path.now - began;
-        assert!(took >= WATCHED, "after {rest} s: {took:?}");
-        let estimate = path.estimate();
-        assert!(estimate > 3e6, "after {rest} s: {estimate}");
-    }
-}
-
 /// Sends so much while the estimate allows it, else the lower rate; how long it takes until that is so for a second.
 fn until_carried(path: &mut Path, bps: f64, else_bps: f64, most: f64) -> f64 {
     let (began, mut carried) = (path.now, 0);

@@ -32,8 +32,7 @@ const BEGIN_BPS: f64 = 300_000.0;
 /// Flows below this show nothing of a path, good or bad: there is no layer to choose.
 const TELLING_BPS: f64 = 100_000.0;
 
-/// A new path is watched for so long before anything is said of it, unless it is found full. What came before a rest is
-/// not counted, or the first pictures after it would be measured while they begin.
+/// A new path is watched for so long before anything is said of it, unless it is found full.
 const WATCHED: Duration = Duration::from_secs(1);
 
 /// What is taken for granted beyond what arrives on a path that was not found full: layers are measured over
@@ -113,8 +112,6 @@ pub(crate) struct Pace {
 struct Hot {
     /// The present turn, microseconds since the beginning.
     turn_micros: i64,
-    /// The turn of the first packet since something was heard, microseconds since the beginning.
-    unheard_micros: Option<i64>,
     log: Log,
     /// Nothing else is looked at before this.
     quiet_until: Option<Instant>,
@@ -137,7 +134,7 @@ pub(crate) struct Congestion {
     prober: Prober,
     /// What the receiver said, bits per second.
     capacity: Option<(u64, Instant)>,
-    /// The first feedback since a rest, while nothing is told, and the last.
+    /// The first feedback, and the last.
     heard: Option<(Instant, Instant)>,
     /// The estimate is good enough to be told.
     told: bool,
@@ -209,7 +206,9 @@ impl Congestion {
         }
         let known = self.bounded_bps(now);
         let goal = (self.wanted_bps * HEADROOM).max(GOAL_LEAST_BPS);
-        let fresh = self.is_fresh(now);
+        let fresh = self
+            .heard
+            .is_some_and(|(_, last)| now.saturating_duration_since(last) < DRAINED);
         let busy = self.delay.usage() != Usage::Normal || self.delay.has_queue();
         let calm = !(fresh && busy);
         let jitter_ms = calm.then_some(self.delay.jitter_ms());
@@ -220,12 +219,6 @@ impl Congestion {
             self.hot.quiet_until = None;
         }
         asked
-    }
-
-    /// Whether the last news is of a flow that goes on.
-    fn is_fresh(&self, now: Instant) -> bool {
-        self.heard
-            .is_some_and(|(_, last)| now.saturating_duration_since(last) < DRAINED)
     }
 
     /// When packets are to be sent next to ask the path, if others may not be: a burst goes out, or what is
@@ -243,8 +236,6 @@ impl Congestion {
     pub(crate) fn on_sent(&mut self, number: u16, bytes: usize) {
         let bytes = bytes + IP_BYTES;
         self.hot.log.note(self.hot.turn_micros, number, bytes);
-        let unheard = &mut self.hot.unheard_micros;
-        *unheard = unheard.or(Some(self.hot.turn_micros));
         if self.hot.asking {
             self.prober.on_sent(number, bytes);
         }
@@ -323,10 +314,8 @@ impl Congestion {
             over |= news && delay.usage() == Usage::Over;
         });
         if any {
-            let goes_on = self.told || self.is_fresh(now);
-            let first = self.heard.filter(|_| goes_on);
-            self.heard = Some((first.map_or(now, |(first, _)| first), now));
-            self.hot.unheard_micros = None;
+            let first = self.heard.map_or(now, |(first, _)| first);
+            self.heard = Some((first, now));
             self.slowed = None;
             self.decide(now, over, round_trip.unwrap_or(UNKNOWN_ROUND_TRIP));
         }
@@ -444,17 +433,14 @@ impl Congestion {
     /// Packets are being sent: true if nothing was heard of any for too long, and the estimate is lower
     /// for it.
     pub(crate) fn is_slowed(&mut self, now: Instant, round_trip: Option<Duration>) -> bool {
-        if !self.told {
-            return false;
-        }
-        // What left after a rest counts from there, not from what was heard before it.
-        let Some(unheard) = self.hot.unheard_micros else {
+        let Some((_, last)) = self.heard.filter(|_| self.told) else {
             return false;
         };
-        let left = self.began + Duration::from_micros(unheard.unsigned_abs());
-        let since = self.slowed.map_or(left, |slowed| slowed.max(left));
+        let since = self.slowed.map_or(last, |slowed| slowed.max(last));
         let patience = SILENCE.max(round_trip.unwrap_or_default() * 3);
-        if now.saturating_duration_since(since) < patience {
+        let left = self.began + Duration::from_micros(self.hot.turn_micros.unsigned_abs());
+        // Something left long enough ago to have been heard of.
+        if now.saturating_duration_since(since) < patience || left <= last {
             return false;
         }
         self.slowed = Some(now);
