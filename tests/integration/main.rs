@@ -21,6 +21,7 @@ mod policies;
 mod process;
 mod recording;
 mod reload;
+mod resuming;
 mod roles;
 mod router;
 mod rules;

@@ -218,6 +218,11 @@ impl Client {
             .await
     }
 
+    /// The next message, whatever it is.
+    pub(crate) async fn next(&mut self) -> Value {
+        self.until("a message", |_| true).await
+    }
+
     /// Waits for a message of a type.
     pub(crate) async fn told(&mut self, kind: &str) -> Value {
         self.until(kind, |message| message["type"] == kind).await

@@ -7,6 +7,7 @@ import { decodeJson, decodePiece, encodeJson, encodePiece, splitSender } from '.
 
 /** A WebSocket whose other end is the test. */
 class FakeSocket {
+  static CONNECTING = 0;
   static OPEN = 1;
   static all = [];
   readyState = 0;
@@ -17,9 +18,11 @@ class FakeSocket {
     FakeSocket.all.push(this);
   }
 
-  open() {
+  /** It opens, and the server says what it knows of the session. */
+  open(resumed = false, received = 0) {
     this.readyState = 1;
     this.onopen?.();
+    this.say({ type: 'session', resumed, received });
   }
 
   send(text) {
@@ -35,8 +38,9 @@ class FakeSocket {
     this.onclose?.({ code, reason });
   }
 
-  close() {
+  close(code) {
     this.readyState = 3;
+    this.closed = code;
   }
 }
 
@@ -46,14 +50,19 @@ function connect(t) {
   const connection = new Connection('ws://x/signal/rooms');
   t.after(() => connection.stop());
   const downs = [];
+  const ups = [];
   connection.on('down', (event) => downs.push(event));
+  connection.on('up', () => ups.push('up'));
+  connection.on('resumed', () => ups.push('resumed'));
   connection.start();
-  return { connection, downs, socket: () => FakeSocket.all.at(-1) };
+  return { connection, downs, ups, socket: () => FakeSocket.all.at(-1) };
 }
 
 test('answers find their requests, in any order; the rest are messages', async (t) => {
   const { connection, socket } = connect(t);
-  assert.equal(socket().protocol, 'rillway.rooms.v1');
+  const [protocol, session] = socket().protocol;
+  assert.equal(protocol, 'rillway.rooms.v1');
+  assert.match(session, /^rillway\.session\.[0-9a-f]{32}\.0$/);
   socket().open();
   const messages = [];
   connection.on('message', (message) => messages.push(message.type));
@@ -71,16 +80,18 @@ test('answers find their requests, in any order; the rest are messages', async (
   assert.deepEqual(messages, ['offer']);
 });
 
-test('a lost connection fails what was asked, and is opened again', async (t) => {
-  const { connection, downs, socket } = connect(t);
+test('a closed connection fails what was asked, and another session begins', async (t) => {
+  const { connection, downs, ups, socket } = connect(t);
   socket().open();
+  const [, session] = socket().protocol;
   const request = connection.request('publish');
-  socket().end(1006);
+  socket().end(1001);
   await assert.rejects(request, (error) => error.code === 'disconnected');
   assert.equal(downs.length, 1);
   assert.ok(downs[0].retryMs >= 200 && downs[0].retryMs <= 400);
   connection.retryNow();
   assert.equal(FakeSocket.all.length, 2);
+  assert.notEqual(socket().protocol[1], session, 'by another key');
   socket().end(1006);
   assert.ok(downs[1].retryMs >= 400, 'each failure waits longer');
   connection.retryNow();
@@ -88,6 +99,75 @@ test('a lost connection fails what was asked, and is opened again', async (t) =>
   connection.settled();
   socket().end(1001);
   assert.ok(downs[2].retryMs <= 400, 'after a success the first delay is short again');
+  assert.deepEqual(ups, ['up', 'up']);
+});
+
+test('a broken connection goes on, and nothing is lost', async (t) => {
+  const { connection, downs, ups, socket } = connect(t);
+  socket().open();
+  const key = socket().protocol[1].slice(0, -1);
+  const joined = connection.request('join');
+  const [join] = socket().sent;
+  socket().say({ type: 'joined', id: join.id });
+  await joined;
+  socket().say({ type: 'offer' });
+  const published = connection.request('publish');
+  connection.notify('wish', { track: '1' });
+  socket().end(1006);
+  assert.equal(downs.length, 1);
+  assert.ok(downs[0].retryMs <= 100, 'at once');
+  connection.notify('wish', { track: '2' });
+  assert.ok(!connection.isOpen);
+
+  connection.retryNow();
+  assert.equal(socket().protocol[1], `${key}2`, 'two messages have come');
+  // Ours have come too, but for the last two.
+  socket().open(true, 2);
+  assert.deepEqual(socket().sent.map(({ type, track }) => [type, track]), [['wish', '1'], ['wish', '2']]);
+  const messages = [];
+  connection.on('message', (message) => messages.push(message.type));
+  socket().say({ type: 'speakers' });
+  socket().say({ type: 'published', id: join.id + 1 });
+  assert.equal((await published).type, 'published');
+  assert.deepEqual(messages, ['speakers']);
+  assert.deepEqual(ups, ['up', 'resumed']);
+
+  // And once more, with nothing on its way.
+  socket().end(1006);
+  connection.retryNow();
+  assert.equal(socket().protocol[1], `${key}4`);
+  socket().open(true, 4);
+  assert.deepEqual(socket().sent, []);
+});
+
+test('a session that the server does not know any more begins anew', async (t) => {
+  const { connection, ups, socket } = connect(t);
+  socket().open();
+  const request = connection.request('publish');
+  socket().end(1006);
+  connection.retryNow();
+  socket().open(false, 0);
+  await assert.rejects(request, (error) => error.code === 'disconnected');
+  assert.deepEqual(ups, ['up', 'up']);
+  connection.request('join').catch(() => {});
+  socket().end(1006);
+  connection.retryNow();
+  assert.ok(socket().protocol[1].endsWith('.0'), 'it is counted anew');
+  socket().open(true, 0);
+  assert.deepEqual(socket().sent.map(({ type }) => type), ['join']);
+});
+
+test('where messages were lost, a session begins anew by another key', (t) => {
+  const { connection, downs, socket } = connect(t);
+  socket().open();
+  const [, session] = socket().protocol;
+  for (let count = 0; count < 300; count += 1) connection.notify('wish');
+  socket().end(1006);
+  connection.retryNow();
+  socket().open(true, 10);
+  assert.equal(downs.at(-1).code, 4000);
+  connection.retryNow();
+  assert.notEqual(socket().protocol[1].slice(0, -2), session.slice(0, -2));
 });
 
 test('decisions about this client are final', (t) => {
@@ -111,6 +191,38 @@ test('a server that does not answer the probe is given up', async (t) => {
   socket().open();
   await connection.probe(20);
   assert.equal(downs.length, 1);
+});
+
+test('a doubted connection stays if it answers, and is replaced in silence if not', async (t) => {
+  const { connection, downs, ups, socket } = connect(t);
+  socket().open();
+  const first = socket();
+  const doubted = connection.doubt();
+  first.say({ type: 'pong', id: first.sent.at(-1).id });
+  await doubted;
+  assert.equal(FakeSocket.all.length, 1, 'no other is opened');
+
+  await connection.doubt();
+  assert.equal(FakeSocket.all.length, 2);
+  assert.ok(first.closed, 'the first is given up');
+  // Its question is asked again by the other.
+  socket().open(true, 1);
+  assert.deepEqual(socket().sent.map(({ type }) => type), ['ping']);
+  assert.deepEqual([downs, ups], [[], ['up', 'resumed']]);
+});
+
+test('one that does not open in time is tried again', async (t) => {
+  const { connection, downs, socket } = connect(t);
+  socket().open();
+  await connection.doubt();
+  const second = socket();
+  await new Promise((resolve) => setTimeout(resolve, 900));
+  assert.equal(downs.length, 1);
+  assert.ok(FakeSocket.all.length >= 3);
+  assert.equal(second.closed, undefined, 'what is still opening is closed when it has opened');
+  second.open(true, 1);
+  assert.equal(second.closed, 1000);
+  assert.ok(!connection.isOpen, 'and is not listened to');
 });
 
 test('backoff grows, is bounded and spread', () => {

@@ -69,6 +69,7 @@ const KEYS: &[(&str, Effect)] = {
         ("gateway.ping_interval_ms", NewConnections),
         ("gateway.idle_timeout_ms", NewConnections),
         ("gateway.header_timeout_ms", NewConnections),
+        ("gateway.resume_ms", NewConnections),
         ("gateway.allowed_origins", NewConnections),
         ("signaling.routes[].path", Restart),
         ("signaling.routes[].plugin", Restart),

@@ -121,6 +121,8 @@ pub struct Gateway {
     pub idle_timeout: Duration,
     /// Time a client has to send its whole request head.
     pub header_timeout: Duration,
+    /// Time a client has to come back whose WebSocket broke; zero: none.
+    pub resume: Duration,
     /// Origins (RFC 6454) whose pages may connect; empty admits the page's own origin and clients that
     /// send none.
     pub allowed_origins: Vec<String>,

@@ -90,6 +90,11 @@ pub(super) struct Gateway {
     /// Time a client has to send a whole request head; then it is answered 408.
     #[schemars(range(min = 100, max = 60_000), extend("x-unit" = "milliseconds"))]
     pub(super) header_timeout_ms: u32,
+    /// Time a client has to come back whose WebSocket broke, before it leaves its room; it goes on as if nothing had
+    /// happened then, if its protocol can do that (that of the page can). Others see it standing still for so long when
+    /// it has crashed. 0: it leaves at once.
+    #[schemars(range(max = 60_000), extend("x-unit" = "milliseconds"))]
+    pub(super) resume_ms: u32,
     /// Origins whose pages may connect, such as `"https://meet.example.org"`; no others may. Empty: the
     /// page's own origin and, as long as the gateway listens on loopback, any page of this machine.
     /// Clients that send no `Origin` are no web pages and always may.
@@ -108,6 +113,7 @@ impl Default for Gateway {
             ping_interval_ms: 5_000,
             idle_timeout_ms: 15_000,
             header_timeout_ms: 5_000,
+            resume_ms: 5_000,
             allowed_origins: Vec::new(),
         }
     }

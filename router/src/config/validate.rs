@@ -101,6 +101,7 @@ fn gateway(raw: &raw::Gateway) -> Gateway {
         ping_interval: millis(raw.ping_interval_ms),
         idle_timeout: millis(raw.idle_timeout_ms),
         header_timeout: millis(raw.header_timeout_ms),
+        resume: millis(raw.resume_ms),
         allowed_origins: raw.allowed_origins.clone(),
     }
 }

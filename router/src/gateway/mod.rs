@@ -12,6 +12,7 @@ pub(crate) mod page;
 mod rates;
 mod requests;
 mod resources;
+mod resume;
 mod routes;
 mod socket;
 
@@ -81,6 +82,8 @@ pub(crate) struct Settings {
     pub(crate) idle_timeout: Duration,
     /// Time for a whole request head.
     pub(crate) header_timeout: Duration,
+    /// Time a client has to come back whose WebSocket broke; zero: none.
+    pub(crate) resume: Duration,
     /// Who may connect from a web page.
     pub(crate) origins: origin::Policy,
 }
@@ -105,6 +108,8 @@ pub(crate) struct Gateway {
     clients: Arc<Semaphore>,
     /// One permit per TCP connection that is no WebSocket.
     connections: Arc<Semaphore>,
+    /// Clients that can go on with another WebSocket.
+    sessions: resume::Sessions,
     /// Clients over HTTP.
     resources: resources::Resources,
     rates: rates::Rates,
@@ -129,6 +134,7 @@ impl Gateway {
             accepted,
             clients,
             connections: Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX)),
+            sessions: resume::Sessions::default(),
             resources: resources::Resources::default(),
             rates: rates::Rates::default(),
             workers_alive,

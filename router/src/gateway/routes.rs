@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::ws::WebSocket;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Extension, State, WebSocketUpgrade};
 use axum::http::header::{CACHE_CONTROL, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
@@ -11,12 +12,13 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use rillway_plugin_sdk::signaling::Opened;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::session::Arrival;
 use crate::telemetry::metrics::Reject;
 use crate::telemetry::traces::Span;
 
-use super::{Gateway, answered, page, requests, socket};
+use super::{Gateway, answered, page, requests, resume, socket};
 
 /// Seconds after which a refused client may try again.
 pub(super) const RETRY_AFTER_SECONDS: &str = "5";
@@ -147,13 +149,17 @@ fn admit(
         gateway.recorder.rejected(Reject::Subprotocol);
         return refused_protocol(wanted);
     }
-    if let Some(reason) = gateway.unready() {
-        gateway.recorder.rejected(Reject::Draining);
-        return unavailable(reason);
-    }
-    let Some(permit) = gateway.place() else {
-        gateway.recorder.rejected(Reject::Full);
-        return unavailable("as many clients are connected as may be\n");
+    let Ok(wish) = resume::wish(socket.requested_protocols()) else {
+        gateway.recorder.rejected(Reject::Subprotocol);
+        return refused(StatusCode::BAD_REQUEST, resume::FORM);
+    };
+    let permit = match wish.as_ref().filter(|w| gateway.sessions.knows(route, w)) {
+        // Who goes on has a place already, and hears of the router's end as others do.
+        Some(_) => None,
+        None => match room(&gateway) {
+            Ok(permit) => Some(permit),
+            Err(refusal) => return *refusal,
+        },
     };
     let opened = Opened {
         path: path.clone(),
@@ -163,23 +169,58 @@ fn admit(
         resource: None,
         attributes: Vec::new(),
     };
-    let bytes_max = settings.message_bytes_max;
     let mut span = std::mem::take(span);
     answered(&mut span, StatusCode::SWITCHING_PROTOCOLS);
+    let bytes_max = settings.message_bytes_max;
     socket
         .protocols([wanted.clone()])
         .max_message_size(bytes_max)
         .max_frame_size(bytes_max)
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
-        .on_upgrade(move |socket| async move {
-            let (mut connection, peer) = crate::session::pair(opened);
-            connection.arrival = Arrival::open(span);
-            if gateway.hand_over(route, connection) {
-                socket::run(&gateway, socket, peer).await;
-            }
-            drop(permit);
-        })
+        .on_upgrade(move |socket| take(gateway, (route, wish), permit, (opened, span), socket))
+}
+
+/// Takes a client's WebSocket: for the session that goes on with it, or for a new one.
+async fn take(
+    gateway: Arc<Gateway>,
+    (route, wish): (usize, Option<resume::Wish>),
+    permit: Option<OwnedSemaphorePermit>,
+    (opened, span): (Opened, Span),
+    socket: WebSocket,
+) {
+    let socket = match &wish {
+        Some(wish) => match gateway.sessions.hand(route, wish, socket).await {
+            Ok(()) => return,
+            Err(socket) => socket,
+        },
+        None => socket,
+    };
+    // None: its session ended in this moment.
+    let Some(_permit) = permit.or_else(|| gateway.place()) else {
+        return;
+    };
+    let (first, resumption) = match wish {
+        Some(wish) => gateway.begin(route, wish),
+        None => (None, None),
+    };
+    let (mut connection, peer) = crate::session::pair(opened);
+    connection.arrival = Arrival::open(span);
+    if gateway.hand_over(route, connection) {
+        socket::run(&gateway, (socket, first), peer, resumption).await;
+    }
+}
+
+/// A place for a client that comes, or why there is none.
+fn room(gateway: &Gateway) -> Result<OwnedSemaphorePermit, Box<Response>> {
+    if let Some(reason) = gateway.unready() {
+        gateway.recorder.rejected(Reject::Draining);
+        return Err(Box::new(unavailable(reason)));
+    }
+    gateway.place().ok_or_else(|| {
+        gateway.recorder.rejected(Reject::Full);
+        Box::new(unavailable("as many clients are connected as may be\n"))
+    })
 }
 
 fn no_websocket(path: &str, subprotocol: &str, rejection: &WebSocketUpgradeRejection) -> Response {

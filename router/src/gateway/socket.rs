@@ -1,6 +1,8 @@
-//! One WebSocket connection: frames between the client and its session, and the limits on both.
+//! The WebSocket of a client: frames between it and its session, and the limits on both. One after another, where the
+//! client can go on with another ([`super::resume`]).
 
 use std::error::Error;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
@@ -14,8 +16,9 @@ use tungstenite::error::ProtocolError;
 
 use crate::rate::Bucket;
 use crate::session::{Close, Incoming, Outgoing, OutgoingQueue, Peer, close, frame_bytes};
-use crate::telemetry::metrics::Reject;
+use crate::telemetry::metrics::{Reject, Resumed};
 
+use super::resume::{Kept, Progress, Resumption, Successor};
 use super::{Gateway, Open};
 
 /// Time a client has to take our close frame and answer it (RFC 6455 §7.1.1).
@@ -24,8 +27,7 @@ const CLOSE_TIME: Duration = Duration::from_secs(2);
 type Sink = SplitSink<WebSocket, Message>;
 type Stream = SplitStream<WebSocket>;
 
-/// How a connection ends.
-#[derive(Debug)]
+/// How a WebSocket ends.
 enum End {
     /// It is gone.
     Gone(String),
@@ -35,26 +37,138 @@ enum End {
     Close(Close),
     /// We close it because a limit was met.
     Reject(Reject, Close),
+    /// The client goes on with another.
+    Succeeded(Box<Successor>),
 }
 
-/// Moves frames until the connection ends, then closes it and tells the session.
-pub(super) async fn run(gateway: &Gateway, socket: WebSocket, peer: Peer) {
+/// Moves frames until the session ends, or its client is gone for good; then closes the connection and tells the session.
+pub(super) async fn run(
+    gateway: &Gateway,
+    (socket, first): (WebSocket, Option<Message>),
+    mut peer: Peer,
+    mut resumption: Option<Resumption>,
+) {
     let _open = Open::new(&gateway.recorder);
+    let mut bucket = Bucket::new(gateway.settings().messages_per_second_max, Instant::now());
+    let (mut socket, mut first) = (socket, Vec::from_iter(first));
+    loop {
+        let (mut sink, mut stream) = socket.split();
+        let halves = (&mut sink, &mut stream);
+        let both = (&mut peer, &mut bucket);
+        let how = serve(gateway, halves, both, resumption.as_mut(), first).await;
+        let successor = match (how, &mut resumption) {
+            (End::Succeeded(successor), _) => *successor,
+            (End::Gone(reason), Some(resumption)) => {
+                drop((sink, stream));
+                match absent(gateway, &mut peer, resumption, reason).await {
+                    Ok(successor) => successor,
+                    Err(reason) => return tell(&peer.incoming, reason).await,
+                }
+            }
+            (how, _) => return end(gateway, &peer.incoming, (sink, stream), how).await,
+        };
+        let greeting = resumption.as_ref().and_then(|r| r.greeting(&successor));
+        gateway.recorder.resumed(match greeting {
+            Some(_) => Resumed::Yes,
+            None => Resumed::Gap,
+        });
+        socket = successor.socket;
+        first = match greeting {
+            Some(greeting) => greeting,
+            None => {
+                let reason = "messages between its connections are lost";
+                tell(&peer.incoming, reason.to_owned()).await;
+                let (mut sink, mut stream) = socket.split();
+                return hang_up(&mut sink, &mut stream, Close::new(close::ANEW, reason)).await;
+            }
+        };
+    }
+}
+
+/// Moves frames by one WebSocket, with what it is sent first.
+async fn serve(
+    gateway: &Gateway,
+    (sink, stream): (&mut Sink, &mut Stream),
+    (peer, bucket): (&mut Peer, &mut Bucket),
+    resumption: Option<&mut Resumption>,
+    first: Vec<Message>,
+) -> End {
     let Peer {
         incoming,
-        mut outgoing,
+        outgoing,
         abort,
     } = peer;
-    let (mut sink, mut stream) = socket.split();
-    let end = tokio::select! {
-        end = read(&mut stream, &incoming, gateway) => end,
-        end = write(&mut sink, &mut outgoing, gateway) => end,
-        end = aborted(abort) => end,
+    let (successors, ledger) = match resumption {
+        Some(Resumption {
+            successors,
+            progress,
+            kept,
+            ..
+        }) => (Some(successors), Some((kept, &*progress))),
+        None => (None, None),
     };
-    let close = match end {
-        End::Gone(reason) => return tell(&incoming, reason).await,
+    let progress = ledger.as_ref().map(|(_, progress)| *progress);
+    tokio::select! {
+        end = read(stream, (incoming, bucket), gateway, progress) => end,
+        end = write(sink, outgoing, gateway, ledger, first) => end,
+        end = aborted(abort) => end,
+        end = succeeded(successors) => end,
+    }
+}
+
+async fn succeeded(successors: Option<&mut mpsc::Receiver<Successor>>) -> End {
+    if let Some(successors) = successors
+        && let Some(successor) = successors.recv().await
+    {
+        return End::Succeeded(Box::new(successor));
+    }
+    std::future::pending().await
+}
+
+/// Waits for the client to come back, and keeps what it is to be sent then; an error says why it will not.
+async fn absent(
+    gateway: &Gateway,
+    peer: &mut Peer,
+    resumption: &mut Resumption,
+    reason: String,
+) -> Result<Successor, String> {
+    let over = tokio::time::sleep(gateway.settings().resume);
+    tokio::pin!(over);
+    loop {
+        let closed = tokio::select! {
+            successor = resumption.successors.recv() => match successor {
+                Some(successor) => return Ok(successor),
+                None => return Err(reason),
+            },
+            () = &mut over => return Err(reason),
+            next = peer.outgoing.next() => match next {
+                Some(Outgoing::Frame(frame)) => {
+                    gateway.recorder.sent(frame_bytes(&frame));
+                    resumption.kept.keep(&message(frame), &resumption.progress);
+                    continue;
+                }
+                Some(Outgoing::Close(close)) => close,
+                None => return Err(reason),
+            },
+            close = &mut peer.abort => match close {
+                Ok(close) => close,
+                Err(_) => return Err(reason),
+            },
+        };
+        return Err(format!("closed with {}: {}", closed.code, closed.reason));
+    }
+}
+
+/// Closes a WebSocket whose session does not go on.
+async fn end(
+    gateway: &Gateway,
+    incoming: &mpsc::Sender<Incoming>,
+    (mut sink, mut stream): (Sink, Stream),
+    how: End,
+) {
+    let close = match how {
         End::Closed(reason) => {
-            tell(&incoming, reason).await;
+            tell(incoming, reason).await;
             return read_to_end(&mut stream).await;
         }
         End::Close(close) => close,
@@ -62,22 +176,28 @@ pub(super) async fn run(gateway: &Gateway, socket: WebSocket, peer: Peer) {
             gateway.recorder.rejected(cause);
             close
         }
+        End::Gone(reason) => return tell(incoming, reason).await,
+        // Where there is no resumption nothing succeeds.
+        End::Succeeded(_) => return,
     };
     // The session hears of it first: a client that does not answer shall not stay in its room.
     let reason = format!("closed with {}: {}", close.code, close.reason);
-    tell(&incoming, reason).await;
+    tell(incoming, reason).await;
     hang_up(&mut sink, &mut stream, close).await;
 }
-
 async fn tell(incoming: &mpsc::Sender<Incoming>, reason: String) {
     // An error means that the session has ended already.
     let _ = incoming.send(Incoming::Closed(reason)).await;
 }
 
 /// What the client sends, until a limit is met or it is gone.
-async fn read(stream: &mut Stream, incoming: &mpsc::Sender<Incoming>, gateway: &Gateway) -> End {
+async fn read(
+    stream: &mut Stream,
+    (incoming, bucket): (&mpsc::Sender<Incoming>, &mut Bucket),
+    gateway: &Gateway,
+    progress: Option<&Progress>,
+) -> End {
     let settings = gateway.settings();
-    let mut bucket = Bucket::new(settings.messages_per_second_max, Instant::now());
     loop {
         let message = match tokio::time::timeout(settings.idle_timeout, stream.next()).await {
             Ok(Some(Ok(message))) => message,
@@ -97,12 +217,20 @@ async fn read(stream: &mut Stream, incoming: &mpsc::Sender<Incoming>, gateway: &
         let frame = match message {
             Message::Text(text) => Frame::Text(text.to_string()),
             Message::Binary(bytes) => Frame::Binary(bytes.into()),
-            Message::Ping(_) | Message::Pong(_) => continue,
+            Message::Pong(payload) => {
+                progress.inspect(|progress| progress.pong(&payload));
+                continue;
+            }
+            Message::Ping(_) => continue,
             Message::Close(frame) => return End::Closed(closed_by_client(frame)),
         };
         gateway.recorder.received(frame_bytes(&frame));
         if incoming.send(Incoming::Frame(frame)).await.is_err() {
             return session_lost();
+        }
+        // Only what has arrived: the rest is sent again, if another WebSocket takes over in between.
+        if let Some(progress) = progress {
+            progress.received.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -139,8 +267,19 @@ fn failed(error: &axum::Error) -> End {
     }
 }
 
-/// What the session sends, and pings between.
-async fn write(sink: &mut Sink, outgoing: &mut OutgoingQueue, gateway: &Gateway) -> End {
+/// What it is to be sent first, then what the session sends, and pings between.
+async fn write(
+    sink: &mut Sink,
+    outgoing: &mut OutgoingQueue,
+    gateway: &Gateway,
+    mut ledger: Option<(&mut Kept, &Progress)>,
+    first: Vec<Message>,
+) -> End {
+    for message in first {
+        if let Err(error) = sink.send(message).await {
+            return End::Gone(format!("connection lost: {error}"));
+        }
+    }
     let ping_interval = gateway.settings().ping_interval;
     let first = tokio::time::Instant::now() + ping_interval;
     let mut ping = tokio::time::interval_at(first, ping_interval);
@@ -150,15 +289,19 @@ async fn write(sink: &mut Sink, outgoing: &mut OutgoingQueue, gateway: &Gateway)
             next = outgoing.next() => match next {
                 Some(Outgoing::Frame(frame)) => {
                     gateway.recorder.sent(frame_bytes(&frame));
-                    match frame {
-                        Frame::Text(text) => Message::Text(text.into()),
-                        Frame::Binary(bytes) => Message::Binary(bytes.into()),
+                    let message = message(frame);
+                    if let Some((kept, progress)) = &mut ledger {
+                        kept.keep(&message, progress);
                     }
+                    message
                 }
                 Some(Outgoing::Close(close)) => return End::Close(close),
                 None => return session_lost(),
             },
-            _ = ping.tick() => Message::Ping(Vec::new().into()),
+            _ = ping.tick() => Message::Ping(match &ledger {
+                Some((kept, _)) => kept.sent().to_be_bytes().to_vec().into(),
+                None => Vec::new().into(),
+            }),
         };
         if let Err(error) = sink.send(message).await {
             return End::Gone(format!("connection lost: {error}"));
@@ -166,7 +309,14 @@ async fn write(sink: &mut Sink, outgoing: &mut OutgoingQueue, gateway: &Gateway)
     }
 }
 
-async fn aborted(abort: oneshot::Receiver<Close>) -> End {
+fn message(frame: Frame) -> Message {
+    match frame {
+        Frame::Text(text) => Message::Text(text.into()),
+        Frame::Binary(bytes) => Message::Binary(bytes.into()),
+    }
+}
+
+async fn aborted(abort: &mut oneshot::Receiver<Close>) -> End {
     match abort.await {
         Ok(close) if close.code == close::EXCESS => End::Reject(Reject::SlowReader, close),
         Ok(close) => End::Close(close),

@@ -166,6 +166,7 @@ pub(super) fn gateway(config: &Config, routes: Vec<Route>) -> gateway::Settings 
         ping_interval: gateway.ping_interval,
         idle_timeout: gateway.idle_timeout,
         header_timeout: gateway.header_timeout,
+        resume: gateway.resume,
         origins: OriginPolicy {
             allowed: gateway.allowed_origins.clone(),
             loopback: gateway.allowed_origins.is_empty() && gateway.listen.ip().is_loopback(),

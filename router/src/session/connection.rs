@@ -43,6 +43,8 @@ pub(crate) mod close {
     pub(crate) const EXCESS: u16 = 4008;
     /// Silent too long.
     pub(crate) const IDLE: u16 = 4009;
+    /// It cannot go on with this connection: it has to begin anew.
+    pub(crate) const ANEW: u16 = 4010;
     /// Fault in the policy plugin.
     pub(crate) const PLUGIN_FAULT: u16 = 4011;
     /// Not now: the policy plugin takes no more clients, or has failed too often.

@@ -1,4 +1,4 @@
-// Networks that drop and routers that die: the page comes back by itself.
+// Networks that drop and routers that die: the page goes on, or comes back by itself.
 
 import { join, receives } from '../lib/meeting.mjs';
 import { linkDown, linkUp } from '../lib/network.mjs';
@@ -36,12 +36,19 @@ function signalingLost(engine) {
       const router = await Router.start(context);
       const relay = await Relay.start(router.url, context.stage);
       const clients = await enter(context, router, [[engine, 'Ada', relay.url], ['chromium', 'Grace']]);
+      const ids = async () => {
+        const [ada, grace] = await Promise.all(clients.map((client) => client.snapshot()));
+        return [ada.me.id, grace.participants[0]?.id];
+      };
+      const before = await ids();
       relay.cut();
       await until('Ada notices', async () => (await clients[0].snapshot()).state !== 'joined', { timeout: 5000 });
       await sleep(2000);
       relay.mend();
       await complete(clients, 40_000);
       await Promise.all(clients.map((client) => receives(client, 1, { timeout: 30_000 })));
+      const after = await ids();
+      check(after.join() === before.join(), 'Ada is who she was: her session went on', { before, after });
     },
   };
 }

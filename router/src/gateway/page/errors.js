@@ -56,6 +56,8 @@ export function plainClose(code, reason) {
       return "The server closed the connection because too much was sent at once.";
     case 4009:
       return "The server did not hear from you for too long.";
+    case 4010:
+      return "The server could not go on with this call.";
     case 4011:
       return "A part of the server failed.";
     case 4013:

@@ -1,8 +1,9 @@
 // @ts-check
-// The rooms protocol, version 1, over a WebSocket: requests and their answers, liveness, reconnection.
+// The rooms protocol, version 1, over WebSockets: requests and their answers, liveness, reconnection.
 // Knows nothing of media. The protocol itself is described in docs/protocol-rooms.md.
 
 import { Emitter } from "./emitter.js";
+import { Ledger } from "./ledger.js";
 
 /** @typedef {"camera" | "microphone" | "screen" | "screen_audio" | "other"} Source */
 /** @typedef {"publish" | "subscribe"} Direction */
@@ -20,8 +21,13 @@ export const SUBPROTOCOL = "rillway.rooms.v1";
 
 /** How long an answer may take, milliseconds. */
 const ANSWER_MS = 10_000;
-/** How long a WebSocket may take to open, milliseconds. */
+/** How long a WebSocket may take to open, milliseconds: the longest, and of the first that is to go on with a session. */
 const OPEN_MS = 8_000;
+const OPEN_AGAIN_MS = 700;
+/** How long the first attempt to go on is put off at most, so that not all clients of a server come at once. */
+const SPREAD_MS = 100;
+/** Where something is odd, how long an answer may take before another WebSocket takes over. */
+const DOUBT_MS = 200;
 /** How often the connection is probed, and how long the probe's answer may take, milliseconds. */
 const PING_EVERY_MS = 5_000;
 const PONG_MS = 7_000;
@@ -54,15 +60,30 @@ export function backoffMs(attempt, random = Math.random()) {
 }
 
 /**
- * One WebSocket at a time, opened again whenever it is lost, until `stop`.
+ * @typedef {object} Pending a request without an answer yet
+ * @property {(message: Message) => void} resolve
+ * @property {(error: ProtocolError) => void} reject
+ * @property {ReturnType<typeof setTimeout>} timer
+ * @property {number} number that of its message
+ */
+
+/**
+ * A session over one WebSocket at a time. Where one breaks, another takes over, and nothing is lost; if the server does
+ * not know the session any more, or we do not want it, a new one begins. Until `stop`.
  *
- * Events: `up`: open, join now. `message`: anything that is not the answer to a request. `down`: lost or could
- * not be opened; `retryMs` is the time to the next attempt, `null` if there will be none.
- * @extends {Emitter<{up: void, message: Message, down: {code: number, reason: string, retryMs: number | null}}>}
+ * Events: `up`: a new session, join now. `resumed`: it goes on. `message`: anything that is not the answer to a request.
+ * `down`: lost, or could not be opened; `retryMs` is the time to the next attempt, `null` if there will be none.
+ * @extends {Emitter<{up: void, resumed: void, message: Message, down: {code: number, reason: string, retryMs: number | null}}>}
  */
 export class Connection extends Emitter {
   /** @type {WebSocket | null} */
   #socket = null;
+  /** The server has greeted us on it. */
+  #greeted = false;
+  /** There is a session, which the next WebSocket may go on with. */
+  #live = false;
+  #ledger = new Ledger();
+  #doubted = false;
   #url;
   #nextId = 1;
   #attempt = 0;
@@ -71,7 +92,7 @@ export class Connection extends Emitter {
   #timer;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #pinger;
-  /** @type {Map<number, {resolve: (message: Message) => void, reject: (error: ProtocolError) => void, timer: ReturnType<typeof setTimeout>}>} */
+  /** @type {Map<number, Pending>} */
   #pending = new Map();
   /** Time the last probe took, milliseconds; `null` before the first. @type {number | null} */
   roundTripMs = null;
@@ -90,7 +111,7 @@ export class Connection extends Emitter {
   /** Closes for good. */
   stop() {
     this.#wanted = false;
-    clearTimeout(this.#timer);
+    this.#forget();
     this.#drop(1000, "left");
   }
 
@@ -99,38 +120,35 @@ export class Connection extends Emitter {
     this.#attempt = 0;
   }
 
-  /** Drops the connection, if any, and opens another at once. */
+  /** Ends the session, if any, and begins another at once. */
   reconnect() {
     this.#wanted = true;
-    clearTimeout(this.#timer);
+    this.#forget();
     this.#drop(1000, "reconnecting");
     this.#open();
   }
 
-  /** Drops the connection and opens another after the usual delay. */
+  /** Ends the session and begins another after the usual delay. */
   fail(/** @type {string} */ reason) {
     this.#lost(4000, reason);
   }
 
   /** Does not wait for the delay to pass, if one is running. */
   retryNow() {
-    if (this.#wanted && !this.#socket) {
-      clearTimeout(this.#timer);
-      this.#open();
-    }
+    if (this.#wanted && !this.#socket) this.#open();
   }
 
   get isOpen() {
-    return this.#socket?.readyState === WebSocket.OPEN;
+    return this.#greeted && this.#socket?.readyState === WebSocket.OPEN;
   }
 
   /**
-   * Sends a message that has no answer. Nothing happens while the connection is down.
+   * Sends a message that has no answer. Nothing happens while there is no session.
    * @param {string} type
    * @param {object} [members]
    */
   notify(type, members = {}) {
-    if (this.isOpen) this.#socket?.send(JSON.stringify({ type, ...members }));
+    if (this.#live) this.#send(JSON.stringify({ type, ...members }));
   }
 
   /**
@@ -142,8 +160,7 @@ export class Connection extends Emitter {
    */
   request(type, members = {}, timeoutMs = ANSWER_MS) {
     return new Promise((resolve, reject) => {
-      const socket = this.#socket;
-      if (!socket || socket.readyState !== WebSocket.OPEN) {
+      if (!this.#live) {
         reject(new ProtocolError("disconnected", "not connected"));
         return;
       }
@@ -152,16 +169,20 @@ export class Connection extends Emitter {
         this.#pending.delete(id);
         reject(new ProtocolError("timeout", `the server did not answer “${type}”`));
       }, timeoutMs);
-      this.#pending.set(id, { resolve, reject, timer });
-      socket.send(JSON.stringify({ type, id, ...members }));
+      const number = this.#send(JSON.stringify({ type, id, ...members }));
+      this.#pending.set(id, { resolve, reject, timer, number });
     });
   }
 
-  /**
-   * Checks whether the other end is still there, and gives the connection up if it is not; `urgent`: another one is
-   * opened at once then.
-   */
-  async probe(timeoutMs = PONG_MS, urgent = false) {
+  /** @param {string} text */
+  #send(text) {
+    const number = this.#ledger.keep(text);
+    if (this.isOpen) this.#socket?.send(text);
+    return number;
+  }
+
+  /** Checks whether the other end is still there, and looks for another way to it if it is not. */
+  async probe(timeoutMs = PONG_MS) {
     const socket = this.#socket;
     const sent = performance.now();
     try {
@@ -169,42 +190,75 @@ export class Connection extends Emitter {
       this.roundTripMs = performance.now() - sent;
     } catch (error) {
       const silent = error instanceof ProtocolError && error.code === "timeout";
-      if (!silent || this.#socket !== socket) return;
-      this.#lost(4000, "the server stopped answering");
-      if (urgent) this.retryNow();
+      if (silent && this.#socket === socket) this.#lost(1006, "the server stopped answering");
     }
+  }
+
+  /**
+   * Something is odd: asks whether the other end is still there, and if it does not answer soon goes on over another
+   * WebSocket. Nothing is lost by that if this one was only slow.
+   */
+  async doubt() {
+    if (!this.isOpen || this.#doubted) return;
+    const socket = this.#socket;
+    this.#doubted = true;
+    const patience = Math.max(DOUBT_MS, 3 * (this.roundTripMs ?? 0));
+    const asked = this.request("ping").then(() => true, () => true);
+    const answered = await Promise.race([asked, pause(patience).then(() => false)]);
+    this.#doubted = false;
+    if (!answered && this.#socket === socket) this.#open();
   }
 
   #open() {
     this.#drop(1000, "");
     let socket;
     try {
-      socket = new WebSocket(this.#url, SUBPROTOCOL);
+      socket = new WebSocket(this.#url, [SUBPROTOCOL, this.#ledger.subprotocol]);
     } catch {
       this.#lost(1006, "the address is not valid");
       return;
     }
     this.#socket = socket;
-    this.#timer = setTimeout(() => this.#lost(1006, "the server does not answer"), OPEN_MS);
-    socket.onopen = () => {
-      clearTimeout(this.#timer);
-      this.#pinger = setInterval(() => void this.probe(), PING_EVERY_MS);
-      this.emit("up", undefined);
-    };
+    const again = Math.max(OPEN_AGAIN_MS, 6 * (this.roundTripMs ?? 0)) * 2 ** Math.min(this.#attempt, 5);
+    const patience = this.#live ? Math.min(OPEN_MS, again) : OPEN_MS;
+    this.#timer = setTimeout(() => this.#lost(1006, "the server does not answer"), patience);
     socket.onmessage = (event) => this.#receive(event.data);
     socket.onclose = (event) => this.#lost(event.code, event.reason);
   }
 
-  /** @param {unknown} data */
-  #receive(data) {
-    /** @type {Message} */
-    let message;
-    try {
-      message = JSON.parse(String(data));
-    } catch {
-      console.warn("the server sent something that is not JSON");
+  /**
+   * The first message on a WebSocket.
+   * @param {Message} greeting
+   */
+  #greet({ resumed, received }) {
+    const missing = this.#live && resumed ? this.#ledger.after(received) : null;
+    if (resumed && !missing) {
+      this.#lost(4000, "messages to the server were lost");
       return;
     }
+    clearTimeout(this.#timer);
+    this.#greeted = true;
+    this.#pinger = setInterval(() => void this.probe(), PING_EVERY_MS);
+    if (missing) {
+      this.#attempt = 0;
+      for (const text of missing) this.#socket?.send(text);
+      this.emit("resumed", undefined);
+      return;
+    }
+    if (this.#live) this.#forget(false);
+    this.#live = true;
+    this.emit("up", undefined);
+  }
+
+  /** @param {unknown} data */
+  #receive(data) {
+    const message = parsed(data);
+    if (!this.#greeted) {
+      this.#greet(message ?? { type: "" });
+      return;
+    }
+    this.#ledger.had();
+    if (!message) return;
     const pending = typeof message.id === "number" ? this.#pending.get(message.id) : undefined;
     if (!pending) {
       this.emit("message", message);
@@ -212,6 +266,7 @@ export class Connection extends Emitter {
     }
     this.#pending.delete(message.id);
     clearTimeout(pending.timer);
+    this.#ledger.acknowledge(pending.number);
     if (message.type === "error") {
       pending.reject(new ProtocolError(message.code, message.message, message.fatal));
     } else {
@@ -226,13 +281,28 @@ export class Connection extends Emitter {
   #lost(code, reason) {
     this.#drop(1000, "");
     if (!this.#wanted) return;
+    // Anything but a broken connection is somebody's decision: the session is over.
+    const goesOn = code === 1006 && this.#live;
+    if (!goesOn) this.#forget();
     // 4001 and 4003 are decisions about this client: trying again would only repeat them.
     const final = code === 4001 || code === 4003;
-    const retryMs = final ? null : backoffMs(this.#attempt++);
+    const first = goesOn && this.#attempt === 0;
+    const retryMs = final ? null : first ? Math.round(Math.random() * SPREAD_MS) : backoffMs(this.#attempt);
+    this.#attempt += 1;
     if (final) this.#wanted = false;
-    clearTimeout(this.#timer);
     if (retryMs !== null) this.#timer = setTimeout(() => this.#open(), retryMs);
     this.emit("down", { code, reason, retryMs });
+  }
+
+  /** The session is over; `key`: its key too. */
+  #forget(key = true) {
+    this.#live = false;
+    this.#ledger = key ? new Ledger() : this.#ledger.anew();
+    for (const pending of this.#pending.values()) {
+      clearTimeout(pending.timer);
+      pending.reject(new ProtocolError("disconnected", "the connection was lost"));
+    }
+    this.#pending.clear();
   }
 
   /**
@@ -245,14 +315,29 @@ export class Connection extends Emitter {
     clearTimeout(this.#timer);
     const socket = this.#socket;
     this.#socket = null;
-    if (socket) {
-      socket.onopen = socket.onmessage = socket.onclose = null;
-      socket.close(code, reason);
-    }
-    for (const pending of this.#pending.values()) {
-      clearTimeout(pending.timer);
-      pending.reject(new ProtocolError("disconnected", "the connection was lost"));
-    }
-    this.#pending.clear();
+    this.#greeted = false;
+    if (!socket) return;
+    socket.onmessage = socket.onclose = null;
+    // Closed while it opens, it would be an error in Firefox's console.
+    if (socket.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close(code, reason);
+    else socket.close(code, reason);
   }
+}
+
+/**
+ * @param {unknown} data
+ * @returns {Message | null}
+ */
+function parsed(data) {
+  try {
+    return JSON.parse(String(data));
+  } catch {
+    console.warn("the server sent something that is not JSON");
+    return null;
+  }
+}
+
+/** @param {number} ms */
+function pause(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -78,7 +78,7 @@ export class Publisher extends Emitter {
       this.emit("state", state);
     });
     this.#ice = watchIce(this.connection, {
-      restart: () => this.restartIce(),
+      restart: () => void this.restartIce(),
       giveUp: () => this.emit("lost", undefined),
     });
     this.#reports = watchReports(this.connection, {
@@ -144,9 +144,25 @@ export class Publisher extends Emitter {
     return this.#running;
   }
 
+  /** Looks for another path (RFC 8445 §2.4); resolves once both sides have agreed to. */
   restartIce() {
     this.#restart = true;
-    void this.negotiate();
+    return this.negotiate();
+  }
+
+  /** Something goes out, so that reports of it come back where there is a path. */
+  get isSending() {
+    return !this.#closed && !this.#paused && [...this.slots.values()].some(({ live, track }) => live && track !== null);
+  }
+
+  /** Bytes that have come back, of reports and all else. */
+  async arrived() {
+    if (this.#closed) return 0;
+    let bytes = 0;
+    for (const entry of (await this.connection.getStats()).values()) {
+      if (entry.type === "transport") bytes += entry.bytesReceived ?? 0;
+    }
+    return bytes;
   }
 
   /** The network changed: look at the path now instead of waiting. */

@@ -24,8 +24,11 @@ import { Subscriber } from "./subscribe.js";
 
 /** @type {Source[]} */
 const SOURCES = ["microphone", "camera", "screen", "screen_audio"];
-/** Time for signaling to answer where media has fallen silent, milliseconds. */
-const DOUBT_MS = 1_500;
+/**
+ * Time for each restart of ICE to work once it is agreed on, before the next one, milliseconds. The first may be in vain:
+ * browsers find interfaces that have only just come a moment later, and not for what was begun before.
+ */
+const RESTARTS_MS = [1_000, 2_000, 4_000];
 /** Errors of `join` that trying again cannot mend. */
 const REFUSALS = ["unauthenticated", "forbidden", "bad_message", "invalid", "unknown_type"];
 
@@ -69,6 +72,10 @@ export class Session extends Emitter {
   /** Own ids before reconnecting: they linger in the room for a moment. @type {Set<string>} */
   #formerIds = new Set();
   #lastDropNotice = 0;
+  /** What looks for paths now; each replaces the one before. @type {object | null} */
+  #search = null;
+  /** The signaling session is in the room: a new one is not before it has joined. */
+  #inside = false;
 
   /**
    * @param {object} options
@@ -81,7 +88,11 @@ export class Session extends Emitter {
     this.#settings = settings;
     this.#local = local;
     this.signal = new Connection(url);
-    this.signal.on("up", () => void this.#join());
+    this.signal.on("up", () => {
+      this.#inside = false;
+      void this.#join();
+    });
+    this.signal.on("resumed", () => this.#resumed());
     this.signal.on("down", (event) => this.#down(event));
     this.signal.on("message", (message) => this.#receive(message));
     local.on("change", (source) => this.#apply(source));
@@ -178,6 +189,7 @@ export class Session extends Emitter {
   /** @param {Joined} joined */
   #enter(joined) {
     const again = this.me !== null;
+    this.#inside = true;
     if (this.me) this.#formerIds.add(this.me.id);
     this.me = joined.participant;
     this.grant = joined.grant;
@@ -225,11 +237,9 @@ export class Session extends Emitter {
     publisher.on("problem", problem);
     publisher.on("lost", lost);
     // Whatever took the one path has most likely taken the other, and perhaps the one of signaling.
-    publisher.on("doubt", () => void this.signal.probe(Math.max(DOUBT_MS, 4 * (this.signal.roundTripMs ?? 0)), true));
+    publisher.on("doubt", () => void this.signal.doubt());
     publisher.on("silent", () => {
-      console.info("no reports come of what is sent: looking for another path");
-      publisher.restartIce();
-      subscriber.restartIce();
+      if (!this.#search) void this.#findPaths("no reports come of what is sent");
     });
     subscriber.on("problem", problem);
     subscriber.on("lost", lost);
@@ -409,6 +419,34 @@ export class Session extends Emitter {
     this.#setState(this.me ? "reconnecting" : "joining", text, performance.now() + retryMs);
   }
 
+  /** Another WebSocket took over: whatever took the one before may have taken the paths of media too. */
+  #resumed() {
+    if (this.state.phase === "reconnecting" && this.#inside) this.#setState("joined", "");
+    void this.#findPaths("signaling goes on over another connection");
+  }
+
+  /**
+   * Restarts ICE until what we send is reported again.
+   * @param {string} why
+   */
+  async #findPaths(why) {
+    const search = {};
+    this.#search = search;
+    console.info(`${why}: looking for another path`);
+    const { publisher } = this;
+    for (const ms of RESTARTS_MS) {
+      // Without signaling there is no restart; with its return another search begins.
+      if (!publisher || this.state.phase !== "joined" || !this.signal.isOpen) break;
+      const before = await publisher.arrived();
+      this.subscriber?.restartIce();
+      await publisher.restartIce();
+      await new Promise((resolve) => setTimeout(resolve, Math.max(ms, 6 * (this.signal.roundTripMs ?? 0))));
+      if (this.#search !== search) return;
+      if (!publisher.isSending || (await publisher.arrived()) !== before) break;
+    }
+    this.#search = null;
+  }
+
   /** @param {string} text */
   #rejoin(text) {
     if (this.state.phase !== "joined") return;
@@ -422,7 +460,7 @@ export class Session extends Emitter {
       this.retryNow();
       return;
     }
-    void this.signal.probe(3_000);
+    void this.signal.doubt();
     this.publisher?.checkPath();
     this.subscriber?.checkPath();
   }

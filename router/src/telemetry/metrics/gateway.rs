@@ -67,6 +67,22 @@ impl Reject {
     }
 }
 
+/// What became of a client that came back with the key of its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Resumed {
+    /// It went on.
+    Yes,
+    /// Messages to it were lost: it has to begin anew.
+    Gap,
+    /// No such session: it began anew.
+    Unknown,
+}
+
+impl Resumed {
+    /// Their names as label values, in declaration order.
+    pub const NAMES: [&'static str; 3] = ["resumed", "gap", "unknown"];
+}
+
 /// What an HTTP request to a signaling plugin is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RequestTarget {
@@ -92,6 +108,7 @@ pub struct GatewayRecorder {
     sent_bytes: Counter,
     requests: [[Counter; table::STATUS_CLASSES.len()]; RequestTarget::NAMES.len()],
     rejects: [Counter; Reject::NAMES.len()],
+    resumptions: [Counter; Resumed::NAMES.len()],
     join_time: Distribution,
 }
 
@@ -109,6 +126,8 @@ impl GatewayRecorder {
                     .map(|class| registry.counter(&table::GATEWAY_REQUESTS, &[target, class]))
             }),
             rejects: Reject::NAMES.map(|cause| registry.counter(&table::GATEWAY_REJECTS, &[cause])),
+            resumptions: Resumed::NAMES
+                .map(|result| registry.counter(&table::GATEWAY_RESUMPTIONS, &[result])),
             join_time: registry.distribution(&table::JOIN_TIME, &[], JOIN_SECONDS.to_vec()),
         }
     }
@@ -149,6 +168,13 @@ impl GatewayRecorder {
     /// A client was refused or cut off.
     pub fn rejected(&self, cause: Reject) {
         if let Some(counter) = self.rejects.get(cause as usize) {
+            counter.increment(1);
+        }
+    }
+
+    /// A client came back with the key of its session.
+    pub fn resumed(&self, result: Resumed) {
+        if let Some(counter) = self.resumptions.get(result as usize) {
             counter.increment(1);
         }
     }

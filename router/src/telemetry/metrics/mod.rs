@@ -23,7 +23,7 @@ mod tests;
 
 pub use config::ConfigRecorder;
 pub use distribution::Distribution;
-pub use gateway::{GatewayRecorder, Reject, RequestTarget};
+pub use gateway::{GatewayRecorder, Reject, RequestTarget, Resumed};
 pub use management::ManagementRecorder;
 pub use plugin::PluginRecorder;
 pub use recorder::RecorderRecorder;

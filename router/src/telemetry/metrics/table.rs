@@ -6,7 +6,7 @@ use rillway_core::stats::{DropCause, FailCause};
 use rillway_ring::StreamEnd;
 use rillway_turn::Refusal;
 
-use super::gateway::{Reject, RequestTarget};
+use super::gateway::{Reject, RequestTarget, Resumed};
 
 /// What kind of number a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -215,6 +215,10 @@ metrics! {
     /// Clients refused or cut off.
     GATEWAY_REJECTS Counter "rillway_gateway_rejects_total" "clients" [
         Label { name: "cause", values: Values::Of(&Reject::NAMES) }
+    ];
+    /// Clients that came back with the key of their session: who went on, who had lost messages to it, and whose session was over; both of these begin anew.
+    GATEWAY_RESUMPTIONS Counter "rillway_gateway_resumptions_total" "clients" [
+        Label { name: "result", values: Values::Of(&Resumed::NAMES) }
     ];
     /// Time from a client's wish to join to its first connected transport.
     JOIN_TIME Histogram "rillway_join_seconds" "seconds" [];

@@ -533,6 +533,7 @@ fn the_gateway_counts_as_it_goes() {
     gateway.sent(7);
     gateway.joined(Duration::from_millis(20));
     gateway.rejected(Reject::SlowReader);
+    gateway.resumed(Resumed::Unknown);
     for (series, wanted) in [
         ("rillway_gateway_connections", 1.0),
         ("rillway_gateway_connections_total", 2.0),
@@ -546,6 +547,7 @@ fn the_gateway_counts_as_it_goes() {
         ),
         ("rillway_gateway_rejects_total{cause=\"slow_reader\"}", 1.0),
         ("rillway_gateway_rejects_total{cause=\"full\"}", 0.0),
+        ("rillway_gateway_resumptions_total{result=\"unknown\"}", 1.0),
         ("rillway_join_seconds_bucket{le=\"0.01\"}", 0.0),
         ("rillway_join_seconds_bucket{le=\"0.025\"}", 1.0),
         ("rillway_join_seconds_count", 1.0),
@@ -553,6 +555,7 @@ fn the_gateway_counts_as_it_goes() {
         assert!((value(&registry, series) - wanted).abs() < 1e-9, "{series}");
     }
     assert_eq!(Reject::SlowReader as usize + 1, Reject::NAMES.len());
+    assert_eq!(Resumed::Unknown as usize + 1, Resumed::NAMES.len());
     assert_eq!(
         (Reject::Full.as_str(), Reject::Idle.as_str()),
         ("full", "idle")
