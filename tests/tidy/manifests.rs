@@ -199,3 +199,20 @@ fn every_package_shares_the_workspaces_lints_and_licence() {
     }
     assert_none("manifests", &found);
 }
+
+/// Without its name there a package's tests run without the checks of a debug build, and nobody notices.
+#[test]
+fn tests_are_compiled_with_checks() {
+    let profile = files().into_iter().find(|f| f.path == "tests/profile.toml");
+    let profile: Table = profile.expect("there").text.parse().expect("TOML");
+    let ours = profile["profile"]["release"]["package"].as_table();
+    let ours = ours.expect("a table of packages");
+    let mut found = Vec::new();
+    for name in packages().keys() {
+        let checks = ours.get(name).and_then(|p| p.get("debug-assertions"));
+        if checks != Some(&Value::Boolean(true)) {
+            found.push(format!("{name}: not in tests/profile.toml"));
+        }
+    }
+    assert_none("checks in tests", &found);
+}

@@ -5,7 +5,7 @@ import { inbound, join, nothingLost, outbound, receives, settledUploadRate, watc
 import { Router, total } from '../lib/router.mjs';
 import { check } from '../lib/runner.mjs';
 
-const WATCH_SECONDS = 30;
+const WATCH_SECONDS = 20;
 // Six encodings and six decoders share two cores with the router here: leave it some.
 const MODEST = { width: '640', height: '360', fps: '20' };
 
@@ -92,7 +92,6 @@ function meetingCase(order, search, title, set) {
 
 export default [
   meetingCase(['chromium', 'firefox', 'chromium'], MODEST, ''),
-  // In which order they come, and what they send, is the same to every driver.
-  meetingCase(['firefox', 'chromium', 'chromium'], MODEST, '', 'full'),
-  meetingCase(['chromium', 'firefox', 'chromium'], { ...MODEST, simulcast: '0' }, ', without simulcast', 'full'),
+  // What they send, and in which order they come, is the same to every driver.
+  meetingCase(['firefox', 'chromium', 'chromium'], { ...MODEST, simulcast: '0' }, ', without simulcast', 'full'),
 ];

@@ -8,7 +8,7 @@ use rillway_plugin_sdk::types::Denial;
 use rillway_policy::testing::{Assembly, Behaviour, bytes_spec, spec};
 use rillway_policy::{Budgets, Excess, Fault, HostConfig, Kind, Plugin, PluginSpec, Refusal};
 
-use crate::support::{TestHost, attempt, eventually, sent, text, view};
+use crate::support::{TestHost, attempt, eventually, patient, sent, text, view};
 
 /// The fault of a signaling component's first call.
 async fn fault_of(host: &TestHost, behaviour: &Behaviour) -> Fault {
@@ -77,7 +77,10 @@ async fn the_time_of_a_call_is_the_plugins_own() {
     };
     let hostile = host.load(hostile).await.signaling().unwrap();
     // About 3 ms of its own for each call: it is interrupted several times.
-    let honest = spec("honest", Kind::Signaling, &Behaviour::Busy(3_000_000));
+    let honest = PluginSpec {
+        budgets: patient(),
+        ..spec("honest", Kind::Signaling, &Behaviour::Busy(3_000_000))
+    };
     let plugin = host.load(honest).await;
     let mut honest = plugin.signaling().unwrap().open().await.unwrap();
     let mut loops = Vec::new();
@@ -369,8 +372,12 @@ async fn a_flood_of_log_lines_is_dropped() {
 #[tokio::test]
 async fn a_call_that_is_given_up_does_not_hurt_the_next() {
     let host = TestHost::new();
-    let busy = Behaviour::Busy(10_000_000);
-    let plugin = host.plugin(Kind::Signaling, &busy).await;
+    // It is to be given up while it runs, not to run out of its own time.
+    let busy = PluginSpec {
+        budgets: patient(),
+        ..spec("test", Kind::Signaling, &Behaviour::Busy(10_000_000))
+    };
+    let plugin = host.load(busy).await;
     let mut instance = plugin.signaling().unwrap().open().await.unwrap();
     let given_up = tokio::time::timeout(Duration::from_micros(1), instance.call(text("a")));
     assert!(given_up.await.is_err());

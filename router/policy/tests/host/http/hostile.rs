@@ -5,7 +5,7 @@ use std::time::Duration;
 use rillway_plugin_sdk::layers::View;
 use rillway_plugin_sdk::recording::Event;
 use rillway_plugin_sdk::signaling::Input;
-use rillway_policy::testing::Behaviour;
+use rillway_policy::testing::{self, Behaviour};
 use rillway_policy::{Budgets, Excess, Fault, Kind, PluginSpec};
 
 use super::component::{Request, says, spec};
@@ -69,7 +69,7 @@ async fn every_kind_may_wait_too_long() {
     let fetch = Behaviour::Fetch(format!("{}/", server.origin()));
     let patient = PluginSpec {
         budgets: patient(),
-        ..rillway_policy::testing::spec("test", Kind::Signaling, &fetch)
+        ..testing::spec("test", Kind::Signaling, &fetch)
     };
     let plugin = host.load(patient).await;
     let mut instance = plugin.signaling().unwrap().open().await.unwrap();
@@ -91,9 +91,11 @@ async fn while_one_waits_the_thread_runs_others() {
     let mut waiting = policy.open().await.unwrap();
     let waiting = tokio::spawn(async move { waiting.call(text("go")).await });
     eventually("it waits", || slow.stats().http.waiting == 1).await;
-    let other = host
-        .plugin(Kind::Signaling, &Behaviour::Busy(3_000_000))
-        .await;
+    let other = PluginSpec {
+        budgets: patient(),
+        ..testing::spec("other", Kind::Signaling, &Behaviour::Busy(3_000_000))
+    };
+    let other = host.load(other).await;
     let mut other = other.signaling().unwrap().open().await.unwrap();
     let mut sibling = policy.open().await.unwrap();
     for _ in 0..10 {
