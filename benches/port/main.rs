@@ -6,12 +6,10 @@
 //! with their share of the kernel's.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use rillway_benches::{Scrape, Served, free};
 use rillway_tests::client::full_grant;
 use rillway_tests::live::{LiveClient, member};
 use rillway_tests::media::TrackSpec;
@@ -146,23 +144,11 @@ impl Stage {
     }
 }
 
-/// A router process.
+/// A router, and where it listens.
 struct Router {
-    process: Child,
+    process: Served,
     gateway: SocketAddr,
     metrics: SocketAddr,
-}
-
-impl Drop for Router {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn free() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
-    listener.expect("a free port")
 }
 
 impl Router {
@@ -176,60 +162,28 @@ impl Router {
         let name = format!("rillway-bench-port-{}-{index}.toml", std::process::id());
         let config = std::env::temp_dir().join(name);
         fs::write(&config, text).expect("a file");
-        let binary = std::env::var_os("RILLWAY_BIN").expect("RILLWAY_BIN names the router");
-        let process = Command::new(binary)
-            .args(["serve", "--config"])
-            .arg(&config)
-            .stdin(Stdio::null())
-            .spawn();
-        let router = Router {
-            process: process.expect("the router starts"),
+        let process = Served::start(&config, gateway);
+        let _ = fs::remove_file(config);
+        Router {
+            process,
             gateway,
             metrics,
-        };
-        let until = Instant::now() + PATIENCE;
-        while TcpStream::connect(gateway).is_err() {
-            assert!(Instant::now() < until, "the router does not listen");
-            std::thread::sleep(Duration::from_millis(50));
         }
-        let _ = fs::remove_file(config);
-        router
     }
 
     /// Seconds of its media workers' threads.
     fn seconds(&self) -> f64 {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).expect("it runs");
-        let named = tasks.flatten().filter(|task| {
-            let name = fs::read_to_string(task.path().join("comm"));
-            name.is_ok_and(|name| name.starts_with("rillway-media"))
-        });
-        named.map(|task| schedstat(&task.path())).sum()
+        self.process
+            .seconds(|name| name.starts_with("rillway-media"))
     }
 
     /// Datagrams received, packets forwarded, datagrams handed over, as of the last second.
     fn counts(&self) -> [f64; 3] {
-        let mut stream = TcpStream::connect(self.metrics).expect("it listens");
-        let request = "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-        stream.write_all(request.as_bytes()).expect("it reads");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).expect("it answers");
-        let sum = |name: &str, label: &str| -> f64 {
-            let lines = text.lines().filter(|line| line.starts_with(name));
-            let values = lines.filter(|line| line.contains(label));
-            values
-                .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-                .sum()
-        };
+        let scrape = Scrape::of(self.metrics);
         [
-            sum("rillway_udp_received_datagrams_total{", ""),
-            sum("rillway_rtp_forwarded_packets_total{", ""),
-            sum("rillway_handed_over_datagrams_total{", "\"received\""),
+            scrape.sum("rillway_udp_received_datagrams_total", ""),
+            scrape.sum("rillway_rtp_forwarded_packets_total", ""),
+            scrape.sum("rillway_handed_over_datagrams_total", "\"received\""),
         ]
     }
-}
-
-fn schedstat(task: &Path) -> f64 {
-    let text = fs::read_to_string(task.join("schedstat")).unwrap_or_default();
-    let spent = text.split(' ').next().and_then(|ns| ns.parse::<f64>().ok());
-    spent.unwrap_or(0.0) / 1e9
 }

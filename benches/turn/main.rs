@@ -5,13 +5,12 @@
 //! each packet that the media port took, or answered. The router drops what it takes: it belongs to no transport.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
+use rillway_benches::{Scrape, Served, free, seconds};
 use rillway_tests::turn::{COTURN_USER, Caller, Coturn, binding};
 use rillway_turn::credentials::Secret;
 
@@ -44,9 +43,9 @@ fn main() {
     for _ in 0..ROUNDS {
         table.push([
             one_way(&router, &ours, || router.relay_seconds()),
-            one_way(&router, &theirs, || process(pid)),
+            one_way(&router, &theirs, || seconds(pid, |_| true)),
             both_ways(&ours, || router.relay_seconds()),
-            both_ways(&theirs, || process(pid)),
+            both_ways(&theirs, || seconds(pid, |_| true)),
         ]);
     }
     println!("processor time in µs; each round: this router's relay, coturn 4.6.1");
@@ -75,44 +74,30 @@ fn main() {
     let _ = fs::remove_dir_all(&folder);
 }
 
-/// A router process.
+/// A router, and where it listens.
 struct Router {
-    process: Child,
+    process: Served,
     media: SocketAddr,
     turn: SocketAddr,
     metrics: SocketAddr,
 }
 
-impl Drop for Router {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 impl Router {
     /// Seconds of its relay's thread.
     fn relay_seconds(&self) -> f64 {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).expect("it runs");
-        let named = tasks.flatten().filter(|task| {
-            let name = fs::read_to_string(task.path().join("comm"));
-            name.is_ok_and(|name| name.trim() == "rillway-turn")
-        });
-        named.map(|task| schedstat(&task.path())).sum()
+        self.process.seconds(|name| name == "rillway-turn")
     }
-}
-
-fn free(address: std::io::Result<SocketAddr>) -> SocketAddr {
-    address.expect("a free port")
 }
 
 fn router(folder: &Path) -> Router {
     let secret = folder.join("turn.secret");
     fs::write(&secret, SECRET).expect("a file");
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("its owner");
-    let stream = || free(TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()));
-    let datagram = || free(UdpSocket::bind("127.0.0.1:0").and_then(|s| s.local_addr()));
-    let (gateway, metrics, media, turn) = (stream(), stream(), datagram(), datagram());
+    let datagram = || {
+        let socket = UdpSocket::bind("127.0.0.1:0").and_then(|s| s.local_addr());
+        socket.expect("a free port")
+    };
+    let (gateway, metrics, media, turn) = (free(), free(), datagram(), datagram());
     let text = format!(
         "authentication.policy = \"auth-open\"\nlog.filter = \"error\"\n\
          gateway.listen = \"{gateway}\"\nmetrics.listen = \"{metrics}\"\n\
@@ -122,24 +107,12 @@ fn router(folder: &Path) -> Router {
     );
     let config = folder.join("rillway.toml");
     fs::write(&config, text).expect("a file");
-    let binary = std::env::var_os("RILLWAY_BIN").expect("RILLWAY_BIN names the router");
-    let process = Command::new(binary)
-        .args(["serve", "--config"])
-        .arg(&config)
-        .stdin(Stdio::null())
-        .spawn();
-    let router = Router {
-        process: process.expect("the router starts"),
+    Router {
+        process: Served::start(&config, gateway),
         media,
         turn,
         metrics,
-    };
-    let until = Instant::now() + Duration::from_secs(20);
-    while TcpStream::connect(gateway).is_err() {
-        assert!(Instant::now() < until, "the router does not listen");
-        std::thread::sleep(Duration::from_millis(50));
     }
-    router
 }
 
 fn ours(router: &Router) -> Vec<Caller> {
@@ -192,26 +165,5 @@ fn both_ways(callers: &[Caller], spent: impl Fn() -> f64) -> f64 {
 
 /// Datagrams that the router's worker took.
 fn taken(router: &Router) -> f64 {
-    let mut stream = TcpStream::connect(router.metrics).expect("it listens");
-    let request = "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-    stream.write_all(request.as_bytes()).expect("it reads");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("it answers");
-    let name = "rillway_udp_received_datagrams_total{";
-    let values = text.lines().filter(|line| line.starts_with(name));
-    values
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-        .sum()
-}
-
-/// Seconds of all threads of a process.
-fn process(pid: u32) -> f64 {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
-    tasks.flatten().map(|task| schedstat(&task.path())).sum()
-}
-
-fn schedstat(task: &Path) -> f64 {
-    let text = fs::read_to_string(task.join("schedstat")).unwrap_or_default();
-    let spent = text.split(' ').next().and_then(|ns| ns.parse::<f64>().ok());
-    spent.unwrap_or(0.0) / 1e9
+    Scrape::of(router.metrics).sum("rillway_udp_received_datagrams_total", "")
 }
