@@ -170,6 +170,19 @@ async fn a_client_that_closes_has_left_at_once() {
 }
 
 #[tokio::test]
+async fn one_given_up_for_another_ends_nothing() {
+    let running = start(patient);
+    let mut ada = Lasting::join(&running, "Ada").await;
+    let (mut bob, _) = join(&running, "r", "Bob").await;
+    // It arrives before the other connection does.
+    ada.client.close(4002).await;
+    ada.client.closed().await;
+    let (_ada, greeting) = Lasting::connect(&running, ada.received).await;
+    assert_eq!(greeting["resumed"], true);
+    assert_eq!(told_until_now(&mut bob).await, Vec::<Value>::new());
+}
+
+#[tokio::test]
 async fn who_has_had_what_was_never_sent_begins_anew() {
     let running = start(patient);
     let _ada = Lasting::join(&running, "Ada").await;

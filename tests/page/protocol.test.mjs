@@ -170,6 +170,22 @@ test('where messages were lost, a session begins anew by another key', (t) => {
   assert.notEqual(socket().protocol[1].slice(0, -2), session.slice(0, -2));
 });
 
+test('a session that is over is closed as such', (t) => {
+  const { connection, socket } = connect(t);
+  socket().open();
+  const first = socket();
+  connection.fail('no media');
+  assert.equal(first.closed, 1000);
+  connection.retryNow();
+  socket().open();
+  const second = socket();
+  connection.reconnect();
+  assert.equal(second.closed, 1000);
+  socket().open();
+  connection.stop();
+  assert.equal(socket().closed, 1000);
+});
+
 test('decisions about this client are final', (t) => {
   for (const code of [4001, 4003]) {
     const { connection, downs, socket } = connect(t);
@@ -204,7 +220,7 @@ test('a doubted connection stays if it answers, and is replaced in silence if no
 
   await connection.doubt();
   assert.equal(FakeSocket.all.length, 2);
-  assert.ok(first.closed, 'the first is given up');
+  assert.equal(first.closed, 4002, 'the first is given up, and the session is not');
   // Its question is asked again by the other.
   socket().open(true, 1);
   assert.deepEqual(socket().sent.map(({ type }) => type), ['ping']);
@@ -221,7 +237,7 @@ test('one that does not open in time is tried again', async (t) => {
   assert.ok(FakeSocket.all.length >= 3);
   assert.equal(second.closed, undefined, 'what is still opening is closed when it has opened');
   second.open(true, 1);
-  assert.equal(second.closed, 1000);
+  assert.equal(second.closed, 4002);
   assert.ok(!connection.isOpen, 'and is not listened to');
 });
 

@@ -65,7 +65,11 @@ pub(super) async fn run(
                     Err(reason) => return tell(&peer.incoming, reason).await,
                 }
             }
-            (how, _) => return end(gateway, &peer.incoming, (sink, stream), how).await,
+            (how, resumption) => {
+                // Whoever comes with its key while it is being closed begins anew.
+                *resumption = None;
+                return end(gateway, &peer.incoming, (sink, stream), how).await;
+            }
         };
         let greeting = resumption.as_ref().and_then(|r| r.greeting(&successor));
         gateway.recorder.resumed(match greeting {
@@ -185,6 +189,7 @@ async fn end(
     tell(incoming, reason).await;
     hang_up(&mut sink, &mut stream, close).await;
 }
+
 async fn tell(incoming: &mpsc::Sender<Incoming>, reason: String) {
     // An error means that the session has ended already.
     let _ = incoming.send(Incoming::Closed(reason)).await;
@@ -222,7 +227,14 @@ async fn read(
                 continue;
             }
             Message::Ping(_) => continue,
-            Message::Close(frame) => return End::Closed(closed_by_client(frame)),
+            Message::Close(frame) => {
+                let goes_on = frame.as_ref().is_some_and(|f| f.code == close::GOES_ON);
+                let reason = closed_by_client(frame);
+                return match goes_on && progress.is_some() {
+                    true => End::Gone(reason),
+                    false => End::Closed(reason),
+                };
+            }
         };
         gateway.recorder.received(frame_bytes(&frame));
         if incoming.send(Incoming::Frame(frame)).await.is_err() {

@@ -35,6 +35,8 @@ pub(crate) mod close {
     pub(crate) const GOING_AWAY: u16 = 1001;
     /// The client broke RFC 6455.
     pub(crate) const PROTOCOL_ERROR: u16 = 1002;
+    /// From the client: it goes on with another connection.
+    pub(crate) const GOES_ON: u16 = 4002;
     /// Text that is not UTF-8 (RFC 6455 §8.1).
     pub(crate) const INVALID_TEXT: u16 = 1007;
     /// Our fault.

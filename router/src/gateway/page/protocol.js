@@ -28,6 +28,8 @@ const OPEN_AGAIN_MS = 700;
 const SPREAD_MS = 100;
 /** Where something is odd, how long an answer may take before another WebSocket takes over. */
 const DOUBT_MS = 200;
+/** Close code of a WebSocket that another one replaces; any other ends the session. */
+const GOES_ON = 4002;
 /** How often the connection is probed, and how long the probe's answer may take, milliseconds. */
 const PING_EVERY_MS = 5_000;
 const PONG_MS = 7_000;
@@ -112,7 +114,7 @@ export class Connection extends Emitter {
   stop() {
     this.#wanted = false;
     this.#forget();
-    this.#drop(1000, "left");
+    this.#drop();
   }
 
   /** Tells the connection that the join worked: the next loss starts with a short delay again. */
@@ -124,7 +126,7 @@ export class Connection extends Emitter {
   reconnect() {
     this.#wanted = true;
     this.#forget();
-    this.#drop(1000, "reconnecting");
+    this.#drop();
     this.#open();
   }
 
@@ -210,7 +212,7 @@ export class Connection extends Emitter {
   }
 
   #open() {
-    this.#drop(1000, "");
+    this.#drop();
     let socket;
     try {
       socket = new WebSocket(this.#url, [SUBPROTOCOL, this.#ledger.subprotocol]);
@@ -279,11 +281,11 @@ export class Connection extends Emitter {
    * @param {string} reason
    */
   #lost(code, reason) {
-    this.#drop(1000, "");
-    if (!this.#wanted) return;
     // Anything but a broken connection is somebody's decision: the session is over.
     const goesOn = code === 1006 && this.#live;
     if (!goesOn) this.#forget();
+    this.#drop();
+    if (!this.#wanted) return;
     // 4001 and 4003 are decisions about this client: trying again would only repeat them.
     const final = code === 4001 || code === 4003;
     const first = goesOn && this.#attempt === 0;
@@ -305,22 +307,19 @@ export class Connection extends Emitter {
     this.#pending.clear();
   }
 
-  /**
-   * Forgets the socket without waiting for its closing handshake, which a dead network would never finish.
-   * @param {number} code
-   * @param {string} reason
-   */
-  #drop(code, reason) {
+  /** Forgets the socket without waiting for its closing handshake, which a dead network would never finish. */
+  #drop() {
     clearInterval(this.#pinger);
     clearTimeout(this.#timer);
     const socket = this.#socket;
     this.#socket = null;
     this.#greeted = false;
     if (!socket) return;
+    const code = this.#live ? GOES_ON : 1000;
     socket.onmessage = socket.onclose = null;
     // Closed while it opens, it would be an error in Firefox's console.
-    if (socket.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close(code, reason);
-    else socket.close(code, reason);
+    if (socket.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close(code);
+    else socket.close(code);
   }
 }
 

@@ -72,6 +72,8 @@ export class Session extends Emitter {
   /** Own ids before reconnecting: they linger in the room for a moment. @type {Set<string>} */
   #formerIds = new Set();
   #lastDropNotice = 0;
+  /** Bytes that had come back to what we publish when signaling was last lost or doubted. @type {Promise<number> | null} */
+  #arrivedBefore = null;
   /** What looks for paths now; each replaces the one before. @type {object | null} */
   #search = null;
   /** The signaling session is in the room: a new one is not before it has joined. */
@@ -92,7 +94,7 @@ export class Session extends Emitter {
       this.#inside = false;
       void this.#join();
     });
-    this.signal.on("resumed", () => this.#resumed());
+    this.signal.on("resumed", () => void this.#resumed());
     this.signal.on("down", (event) => this.#down(event));
     this.signal.on("message", (message) => this.#receive(message));
     local.on("change", (source) => this.#apply(source));
@@ -237,7 +239,10 @@ export class Session extends Emitter {
     publisher.on("problem", problem);
     publisher.on("lost", lost);
     // Whatever took the one path has most likely taken the other, and perhaps the one of signaling.
-    publisher.on("doubt", () => void this.signal.doubt());
+    publisher.on("doubt", () => {
+      this.#arrivedBefore = publisher.arrived();
+      void this.signal.doubt();
+    });
     publisher.on("silent", () => {
       if (!this.#search) void this.#findPaths("no reports come of what is sent");
     });
@@ -416,13 +421,18 @@ export class Session extends Emitter {
       this.#end();
       return;
     }
+    this.#arrivedBefore ??= this.publisher?.arrived() ?? null;
     this.#setState(this.me ? "reconnecting" : "joining", text, performance.now() + retryMs);
   }
 
   /** Another WebSocket took over: whatever took the one before may have taken the paths of media too. */
-  #resumed() {
+  async #resumed() {
     if (this.state.phase === "reconnecting" && this.#inside) this.#setState("joined", "");
-    void this.#findPaths("signaling goes on over another connection");
+    const { publisher } = this;
+    const before = await this.#arrivedBefore;
+    this.#arrivedBefore = null;
+    const alive = publisher?.isSending && (await publisher.arrived()) !== before;
+    if (!alive) void this.#findPaths("signaling goes on over another connection");
   }
 
   /**
@@ -444,7 +454,7 @@ export class Session extends Emitter {
       if (this.#search !== search) return;
       if (!publisher.isSending || (await publisher.arrived()) !== before) break;
     }
-    this.#search = null;
+    if (this.#search === search) this.#search = null;
   }
 
   /** @param {string} text */
