@@ -28,7 +28,7 @@ const SOURCES = ["microphone", "camera", "screen", "screen_audio"];
  * Time for each restart of ICE to work once it is agreed on, before the next one, milliseconds. The first may be in vain:
  * browsers find interfaces that have only just come a moment later, and not for what was begun before.
  */
-const RESTARTS_MS = [1_000, 2_000, 4_000];
+const RESTARTS_MS = [1_500, 4_000];
 /** Errors of `join` that trying again cannot mend. */
 const REFUSALS = ["unauthenticated", "forbidden", "bad_message", "invalid", "unknown_type"];
 
