@@ -421,7 +421,7 @@ export class Session extends Emitter {
       this.#end();
       return;
     }
-    this.#arrivedBefore ??= this.publisher?.arrived() ?? null;
+    this.#arrivedBefore = this.publisher?.arrived() ?? null;
     this.#setState(this.me ? "reconnecting" : "joining", text, performance.now() + retryMs);
   }
 
