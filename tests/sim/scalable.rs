@@ -204,25 +204,60 @@ fn unruly(seed: u64, loss: f32) -> NetemConfig {
         .seed(seed)
 }
 
+/// So many wishes one after the other, while packets are lost and overtaken on the way in and out. What came of it, and
+/// how often another layer was told.
+fn wish_in_bad_weather(seed: u64, mode: Mode, wishes: u32) -> (Report, usize) {
+    let mut scene = Scene::new(seed, mode);
+    scene.pictures(50);
+    let (up, _) = scene.world.links(scene.from);
+    up.set_config(unruly(seed, 0.03));
+    let (_, down) = scene.world.links(scene.to);
+    down.set_config(unruly(seed + 100, 0.02));
+    let mut dice = fastrand::Rng::with_seed(seed);
+    for _ in 0..wishes {
+        let (fps, _) = rates(mode)[dice.usize(0..rates(mode).len())];
+        scene.wish(dice.u8(0..mode.spatials), fps);
+        scene.pictures(dice.usize(1..20));
+    }
+    let report = scene.report();
+    assert!(report.decodable > 100, "{mode:?}, seed {seed}: {report:?}");
+    let events = &scene.world.client(scene.to).events;
+    let told = events
+        .iter()
+        .filter(|e| matches!(e, EventKind::Layer { .. }));
+    (report, told.count())
+}
+
 #[test]
 fn what_is_whole_can_be_decoded_whatever_is_lost_or_overtaken() {
     for (number, mode) in (0..).zip(MODES) {
-        let mut scene = Scene::new(950 + number, mode);
-        scene.pictures(50);
-        let (up, _) = scene.world.links(scene.from);
-        up.set_config(unruly(number, 0.03));
-        let (_, down) = scene.world.links(scene.to);
-        down.set_config(unruly(number + 100, 0.02));
-        let mut dice = fastrand::Rng::with_seed(number);
-        for _ in 0..25 {
-            let (fps, _) = rates(mode)[dice.usize(0..rates(mode).len())];
-            scene.wish(dice.u8(0..mode.spatials), fps);
-            scene.pictures(dice.usize(1..20));
-        }
-        let report = scene.report();
-        assert!(report.decodable > 100, "{mode:?}: {report:?}");
-        // Nearly everything that is lost is sent again in time.
+        let (report, _) = wish_in_bad_weather(950 + number, mode, 25);
+        // Nearly everything that is lost is sent again in time. (What is not strands all that follows: this viewer asks for
+        // no keyframes.)
         let all = report.decodable + report.stranded;
         assert!(report.stranded * 20 <= all, "{mode:?}: {report:?}");
     }
+}
+
+#[test]
+#[ignore = "as long as one likes: RILLWAY_SEEDS"]
+fn long() {
+    let mut told = [0; MODES.len()];
+    let (mut decodable, mut stranded, begin) = (0, 0, std::time::Instant::now());
+    for seed in crate::chosen_seeds() {
+        for ((number, mode), told) in (0..).zip(MODES).zip(&mut told) {
+            let (report, times) = wish_in_bad_weather(seed * 16 + number, mode, 100);
+            *told += times;
+            decodable += report.decodable;
+            stranded += report.stranded;
+        }
+    }
+    for (mode, times) in MODES.iter().zip(told) {
+        println!("{mode:?}: {times} changes");
+    }
+    let all: usize = told.iter().sum();
+    println!(
+        "{all} changes, {decodable} frames decodable, {stranded} not, in {:?}",
+        begin.elapsed()
+    );
 }

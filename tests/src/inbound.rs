@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rillway_core::api::{MediaKind, TrackInfo};
 
+use crate::decoding::Decoding;
 use crate::payload::{Body, Vp8};
 
 /// Set of small integers.
@@ -139,6 +140,8 @@ pub struct Inbound {
     pub first: Option<Arrival>,
     /// The packet of the highest RTP sequence number.
     pub newest: Option<Arrival>,
+    /// What a decoder makes of it, where that is looked at.
+    pub decoding: Option<Box<Decoding>>,
     lowest_sequence: u64,
 }
 
@@ -156,6 +159,7 @@ impl Inbound {
             ssrcs: Vec::new(),
             first: None,
             newest: None,
+            decoding: None,
             lowest_sequence: u64::MAX,
         }
     }
@@ -164,8 +168,16 @@ impl Inbound {
     pub fn forget(&mut self) {
         *self = Inbound {
             ssrcs: std::mem::take(&mut self.ssrcs),
+            decoding: self.decoding.take(),
             ..Inbound::new(self.info.clone())
         };
+    }
+
+    /// Begins anew as another subscription, with numbers and an SSRC of its own.
+    pub fn restart(&mut self) {
+        let decodes = self.decoding.is_some();
+        *self = Inbound::new(self.info.clone());
+        self.decoding = decodes.then(Box::default);
     }
 
     /// RTP sequence numbers between the lowest and the highest seen that did not arrive. What the
@@ -253,6 +265,15 @@ impl Inbound {
                 broken.push(format!(
                     "picture id moved from {a} to {b}, same frame: {same_frame}"
                 ));
+            }
+        }
+        // Every frame of this world is of temporal layer 0: both count the same.
+        if let (Some(a), Some(b)) = (old.vp8, new.vp8)
+            && let (Some(ids), Some(tl0s)) = (a.picture_id.zip(b.picture_id), a.tl0.zip(b.tl0))
+        {
+            let (ids, tl0) = (ids.1.wrapping_sub(ids.0), tl0s.1.wrapping_sub(tl0s.0));
+            if ids as u8 != tl0 {
+                broken.push(format!("TL0PICIDX moved by {tl0}, the picture id by {ids}"));
             }
         }
         if !same_layer {

@@ -6,8 +6,10 @@
 //! [`whip::Session`] is a client of WHIP or WHEP, over sockets.
 #![forbid(unsafe_code)]
 
+pub mod chaos;
 pub mod client;
 pub mod component;
+pub mod decoding;
 pub mod film;
 pub mod forge;
 pub mod inbound;

@@ -19,6 +19,8 @@ pub mod id;
 pub mod inspect;
 mod layers;
 pub mod limits;
+#[doc(hidden)]
+pub mod mutants;
 mod participant;
 pub mod path;
 mod policy;

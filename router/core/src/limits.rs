@@ -120,6 +120,11 @@ pub const MOVED_TIME: Duration = Duration::from_secs(2);
 /// Clients that one packet has asked whether it is theirs.
 pub const MOVED_ASKED: usize = 4;
 
+/// What may be asked in answer to one packet, as a multiple of its bytes: nobody knows yet that they came from where they
+/// claim to. (RFC 9000 §8.1 allows three times as many; here the smallest report there is, of 32 bytes, has to be enough
+/// for a question.)
+pub const MOVED_SHARE: usize = 4;
+
 /// Such questions of a shard open at once.
 pub const MOVED_QUESTIONS: usize = 256;
 

@@ -46,6 +46,8 @@ pub struct ClientConfig {
     pub auto_publish: bool,
     /// Subscribes by itself to every track it hears of.
     pub auto_subscribe: bool,
+    /// Looks at what a decoder makes of what it gets, and asks for keyframes as one does.
+    pub decodes: bool,
     /// Is the DTLS server; browsers are the client in both directions.
     pub dtls_passive: bool,
     /// Its peer connections have nothing but TCP, and connect to the router's candidates (RFC 6544).
@@ -70,6 +72,7 @@ impl ClientConfig {
             channels: false,
             auto_publish: true,
             auto_subscribe: true,
+            decodes: false,
             dtls_passive: false,
             tcp: false,
             rtc_factory: default_config,
@@ -290,7 +293,8 @@ impl Client {
         let peers = [&self.publisher, &self.subscriber];
         let peers = peers.into_iter().flatten().map(|p| p.timeout);
         let beats = self.published.iter().filter(|p| self.is_due_later(p));
-        peers.chain(beats.map(|p| p.beat.next)).min()
+        let asking = self.asks_at();
+        peers.chain(beats.map(|p| p.beat.next)).chain(asking).min()
     }
 
     fn is_due_later(&self, published: &Published) -> bool {
@@ -339,6 +343,7 @@ impl Client {
             }
         }
         self.take_events(now);
+        self.ask_keyframes(now);
         for index in 0..self.published.len() {
             while self.published[index].beat.next <= now
                 && self.is_due_later(&self.published[index])

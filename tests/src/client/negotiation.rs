@@ -165,16 +165,22 @@ impl Client {
                     previous: None,
                 });
             if section.track != *track {
-                section.previous = section.track.map(|t| (t, now + REMAP_GRACE));
+                if let Some(before) = section.track {
+                    section.previous = Some((before, now + REMAP_GRACE));
+                }
                 section.track = *track;
             }
             let Some(id) = track else { continue };
             match self.tracks.get(id) {
                 Some(info) => {
                     let info = info.clone();
-                    self.inbound
+                    let inbound = self
+                        .inbound
                         .entry(*id)
                         .or_insert_with(|| Inbound::new(info));
+                    if self.config.decodes {
+                        inbound.decoding.get_or_insert_default();
+                    }
                 }
                 None => {
                     let text = format!("offered track {id:?} that was never announced");

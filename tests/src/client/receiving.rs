@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use rillway_core::id::ParticipantId;
 use str0m::Event;
 use str0m::channel::ChannelId;
-use str0m::media::{KeyframeRequest, Mid};
-use str0m::rtp::RtpPacket;
+use str0m::media::{KeyframeRequest, KeyframeRequestKind, Mid};
+use str0m::rtp::{RtpPacket, Ssrc};
 
 use super::{Client, Message};
 use crate::inbound::Arrival;
@@ -126,10 +126,53 @@ impl Client {
         let sent = self.config.epoch + Duration::from_micros(body.sent_micros);
         let delay = now.saturating_duration_since(sent);
         inbound.delays.add(delay.as_micros() as u64);
-        let broken = inbound.note(&arrival, packet.payload.len());
+        let mut broken = inbound.note(&arrival, packet.payload.len());
+        if let Some(decoding) = &mut inbound.decoding {
+            let micros = now.saturating_duration_since(self.config.epoch).as_micros() as u64;
+            broken.extend(decoding.note(inbound.info.kind, &arrival, micros));
+        }
         for text in broken {
             self.violation(format!("track {:?}: {text}", body.track));
         }
+    }
+
+    /// When the next keyframe is to be asked for, as far as known.
+    pub(super) fn asks_at(&self) -> Option<Instant> {
+        self.subscriber.as_ref().filter(|_| self.config.decodes)?;
+        let present = self
+            .inbound
+            .iter()
+            .filter(|(id, _)| self.tracks.contains_key(id));
+        let decodings = present.filter_map(|(_, i)| i.decoding.as_ref());
+        let next = decodings.filter_map(|d| d.asks_at()).min()?;
+        Some(self.config.epoch + Duration::from_micros(next))
+    }
+
+    /// Asks for the keyframes without which decoders cannot go on.
+    pub(super) fn ask_keyframes(&mut self, now: Instant) {
+        if !self.config.decodes {
+            return;
+        }
+        let micros = now.saturating_duration_since(self.config.epoch).as_micros() as u64;
+        let Some(peer) = &mut self.subscriber else {
+            return;
+        };
+        let tracks = &self.tracks;
+        let present = self
+            .inbound
+            .iter_mut()
+            .filter(|(id, _)| tracks.contains_key(id));
+        for (_, inbound) in present {
+            let wanted = inbound.decoding.as_mut().is_some_and(|d| d.asks(micros));
+            let Some(ssrc) = inbound.ssrcs.last().filter(|_| wanted) else {
+                continue;
+            };
+            let mut api = peer.rtc.direct_api();
+            if let Some(stream) = api.stream_rx(&Ssrc::from(*ssrc)) {
+                stream.request_keyframe(KeyframeRequestKind::Pli);
+            }
+        }
+        peer.handle_timeout(now);
     }
 
     /// Isolation: a payload comes from this room, from the track its section was offered for, and
@@ -148,8 +191,12 @@ impl Client {
             s.track == Some(body.track) || late
         });
         if !expected {
-            let text = format!("section {mid} carries track {:?}", body.track);
-            self.violation(text);
+            let at = now.saturating_duration_since(self.config.epoch);
+            let sent = Duration::from_micros(body.sent_micros);
+            let (track, number, layer) = (body.track, body.sequence, body.layer);
+            self.violation(format!(
+                "section {mid} carries {track:?} at {at:?}: packet {number} of layer {layer}, sent at {sent:?}"
+            ));
         }
         let owner = self.inbound.get(&body.track).map(|i| i.info.owner);
         if owner != Some(body.publisher) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rillway_core::api::{Action, MediaKind};
 use rillway_core::id::{Reference, TrackId};
+use rillway_core::inspect::{Items, NetworkView, Query};
 
 use super::{Who, World};
 use crate::client::ClientConfig;
@@ -54,6 +55,18 @@ impl World {
             Some((_, error)) => Err(error.clone()),
             None => Ok(()),
         }
+    }
+
+    /// What a client's network carries, as its shard sees it.
+    pub fn network(&self, who: Who) -> Option<NetworkView> {
+        let me = self.client(who).me?;
+        let query = Query::Participants { room: None };
+        let shard = &self.shards[self.shard_of(who)].shard;
+        let Items::Participants(participants) = shard.inspect(self.now, &query, 0).items else {
+            return None;
+        };
+        let found = participants.into_iter().find(|p| p.info.id == me)?;
+        found.subscribe?.network
     }
 
     /// Lets all clients stop sending and everything under way arrive.

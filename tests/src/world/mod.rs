@@ -3,12 +3,12 @@
 //! One heap of `(time, order, happening)`; equal seeds give equal runs, up to the key material, which
 //! comes from the operating system.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use rillway_core::api::{Direction, Event, EventKind, RecordedPacket, Request};
+use rillway_core::api::{Direction, Event, RecordedPacket, Request};
 use rillway_core::id::{ClientId, SocketId, WorkerId};
 use rillway_core::limits::Limits;
 use rillway_core::stats::ShardStats;
@@ -18,11 +18,16 @@ use str0m_netem::NetemConfig;
 use crate::client::{Client, ClientConfig};
 
 pub mod checks;
+mod heap;
 mod network;
 mod recording;
 
+use heap::{Entry, Happening};
 pub use network::{Account, Ledger, Link, Packet};
 use network::{earlier, take_wake};
+
+/// From one shard to another.
+const CROSSING_TIME: Duration = Duration::from_micros(100);
 
 /// Turns at one instant after which something is taken to spin.
 const TURNS_AT_ONE_INSTANT_MAX: u32 = 10_000;
@@ -30,38 +35,6 @@ const TURNS_AT_ONE_INSTANT_MAX: u32 = 10_000;
 /// A client of the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Who(pub usize);
-
-enum Happening {
-    ShardTimer(usize),
-    ClientTimer(usize),
-    Up(usize),
-    Down(usize),
-    Request(usize, Request),
-    Event(usize, EventKind),
-}
-
-struct Entry {
-    at: Instant,
-    order: u64,
-    what: Happening,
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-impl Eq for Entry {}
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
-}
 
 struct ShardHost {
     shard: Shard,
@@ -302,6 +275,26 @@ impl World {
         self.flush_shard(shard)
     }
 
+    /// Lets a room have parts on all shards, or on one alone again.
+    pub fn span(&mut self, room: &str, spans: bool) {
+        let all: Vec<_> = (0..self.shards.len()).map(|n| WorkerId(n as u8)).collect();
+        let parts = if spans { all.as_slice() } else { &[] };
+        for index in 0..self.shards.len() {
+            self.shards[index].shard.set_parts(self.now, room, parts);
+            self.flush_shard(index);
+        }
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Which shard a client is at.
+    pub fn shard_of(&self, who: Who) -> usize {
+        self.clients[who.0].shard
+    }
+
     /// Hands a shard a request of a client that need not exist.
     pub fn request(&mut self, shard: usize, request: Request) {
         self.shards[shard].shard.handle_request(self.now, request);
@@ -426,6 +419,12 @@ impl World {
                 host.shard.handle_request(self.now, request);
                 host.dirty = true;
             }
+            Happening::Crossing(from, to, crossing) => {
+                let host = &mut self.shards[to];
+                let from = WorkerId(from as u8);
+                host.shard.handle_crossing(self.now, from, crossing);
+                host.dirty = true;
+            }
             Happening::Event(index, event) => {
                 let host = &mut self.clients[index];
                 if host.connected {
@@ -498,6 +497,7 @@ impl World {
         while let Some(Event { client, kind }) = host.shard.poll_event() {
             events.push((client, kind));
         }
+        let crossings: Vec<_> = host.shard.drain_crossings().collect();
         let address = host.address;
         let timeout = host.shard.poll_timeout();
         if let Some(at) = timeout.and_then(|at| earlier(&mut host.wake, at)) {
@@ -507,6 +507,10 @@ impl World {
             if let Some(index) = self.by_id.get(&client).copied() {
                 self.schedule(now + self.signal_delay, Happening::Event(index, kind));
             }
+        }
+        for (to, crossing) in crossings {
+            let what = Happening::Crossing(index, usize::from(to.0), crossing);
+            self.schedule(now + CROSSING_TIME, what);
         }
         for (destination, contents) in &outbox.0 {
             self.carry_down(address, *destination, contents);

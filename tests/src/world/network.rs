@@ -26,10 +26,15 @@ impl WithLen for Packet {
 /// One direction of a client's access.
 pub struct Link {
     netem: Netem<Packet>,
+    /// What it was before, with what is still under way there: the order in which a [`Netem`] delivers belongs to its
+    /// configuration.
+    before: Vec<Netem<Packet>>,
     /// Cut: everything is lost.
     pub cut: bool,
     /// While `Some`: everything is taken away, and is here.
     pub stolen: Option<Vec<Packet>>,
+    sent: u64,
+    delivered: u64,
     /// When the world looks for arrivals next.
     pub(super) wake: Option<Instant>,
 }
@@ -39,15 +44,24 @@ impl Link {
     pub fn new(config: NetemConfig) -> Self {
         Link {
             netem: Netem::new(config),
+            before: Vec::new(),
             cut: false,
             stolen: None,
+            sent: 0,
+            delivered: 0,
             wake: None,
         }
     }
 
     /// Changes its quality; what is under way stays so.
     pub fn set_config(&mut self, config: NetemConfig) {
-        self.netem.set_config(config);
+        let before = std::mem::replace(&mut self.netem, Netem::new(config));
+        self.before.push(before);
+    }
+
+    /// Packets that were lost or are under way; none may be repeated.
+    pub fn lost(&self) -> u64 {
+        self.sent.saturating_sub(self.delivered)
     }
 
     /// Sends a packet, which may be lost.
@@ -55,25 +69,32 @@ impl Link {
         if let Some(stolen) = &mut self.stolen {
             stolen.push(packet);
         } else if !self.cut {
+            self.sent += 1;
             self.netem.handle_input(Input::Packet(now, packet));
         }
     }
 
     /// The next packet that has arrived by now.
     pub(super) fn arrived(&mut self, now: Instant) -> Option<Packet> {
-        self.netem.handle_input(Input::Timeout(now));
-        match self.netem.poll_output() {
-            Some(Output::Packet(packet)) => Some(packet),
-            _ => None,
-        }
+        let all = self.before.iter_mut().chain([&mut self.netem]);
+        let arrived = all.into_iter().find_map(|netem| {
+            netem.handle_input(Input::Timeout(now));
+            match netem.poll_output() {
+                Some(Output::Packet(packet)) => Some(packet),
+                _ => None,
+            }
+        });
+        self.before.retain(|netem| !netem.is_empty());
+        self.delivered += u64::from(arrived.is_some());
+        arrived
     }
 
     /// When the world must look again, if it does not know yet.
     pub(super) fn new_wake(&mut self) -> Option<Instant> {
-        if self.netem.is_empty() {
-            return None;
-        }
-        earlier(&mut self.wake, self.netem.poll_timeout())
+        let all = self.before.iter().chain([&self.netem]);
+        let busy = all.filter(|netem| !netem.is_empty());
+        let at = busy.map(Netem::poll_timeout).min()?;
+        earlier(&mut self.wake, at)
     }
 }
 
@@ -95,6 +116,9 @@ pub(super) fn take_wake(wake: &mut Option<Instant>, now: Instant) -> bool {
     due
 }
 
+/// Who sends something small may be asked with something larger, up to so many times as large.
+const ASKED_SHARE: u64 = 4;
+
 /// Bytes to and from one outside address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Account {
@@ -106,8 +130,10 @@ pub struct Account {
     pub sent_datagrams: u64,
     /// Datagrams it received.
     pub received_datagrams: u64,
-    /// It proved by an honest connectivity check that it wants traffic.
+    /// It proved by an honest connectivity check, or by its answer to one, that it wants traffic.
     pub validated: bool,
+    /// Bytes of checks that the router sent it, to find out whether it is somebody whose NAT gave it another port.
+    pub asked: u64,
 }
 
 /// What the router owes to whom (reliability invariant 9): toward an address that never made a valid
@@ -130,16 +156,23 @@ impl Ledger {
         let account = self.accounts.entry(source).or_default();
         account.sent += contents.len() as u64;
         account.sent_datagrams += 1;
-        // A binding request (RFC 8489 §5): the clients of this world sign theirs properly.
-        account.validated |= honest && contents.starts_with(&[0, 1]);
+        // A binding request, or the answer to one (RFC 8489 §5): the clients of this world sign theirs properly.
+        account.validated |=
+            honest && (contents.starts_with(&[0, 1]) || contents.starts_with(&[1, 1]));
     }
 
     /// A datagram left the router.
     pub(super) fn left(&mut self, destination: SocketAddr, contents: &[u8]) {
         let account = self.accounts.entry(destination).or_default();
-        account.received += contents.len() as u64;
-        account.received_datagrams += 1;
-        if !account.validated && account.received > account.sent && self.violations.len() < 20 {
+        if contents.starts_with(&[0, 1]) {
+            account.asked += contents.len() as u64;
+        } else {
+            account.received += contents.len() as u64;
+            account.received_datagrams += 1;
+        }
+        let asked_most = account.sent * ASKED_SHARE;
+        let too_much = account.received > account.sent || account.asked > asked_most;
+        if !account.validated && too_much && self.violations.len() < 20 {
             self.violations
                 .push(format!("{destination} is not validated: {account:?}"));
         }

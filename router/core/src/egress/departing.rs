@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::Departure;
 use super::congestion::{Congestion, IP_BYTES};
 use super::history::Packet;
+use super::pacer::widened;
 use super::sender::{Crypto, Desk, Sender, Written};
 use super::stream::{Stamp, Stream};
 use super::train::Route;
@@ -135,17 +136,17 @@ impl Sender {
             if broken && self.broken.contains(&departure.stream) {
                 writer.written.dropped += 1;
                 if let Some(stream) = writer.streams.get_mut(usize::from(departure.stream)) {
-                    stream.cut(1);
+                    stream.give_up(Some(widened(None, departure.sequence)));
                 }
             } else if pacer.is_open() || !departure.waits {
                 pacer.spend(writer.write(departure, packet, desk));
             } else if !pacer.hold(now, *departure, packet) && !departure.again {
                 // What comes after it is of no use either.
-                let forgotten = pacer.forget(departure.stream);
+                let (packets, numbers) = pacer.forget(departure.stream);
                 self.broken.push(departure.stream);
-                writer.written.dropped += forgotten + 1;
+                writer.written.dropped += packets + 1;
                 if let Some(stream) = writer.streams.get_mut(usize::from(departure.stream)) {
-                    stream.cut(forgotten + 1);
+                    stream.give_up(Some(widened(numbers, departure.sequence)));
                 }
             }
         }

@@ -115,6 +115,47 @@ fn what_is_given_up_leaves_no_gap() {
 }
 
 #[test]
+fn a_late_packet_that_is_given_up_takes_no_number_from_those_after_it() {
+    let (mut rig, first) = bounded();
+    let mut sent = Vec::new();
+    for number in [first, first + 2, first + 3, first + 4] {
+        sent.extend(media(&rig.send([number])));
+        rig.now += Duration::from_millis(50);
+    }
+    // A burst has to wait, and behind it the packet that was late.
+    sent.extend(media(&rig.send((first + 5..first + 45).chain([first + 1]))));
+    let highest = sent.iter().filter(|p| p.ssrc == MAIN).map(|p| p.sequence);
+    let highest = highest.max().expect("sent");
+    let stream = rig.stream;
+    assert!(rig.sender.supersede(stream) > 20);
+    // What comes still later belongs before what was given up.
+    let late = media(&rig.send([first + 20]));
+    assert!(late.iter().all(|packet| packet.ssrc != MAIN));
+    let mut after = Vec::new();
+    for number in first + 45..first + 65 {
+        rig.now += Duration::from_millis(50);
+        after.extend(media(&rig.send([number])));
+    }
+    let numbers = after.iter().filter(|p| p.ssrc == MAIN);
+    let numbers: Vec<_> = numbers.map(|p| p.sequence).collect();
+    let expected: Vec<_> = (1..=20).map(|n| highest.wrapping_add(n)).collect();
+    assert_eq!(numbers, expected);
+}
+
+#[test]
+fn of_a_stream_that_ended_nothing_leaves_any_more() {
+    let (mut rig, first) = bounded();
+    rig.send(first..first + 40);
+    assert!(rig.sender.take_again(rig.now, MAIN, first as u16).is_some());
+    let stream = rig.stream;
+    assert!(rig.sender.end(stream) > 20);
+    rig.now += Duration::from_secs(1);
+    assert!(rig.sender.take_again(rig.now, MAIN, first as u16).is_none());
+    let left = media(&rig.flush().1);
+    assert!(left.iter().all(|packet| packet.padded));
+}
+
+#[test]
 fn what_waits_too_long_breaks_its_stream() {
     let (mut rig, first) = bounded();
     // More than 1.5 s take.

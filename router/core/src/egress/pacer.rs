@@ -126,12 +126,19 @@ impl Pacer {
         Some(oldest.departure.stream)
     }
 
-    /// Forgets what waits of a stream; how many packets, without retransmissions.
-    pub(super) fn forget(&mut self, stream: u16) -> u64 {
+    /// Forgets what waits of a stream; how many packets, without retransmissions, and their lowest and highest numbers.
+    pub(super) fn forget(&mut self, stream: u16) -> (u64, Option<(u64, u64)>) {
         self.again.retain(|held| held.departure.stream != stream);
         let before = self.held.len();
-        self.held.retain(|held| held.departure.stream != stream);
-        (before - self.held.len()) as u64
+        let mut numbers = None;
+        self.held.retain(|held| {
+            let other = held.departure.stream != stream;
+            if !other {
+                numbers = Some(widened(numbers, held.departure.sequence));
+            }
+            other
+        });
+        ((before - self.held.len()) as u64, numbers)
     }
 
     /// Forgets everything; how many packets.
@@ -151,6 +158,12 @@ impl Pacer {
         let pause = Duration::from_secs_f64(owed.clamp(0.0, 1.0));
         Some(now + pause.max(INTERVAL))
     }
+}
+
+/// Lowest and highest, one more considered.
+pub(super) fn widened(numbers: Option<(u64, u64)>, number: u64) -> (u64, u64) {
+    let (lowest, highest) = numbers.unwrap_or((number, number));
+    (lowest.min(number), highest.max(number))
 }
 
 #[cfg(test)]

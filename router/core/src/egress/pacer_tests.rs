@@ -146,7 +146,7 @@ fn what_waits_too_long_is_told_of_and_forgotten() {
     assert_eq!(pacer.overdue(now), None);
     now += Duration::from_millis(1);
     assert_eq!(pacer.overdue(now), Some(1));
-    assert_eq!(pacer.forget(1), 5);
+    assert_eq!(pacer.forget(1), (5, Some((0, 4))));
     assert_eq!(pacer.overdue(now), None);
     assert_eq!(pacer.release().map(|held| held.departure.stream), Some(4));
     assert!(pacer.is_empty());

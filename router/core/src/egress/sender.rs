@@ -6,7 +6,7 @@ use super::Departure;
 use super::clock::{self, Clock};
 use super::congestion::{Bounds, Congestion};
 use super::history::Packet;
-use super::pacer::Pacer;
+use super::pacer::{Pacer, widened};
 use super::rtcp::{Compound, Echo, Reception};
 use super::sent::Wanted;
 use super::srtp::{Keys, RTCP_OVERHEAD_BYTES, RtcpOpener, RtcpSealer, RtpSealer};
@@ -191,22 +191,52 @@ impl Sender {
         room
     }
 
-    /// A keyframe of another source follows on a stream, or nothing: what still waits of it is of no use.
+    /// A keyframe of another source follows on a stream, or nothing for a while: what still waits of it is of no use.
     /// Returns how many packets that was.
     pub(crate) fn supersede(&mut self, stream: u16) -> u64 {
         if self.pacer.is_empty() {
             return 0;
         }
-        self.give_up(stream)
+        // What this turn queued comes behind what waits.
+        self.forget_queued(stream, |departure| !departure.again) + self.give_up(stream)
+    }
+
+    /// Nobody wants any more what a stream carried: what waits is forgotten, and nothing is sent again. Returns how many
+    /// packets waited.
+    pub(crate) fn end(&mut self, stream: u16) -> u64 {
+        let waited = self.forget_queued(stream, |_| true) + self.give_up(stream);
+        if let Some(stream) = self.streams.get_mut(usize::from(stream)) {
+            stream.forget_sent();
+        }
+        waited
+    }
+
+    /// Forgets what the turn queued on a stream; how many packets.
+    fn forget_queued(&mut self, stream: u16, which: impl Fn(&Departure) -> bool) -> u64 {
+        let before = self.queue.len();
+        let mut numbers = None;
+        self.queue.retain(|departure| {
+            let kept = departure.stream != stream || !which(departure);
+            if !kept && !departure.again {
+                numbers = Some(widened(numbers, departure.sequence));
+            }
+            kept
+        });
+        if let Some(numbers) = numbers
+            && let Some(stream) = self.streams.get_mut(usize::from(stream))
+        {
+            stream.give_up(Some(numbers));
+        }
+        (before - self.queue.len()) as u64
     }
 
     /// Forgets what waits of a stream; how many packets.
     pub(super) fn give_up(&mut self, stream: u16) -> u64 {
-        let forgotten = self.pacer.forget(stream);
+        let (packets, numbers) = self.pacer.forget(stream);
         if let Some(stream) = self.streams.get_mut(usize::from(stream)) {
-            stream.cut(forgotten);
+            stream.give_up(numbers);
         }
-        forgotten
+        packets
     }
 
     /// Takes the next stream of which packets were given up: it must go on with a keyframe.

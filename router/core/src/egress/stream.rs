@@ -13,6 +13,7 @@ use super::sent::{SentLog, Wanted};
 use super::srtp::RtpSealer;
 use super::window::Window;
 use crate::limits::{RTX_BURST_BYTES, RTX_SHARE};
+use crate::mutants::{self, Mutant};
 
 /// A sender that has been silent for so long reports nothing (RFC 3550 §6.3.8).
 const REPORTED_AFTER: Duration = Duration::from_secs(5);
@@ -68,8 +69,7 @@ pub(crate) struct Stream {
     sealed: Window<16>,
     packets: u32,
     octets: u32,
-    /// Packets that were numbered and never sent: what comes after them takes their numbers.
-    cut: u64,
+    given_up: GivenUp,
     newest: Option<Newest>,
     repair: Option<Repair>,
 }
@@ -81,6 +81,39 @@ pub(crate) struct Stamp {
     /// Of abs-send-time.
     pub(crate) send_time: u32,
     pub(crate) transport_sequence: u16,
+}
+
+/// Packets that were numbered and never sent: what comes after them takes their numbers.
+#[derive(Debug, Default)]
+struct GivenUp {
+    /// Lowest and highest number given to a packet so far, whether it was sent or not.
+    numbers: Option<(u64, u64)>,
+    /// What has a lower number belongs before what was given up, and comes too late.
+    floor: u64,
+    /// What is taken off the others.
+    cut: u64,
+}
+
+impl GivenUp {
+    fn see(&mut self, (lowest, highest): (u64, u64)) {
+        let (low, high) = self.numbers.unwrap_or((lowest, highest));
+        self.numbers = Some((low.min(lowest), high.max(highest)));
+    }
+
+    /// Whatever has a number so far and was not sent never will be. `sent`: the newest that was, as it left.
+    fn all(&mut self, sent: Option<u64>) {
+        if let Some((lowest, highest)) = self.numbers {
+            self.floor = highest + 1;
+            let next = sent.map_or(lowest, |sent| sent + 1);
+            self.cut =
+                self.floor.saturating_sub(next) + u64::from(mutants::is(Mutant::GivenUpTwice));
+        }
+    }
+
+    /// The number a packet leaves with.
+    fn place(&self, number: u64) -> Option<u64> {
+        (number >= self.floor).then(|| number.checked_sub(self.cut))?
+    }
 }
 
 /// How a packet is labelled.
@@ -124,7 +157,7 @@ impl Stream {
             sealed: Window::default(),
             packets: 0,
             octets: 0,
-            cut: 0,
+            given_up: GivenUp::default(),
             newest: None,
             repair,
         }
@@ -222,9 +255,20 @@ impl Stream {
         sealer.seal(slot, header, end, label.ssrc, label.sequence)
     }
 
-    /// So many packets that were numbered are never sent: the receiver shall not miss them.
-    pub(crate) fn cut(&mut self, packets: u64) {
-        self.cut += packets;
+    /// Packets up to these numbers (lowest and highest) are never sent if they were not yet: the receiver shall not
+    /// miss them. What comes after them begins with a keyframe.
+    pub(crate) fn give_up(&mut self, numbers: Option<(u64, u64)>) {
+        if let Some(numbers) = numbers {
+            self.given_up.see(numbers);
+        }
+        self.given_up.all(self.sealed.newest());
+    }
+
+    /// Nothing of what was sent is sent again.
+    pub(crate) fn forget_sent(&mut self) {
+        if let Some(repair) = &mut self.repair {
+            repair.log = None;
+        }
     }
 
     /// When something was last sent; `None`: padding cannot be sent here, for want of an SSRC that may carry
@@ -266,7 +310,8 @@ impl Stream {
 
     /// The label of a packet sent for the first time.
     fn label(&mut self, departure: &Departure, packet: &Packet, stamp: &Stamp) -> Option<Label> {
-        let sequence = departure.sequence.checked_sub(self.cut)?;
+        self.given_up.see((departure.sequence, departure.sequence));
+        let sequence = self.given_up.place(departure.sequence)?;
         if !self.sealed.admit(sequence) {
             return None;
         }
@@ -310,7 +355,7 @@ impl Stream {
         let bytes = packet.payload.len() as u32;
         repair.credit = repair.credit.checked_sub(bytes)?;
         let sequence = repair.next;
-        repair.next += 1;
+        repair.next += u64::from(!mutants::is(Mutant::RepairNumbers));
         Some(Label {
             ssrc: repair.ssrc,
             payload_type,

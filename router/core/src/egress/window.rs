@@ -40,7 +40,6 @@ impl<const WORDS: usize> Window<WORDS> {
     }
 
     /// The newest index used.
-    #[cfg(test)]
     pub(crate) fn newest(&self) -> Option<u64> {
         self.newest
     }

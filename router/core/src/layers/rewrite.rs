@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::descriptor::{Descriptor, Replacement};
 use super::omitted::{Before, Omitted};
+use crate::mutants::{self, Mutant};
 
 /// What is added to the numbers of a source's packets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -141,7 +142,8 @@ impl Rewriter {
                 let ticks = elapsed.as_micros() as u64 * u64::from(arrival.clock_rate) / 1_000_000;
                 // Another frame must have another timestamp: a millisecond is the least.
                 let ticks = (ticks as u32).max(arrival.clock_rate / 1_000).max(1);
-                (newest.sequence + 1, newest.timestamp.wrapping_add(ticks))
+                let next = u64::from(!mutants::is(Mutant::NumberTwice));
+                (newest.sequence + next, newest.timestamp.wrapping_add(ticks))
             }
         };
         self.sequence_offset = sequence as i64 - arrival.sequence as i64;
@@ -157,6 +159,7 @@ impl Rewriter {
         }
         if let Some(picture) = descriptor.and_then(|d| d.picture) {
             self.picture_offset = match self.newest_picture {
+                Some(_) if mutants::is(Mutant::PictureIds) => 0,
                 Some(newest) => newest.wrapping_add(1).wrapping_sub(picture.value),
                 None => 0,
             };
@@ -171,7 +174,7 @@ impl Rewriter {
 
     /// Where a packet of the present source goes; `None`: it is from before the switch, or too late to be placed.
     pub(crate) fn place(&mut self, arrival: &Arrival) -> Option<Place> {
-        if arrival.sequence < self.floor {
+        if arrival.sequence < self.floor && !mutants::is(Mutant::LateAfterSwitch) {
             return None;
         }
         let before = match &mut self.omitted {
@@ -236,18 +239,24 @@ impl Rewriter {
     /// Notes the picture ids of a packet that [`Rewriter::place`] let through, so many pictures having been left
     /// out before it.
     pub(crate) fn note_pictures(&mut self, descriptor: &Descriptor, pictures: u16) {
+        // What goes with the newest picture is the newest, whatever the few bits of its own say: they go round within
+        // ten seconds, and a publisher may be away for longer.
+        let mut newest = None;
         if let Some(place) = descriptor.picture {
             let offset = self.picture_offset.wrapping_sub(pictures);
             let value = place.value.wrapping_add(offset) & place.mask();
-            if is_newer(value, self.newest_picture, place.mask()) {
+            let newer = is_newer(value, self.newest_picture, place.mask());
+            if newer {
                 self.newest_picture = Some(value);
             }
+            newest = Some(newer);
         }
         if let Some(place) = descriptor.tl0 {
             let value = place.value.wrapping_add(self.tl0_offset);
-            let newer = self
-                .newest_tl0
-                .is_none_or(|newest| (value.wrapping_sub(newest) as i8) > 0);
+            let newer = newest.unwrap_or_else(|| {
+                self.newest_tl0
+                    .is_none_or(|newest| (value.wrapping_sub(newest) as i8) > 0)
+            });
             if newer {
                 self.newest_tl0 = Some(value);
             }

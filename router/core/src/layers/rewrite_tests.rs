@@ -101,6 +101,30 @@ fn picture_ids_go_on_across_their_wrap_and_across_sources() {
 }
 
 #[test]
+fn both_picture_ids_go_on_after_a_publisher_was_away_for_six_seconds() {
+    let now = start();
+    let mut rewriter = Rewriter::new(1);
+    let mut note = |sequence: u64, picture: u16, tl0: u8, switches: bool| {
+        let payload = vp8(switches, picture, tl0, 0);
+        let descriptor = parse(str0m::format::Codec::Vp8, &payload).unwrap();
+        let at = arrival(sequence, sequence as u32, now);
+        if switches {
+            rewriter.switch(&at, Some(&descriptor), None);
+        }
+        rewriter.place(&at).unwrap();
+        rewriter.note_pictures(&descriptor, 0);
+        let mut copy = payload;
+        rewriter.shift().apply(&descriptor, &mut copy);
+        let written = parse(str0m::format::Codec::Vp8, &copy).unwrap();
+        (written.picture.unwrap().value, written.tl0.unwrap().value)
+    };
+    assert_eq!(note(1, 100, 10, true), (100, 10));
+    // 150 pictures of the same source are lost: more than half a round of TL0PICIDX.
+    assert_eq!(note(151, 250, 160, false), (250, 160));
+    assert_eq!(note(500, 7, 7, true), (251, 161), "another source");
+}
+
+#[test]
 fn numbers_of_frames_go_on_across_sources() {
     let now = start();
     let mut rewriter = Rewriter::new(1);

@@ -175,7 +175,7 @@ impl Shard {
         let may_be_back = transport.touch(socket, source, now) && transport.may_be_back(now);
         let (secured, sends) = (transport.secured, transport.sender.is_some());
         if may_be_back {
-            self.ask_whether_moved(now, key, socket, source);
+            self.ask_whether_moved(now, key, socket, source, usize::MAX);
         }
         if class == Class::Media && !secured {
             return Err(DropCause::Refused.into());

@@ -9,6 +9,7 @@ use crate::egress::Departure;
 use crate::egress::rtcp::{self, Feedback};
 use crate::id::ParticipantId;
 use crate::limits::MISSING_PER_DATAGRAM;
+use crate::mutants::{self, Mutant};
 use crate::stats::DropCause;
 use crate::subscription::Outlet;
 
@@ -97,6 +98,9 @@ impl Shard {
                 let others = others.map(|bit| first.wrapping_add(bit + 1));
                 for number in std::iter::once(first).chain(others) {
                     *missing += 1;
+                    if mutants::is(Mutant::NoRepair) {
+                        continue;
+                    }
                     if *missing <= MISSING_PER_DATAGRAM {
                         self.send_again(now, key, ssrc, number);
                     }

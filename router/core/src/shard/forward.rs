@@ -20,6 +20,7 @@ use crate::guard::quietly;
 use crate::layers::rewrite::Arrival;
 use crate::layers::{Layer, descriptor};
 use crate::limits::{ROOM_TICK, RTP_PAYLOAD_BYTES};
+use crate::mutants::{self, Mutant};
 use crate::stats::DropCause;
 use crate::subscription::{Outlet, Verdict};
 use crate::track::PayloadFormat;
@@ -423,7 +424,7 @@ impl Shard {
             return;
         };
         let (mid, transport_key, room) = (track.mid, track.transport, track.room);
-        if track.kind != MediaKind::Video {
+        if track.kind != MediaKind::Video || mutants::is(Mutant::NoKeyframes) {
             return;
         }
         let Some(state) = track.layers.get_mut(usize::from(layer)) else {

@@ -10,6 +10,7 @@ use super::slab::{ParticipantKey, SubscriptionKey, TrackKey, TransportKey};
 use super::timers::Timer;
 use crate::api::{Direction, EventKind, TransportState};
 use crate::limits::OUTPUTS_PER_DRAIN;
+use crate::mutants::{self, Mutant};
 use crate::stats::FailCause;
 use crate::transport::credentials;
 use crate::transport::{Step, Transport, TransportFault};
@@ -241,7 +242,9 @@ impl Shard {
             }
         }
         self.stats.participants = self.participants.len() as u64;
-        self.broadcast(room, None, &|| EventKind::ParticipantLeft(id));
+        if !mutants::is(Mutant::SilentLeave) {
+            self.broadcast(room, None, &|| EventKind::ParticipantLeft(id));
+        }
         if let Some(reason) = reason {
             self.emit(client, EventKind::Removed { reason });
         }
@@ -262,7 +265,7 @@ impl Shard {
             .rooms
             .get(key)
             .is_some_and(|room| room.participants.is_empty());
-        if !empty {
+        if !empty || mutants::is(Mutant::RoomsStay) {
             return;
         }
         self.forget_view_timer(key);
@@ -285,7 +288,9 @@ impl Shard {
         let (transport, subscriptions) = (track.transport, track.subscriptions.clone());
         let mirrored = track.mirror.as_ref().map(|mirror| mirror.worker);
         for subscription in subscriptions {
-            self.end_subscription(subscription);
+            if !mutants::is(Mutant::SubscriptionsStay) {
+                self.end_subscription(subscription);
+            }
         }
         if let Some(transport) = self.transports.get_mut(transport) {
             transport.streams.remove(key);
@@ -298,7 +303,7 @@ impl Shard {
                 part.tracks.retain(|known| *known != key);
             }
             self.tell_present(room, None, &told);
-        } else {
+        } else if !mutants::is(Mutant::SilentEnd) {
             self.broadcast(room, Some(owner), &told);
         }
         self.count_tracks();
@@ -311,7 +316,7 @@ impl Shard {
         };
         self.stats.subscriptions = self.subscriptions.len() as u64;
         self.drop_from_track(subscription.track, key);
-        let rewriter = subscription.close().map(|(_, rewriter)| rewriter);
+        let (outlet, rewriter) = subscription.close().unzip();
         let Some(participant) = self.participants.get_mut(subscription.subscriber) else {
             return;
         };
@@ -321,6 +326,9 @@ impl Shard {
             && let Some(transport) = self.transports.get_mut(transport)
         {
             transport.lines.release(key, rewriter);
+            if let Some((outlet, sender)) = outlet.zip(transport.sender.as_mut()) {
+                self.stats.pacer_dropped += sender.end(outlet.stream);
+            }
             self.want_offer(subscription.subscriber);
         }
         self.touch(room);

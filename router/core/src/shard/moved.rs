@@ -21,7 +21,8 @@ use super::port::{Elsewhere, Stop};
 use super::slab::TransportKey;
 use crate::guard::quietly;
 use crate::id::SocketId;
-use crate::limits::{MOVED_ASKED, MOVED_QUESTIONS, MOVED_SCANS, MOVED_TIME};
+use crate::limits::{MOVED_ASKED, MOVED_QUESTIONS, MOVED_SCANS, MOVED_SHARE, MOVED_TIME};
+use crate::mutants::{self, Mutant};
 use crate::stats::DropCause;
 use crate::transport::{Check, Outgoing};
 
@@ -84,8 +85,10 @@ impl Shard {
         if candidates.is_empty() {
             return self.anywhere(socket);
         }
+        let mut most = contents.len() * MOVED_SHARE;
         for key in candidates {
-            self.ask_whether_moved(now, key, socket, source);
+            let asked = self.ask_whether_moved(now, key, socket, source, most);
+            most = most.saturating_sub(asked);
         }
         None
     }
@@ -117,25 +120,30 @@ impl Shard {
         found
     }
 
+    /// Asks a client whether it is at a place now, by so many bytes at most; how many they were.
     pub(super) fn ask_whether_moved(
         &mut self,
         now: Instant,
         key: TransportKey,
         socket: SocketId,
         remote: SocketAddr,
-    ) {
+        most: usize,
+    ) -> usize {
         let Some(transaction) = self.transaction() else {
-            return;
+            return 0;
         };
         let tie_breaker = self.rng.next_u64();
         let hmac = self.factory.crypto.sha1_hmac_provider;
         let sha1 = |key: &[u8], parts: &[&[u8]]| hmac.sha1_hmac(key, parts);
         let Some(transport) = self.transports.get_mut(key) else {
-            return;
+            return 0;
         };
-        let Some(request) = transport.question(transaction, tie_breaker, sha1) else {
-            return;
+        let request = transport.question(transaction, tie_breaker, sha1);
+        let fits = |bytes: usize| bytes <= most || mutants::is(Mutant::AskAlways);
+        let Some(request) = request.filter(|request| fits(request.len())) else {
+            return 0;
         };
+        let bytes = request.len();
         transport.asked = Some(now);
         transport.outgoing.push(Outgoing {
             socket,
@@ -150,6 +158,7 @@ impl Shard {
             remote,
             at: now,
         });
+        bytes
     }
 
     /// 96 bits of the shard's own randomness, in the engine's wrapping, which it makes of a message only.

@@ -14,6 +14,7 @@ use crate::api::{EventKind, ParticipantInfo, RequestError};
 use crate::crossing::{Crossing, Kind, Published};
 use crate::id::{ParticipantId, TrackId, WorkerId};
 use crate::limits::{PARTS_PATIENCE, ROOM_TICK};
+use crate::mutants::{self, Mutant};
 use crate::room::{Part, Room};
 use crate::track::Track;
 
@@ -315,6 +316,7 @@ impl Shard {
             EventKind::ParticipantJoined(info) => {
                 self.cross(key, &|room| Kind::Joined(room, info.clone()));
             }
+            EventKind::ParticipantLeft(_) if mutants::is(Mutant::WordsLost) => {}
             EventKind::ParticipantLeft(id) => self.cross(key, &|room| Kind::Left(room, *id)),
             EventKind::TrackPublished(info) => {
                 let track = self.known_track(info.id);

@@ -12,6 +12,7 @@ use crate::layers::descriptor::Descriptor;
 use crate::layers::frame::{Frame, Level};
 use crate::layers::rewrite::{Arrival, Place, Rewriter, Shift};
 use crate::layers::select::{Pick, Selector, Spot};
+use crate::mutants::{self, Mutant};
 use crate::policy::allocate::Grant;
 use crate::shard::slab::{ParticipantKey, TrackKey, TransportKey};
 use decided::Decided;
@@ -211,7 +212,12 @@ impl Subscription {
 
     /// Whether a packet of a layer is for this subscription now.
     pub(crate) fn judge(&self, layer: u8, epoch: u32, keyframe: bool) -> Verdict {
-        if self.is_paused() {
+        if self.is_paused()
+            || (mutants::is(Mutant::PausedForEver)
+                && self.video
+                && self.current.is_none()
+                && self.packets > 0)
+        {
             return Verdict::Skip;
         }
         let continues = self.current == Some(layer) && self.epoch == epoch;
@@ -223,6 +229,7 @@ impl Subscription {
             };
         }
         let wanted = self.target == Some(layer);
+        let keyframe = keyframe || mutants::is(Mutant::SwitchAnywhere);
         if continues {
             Verdict::Forward
         } else if keyframe && (wanted || (self.current == Some(layer) && self.target.is_none())) {

@@ -13,6 +13,7 @@ use crate::limits::{
     ADDRESS_LIFETIME, ADDRESSES_PER_SESSION, ADDRESSES_PER_TRANSPORT, MOVED_INTERVAL,
     MOVED_SILENCE, PATH_SILENCE,
 };
+use crate::mutants::{self, Mutant};
 use crate::path::{PathKind, PathKinds, Reason};
 
 /// An address of the client that ICE has validated.
@@ -250,7 +251,8 @@ impl Transport {
     /// Whether it was asked long enough ago.
     fn may_be_asked(&self, now: Instant) -> bool {
         let since = |at| now.saturating_duration_since(at);
-        self.asked.is_none_or(|at| since(at) >= MOVED_INTERVAL)
+        let long_ago = self.asked.is_none_or(|at| since(at) >= MOVED_INTERVAL);
+        long_ago || mutants::is(Mutant::AskAlways)
     }
 
     /// A check of ours (RFC 8445 §7.2.2). An ICE-lite agent makes none to find a path, and is controlled.

@@ -153,8 +153,8 @@ fn pretend(
 }
 
 /// RTCP of nobody in particular.
-const REPORT: [u8; 28] = {
-    let mut bytes = [7; 28];
+const REPORT: [u8; 52] = {
+    let mut bytes = [7; 52];
     (bytes[0], bytes[1], bytes[2], bytes[3]) = (0x81, 201, 0, 6);
     bytes
 };
